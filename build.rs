@@ -1,0 +1,5 @@
+//! Links the addon the way napi-rs wants it on each platform.
+
+fn main() {
+    napi_build::setup();
+}

@@ -1,0 +1,239 @@
+//! The rule by which a fleet shares one fetch: pure decisions over a small shared record.
+//!
+//! Nothing here does I/O or reads a clock. A caller reads the [`State`] together with the store's
+//! own time, asks the [`Rule`], and commits the state it names by compare-and-set. A lost race is
+//! simply asked again. Because only the store's clock counts, the clocks of the workers do not.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A moment on the store's clock: milliseconds since the Unix epoch.
+pub type Millis = u64;
+
+/// What the fleet shares besides the definitions themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct State {
+    /// Grows with every commit; 0 where nothing was ever committed.
+    pub revision: u64,
+    /// The number of the newest grant. It outlives the lease, so that no number comes twice.
+    pub fence: u64,
+    /// Who fetches. A lapsed lease stays until somebody else is granted one.
+    pub lease: Option<Lease>,
+    /// When the newest grant was given.
+    pub granted_at: Option<Millis>,
+    /// The definitions that the store holds.
+    pub snapshot: Option<SnapshotInfo>,
+    /// When the snapshot was last known to be PostHog's current one: a publish, or a later fetch
+    /// that published nothing and of which no failure was reported.
+    pub confirmed_at: Option<Millis>,
+    /// Until then nobody calls PostHog: it asked for a pause, or failed.
+    pub retry_at: Option<Millis>,
+}
+
+/// The right, and the duty, to fetch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Lease {
+    /// The id of the worker that fetches.
+    pub owner: String,
+    /// From then on another worker may take over.
+    pub expires_at: Millis,
+}
+
+/// Describes a snapshot without holding it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SnapshotInfo {
+    /// Hash of the definitions' text, in hexadecimal.
+    pub version: String,
+    /// PostHog's ETag for that text, where it is known.
+    pub etag: Option<String>,
+    /// Length in bytes as stored (compressed or not): a cheap test for a truncated or foreign value.
+    pub bytes: u64,
+    /// When it was published; grows with every publish.
+    pub published_at: Millis,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Worker<'a> {
+    /// This worker's id, unique in the fleet.
+    pub owner: &'a str,
+    /// The state in which this worker last saw the snapshot that it holds in memory;
+    /// `None` when it holds none.
+    pub seen: Option<&'a State>,
+}
+
+/// What a worker does at a poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Commit this state, then fetch.
+    Grant(State),
+    /// Use what the cache has, or what this worker has.
+    Follow,
+    /// Somebody is fetching what this worker cannot do without: look again on a notice, at latest
+    /// at this moment.
+    Wait(Millis),
+}
+
+/// The durations that govern the rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// At most one fetch in each.
+    pub refresh_interval: Duration,
+    /// How long a grant keeps others from fetching.
+    pub lease_ttl: Duration,
+    /// How long a worker without definitions waits for another's fetch; zero: not at all.
+    pub cold_start_wait: Duration,
+}
+
+impl Rule {
+    /// What worker `me` does now.
+    pub fn decide(&self, state: &State, now: Millis, me: Worker) -> Decision {
+        if state.retry_at.is_some_and(|retry_at| now < retry_at) {
+            return Decision::Follow;
+        }
+        if let Some(lease) = self.live_lease(state, now).filter(|lease| lease.owner != me.owner) {
+            let needs_it = state.snapshot.is_none() || (me.seen.is_none() && self.is_being_replaced(state));
+            return if needs_it { Decision::Wait(lease.expires_at) } else { Decision::Follow };
+        }
+        if state.snapshot.is_none() || self.is_due(state, now) {
+            Decision::Grant(self.grant(state, now, me.owner))
+        } else {
+            Decision::Follow
+        }
+    }
+
+    /// The state in which `snapshot`, fetched by `owner` under the grant `fence`, is published;
+    /// `None` where a newer grant has superseded it.
+    ///
+    /// Without a fence (the store was out of reach when the worker asked) the worker's own newest
+    /// grant counts, which it may have won without hearing of it. An empty cache that nobody else is
+    /// filling takes it from anybody, under the next fence.
+    pub fn publish(
+        &self,
+        state: &State,
+        now: Millis,
+        owner: &str,
+        fence: Option<u64>,
+        snapshot: SnapshotInfo,
+    ) -> Option<State> {
+        let leads = state.lease.as_ref().is_some_and(|lease| lease.owner == owner);
+        let mut next = if leads && fence.is_none_or(|fence| fence == state.fence) {
+            state.successor(now)
+        } else if state.snapshot.is_none() && self.live_lease(state, now).is_none() {
+            self.grant(state, now, owner)
+        } else {
+            return None;
+        };
+        let after = state.snapshot.as_ref().map_or(0, |previous| previous.published_at.saturating_add(1));
+        next.snapshot = Some(SnapshotInfo { published_at: now.max(after), ..snapshot });
+        next.confirmed_at = Some(now);
+        next.retry_at = None;
+        next.lease = Some(Lease { owner: owner.to_owned(), expires_at: now + millis(self.lease_ttl) });
+        Some(next)
+    }
+
+    /// The state without `owner`'s lease; `None` when there is none to release. `granted_at` stays:
+    /// a departure does not entitle the next worker to fetch before the interval is over.
+    pub fn release(&self, state: &State, now: Millis, owner: &str) -> Option<State> {
+        state.lease.as_ref().filter(|lease| lease.owner == owner)?;
+        Some(State { lease: None, ..state.successor(now) })
+    }
+
+    /// The state with the snapshot that worker `me` holds, where the store lost it or fell back to
+    /// an older one (a failover to a replica that lagged behind); otherwise `None`. To be asked
+    /// before [`Rule::decide`], and to be committed together with the held snapshot.
+    ///
+    /// A fence under which somebody is fetching is left alone: its publish would be refused, while
+    /// the ETag of that answer would keep the fetcher from ever receiving it again.
+    pub fn restore(&self, state: &State, now: Millis, me: Worker) -> Option<State> {
+        let seen = me.seen?;
+        let held = seen.snapshot.as_ref()?;
+        let lost = state.snapshot.as_ref().is_none_or(|stored| {
+            stored.version != held.version
+                && stored.published_at < held.published_at
+                && held.published_at <= now
+        });
+        if !lost {
+            return None;
+        }
+        let mut next = State {
+            snapshot: Some(held.clone()),
+            granted_at: state.granted_at.max(seen.granted_at),
+            confirmed_at: state.confirmed_at.max(seen.confirmed_at),
+            ..state.successor(now)
+        };
+        if state.lease.is_none() {
+            next.fence = state.fence.max(seen.fence);
+            next.retry_at = state.retry_at.max(seen.retry_at);
+            next.lease = seen.lease.clone().map(|lease| Lease {
+                // The leader's next poll is at most an interval away: it stays the leader.
+                expires_at: now + millis(self.lease_ttl),
+                ..lease
+            });
+        }
+        Some(next)
+    }
+
+    fn grant(&self, state: &State, now: Millis, owner: &str) -> State {
+        let mut next = state.successor(now);
+        next.fence = next.fence.saturating_add(1);
+        // While the cache is empty others wait for this fetch: should the fetcher die, one of them
+        // takes over before their wait is over.
+        let ttl = if state.snapshot.is_none() && !self.cold_start_wait.is_zero() {
+            self.lease_ttl.min(self.cold_start_wait)
+        } else {
+            self.lease_ttl
+        };
+        next.lease = Some(Lease { owner: owner.to_owned(), expires_at: now + millis(ttl) });
+        if state.snapshot.is_some() && state.retry_at.is_none() {
+            next.confirmed_at = state.confirmed_at.max(state.granted_at);
+        }
+        next.granted_at = Some(now);
+        next.retry_at = None;
+        next
+    }
+
+    /// The lease, while nobody may take it over. A grant from the future is void: the store's clock
+    /// was set back, and waiting for it to catch up could take for ever.
+    fn live_lease<'a>(&self, state: &'a State, now: Millis) -> Option<&'a Lease> {
+        let from_the_future = state.granted_at.is_some_and(|at| at > now + self.slack());
+        state.lease.as_ref().filter(|lease| now < lease.expires_at && !from_the_future)
+    }
+
+    fn is_due(&self, state: &State, now: Millis) -> bool {
+        let slack = self.slack();
+        state.granted_at.is_none_or(|at| {
+            at > now + slack || now + slack >= at.saturating_add(millis(self.refresh_interval))
+        })
+    }
+
+    /// Whether the fetch under way follows a pause of the whole fleet, so that the snapshot is old.
+    fn is_being_replaced(&self, state: &State) -> bool {
+        match (state.granted_at, state.confirmed_at) {
+            (Some(granted), Some(confirmed)) => {
+                granted > confirmed.saturating_add(2 * millis(self.refresh_interval))
+            }
+            _ => false,
+        }
+    }
+
+    /// How much earlier than the interval a fetch may come: a leader polls once an interval, and
+    /// the jitter of its timer and of the network must not make it miss its turn.
+    fn slack(&self) -> Millis {
+        (millis(self.refresh_interval) / 10).min(1_000)
+    }
+}
+
+impl State {
+    /// A copy under the next revision. Never smaller than the time, so that a store that lost its
+    /// data does not reach an old revision again while somebody still holds it.
+    fn successor(&self, now: Millis) -> State {
+        State { revision: self.revision.saturating_add(1).max(now), ..self.clone() }
+    }
+}
+
+/// A duration in the unit of the store's clock.
+pub fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
+}

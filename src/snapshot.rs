@@ -1,0 +1,258 @@
+//! The definitions as text: validated, versioned by their hash, compressed for the store.
+
+use std::fmt;
+use std::io::Read;
+
+use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::error::{Code, Error, Result};
+
+/// The largest text that is decoded: a few bytes of zstd can expand to terabytes.
+pub const MAX_TEXT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// From this size on `Compression::Auto` compresses: below, a network packet costs as much.
+pub const AUTO_COMPRESS_FROM: usize = 64 * 1024;
+
+/// How a zstd frame begins (RFC 8878, 3.1.1). JSON text never begins so.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+
+/// The fastest level that still finds what JSON repeats.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Whether snapshots are compressed in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// zstd for large ones, where bytes cross a network.
+    Auto,
+    /// zstd always.
+    Zstd,
+    /// Never: plain JSON for whoever else reads the key.
+    None,
+}
+
+/// Definitions that are known to be a JSON object with an array `flags`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    text: String,
+    version: String,
+}
+
+impl Snapshot {
+    /// Validates definitions that are to be published.
+    pub fn new(text: String) -> Result<Self> {
+        match check_shape(&text) {
+            Ok(()) => Ok(Self::of_valid(text)),
+            Err(cause) => {
+                Err(Error::new(Code::Data, "the flag definitions must be an object with an array `flags`")
+                    .caused_by(cause))
+            }
+        }
+    }
+
+    /// Validates what a store returned for the snapshot of this version.
+    pub fn decode(bytes: &[u8], version: &str) -> Result<Self> {
+        let corrupt = |what: &str| Error::new(Code::Corrupt, format!("the stored snapshot {what}"));
+        let text = if bytes.starts_with(&ZSTD_MAGIC) {
+            decompress(bytes, MAX_TEXT_BYTES)
+                .map_err(|cause| corrupt("cannot be decompressed").caused_by(cause))?
+        } else {
+            bytes.to_vec()
+        };
+        let text = String::from_utf8(text).map_err(|cause| corrupt("is not UTF-8").caused_by(cause))?;
+        check_shape(&text).map_err(|cause| corrupt("is not flag definitions").caused_by(cause))?;
+        let snapshot = Self::of_valid(text);
+        if snapshot.version != version {
+            return Err(corrupt("was changed by somebody else: its hash is not its version"));
+        }
+        Ok(snapshot)
+    }
+
+    /// The bytes for a store.
+    pub fn encode(&self, compression: Compression) -> Result<Bytes> {
+        let plain = match compression {
+            Compression::Auto => self.text.len() < AUTO_COMPRESS_FROM,
+            Compression::Zstd => false,
+            Compression::None => true,
+        };
+        if plain {
+            return Ok(Bytes::copy_from_slice(self.text.as_bytes()));
+        }
+        zstd::bulk::compress(self.text.as_bytes(), ZSTD_LEVEL).map(Bytes::from).map_err(|cause| {
+            Error::new(Code::Data, "the flag definitions cannot be compressed").caused_by(cause)
+        })
+    }
+
+    /// The definitions as JSON text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The hash of the text, in hexadecimal.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn of_valid(text: String) -> Self {
+        let version = format!("{:032x}", xxh3_128(text.as_bytes()));
+        Snapshot { text, version }
+    }
+}
+
+fn decompress(bytes: &[u8], limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    zstd::Decoder::new(bytes)?.take(limit + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > limit {
+        return Err(std::io::Error::other(format!("it expands to more than {limit} bytes")));
+    }
+    Ok(text)
+}
+
+/// Whether the text is one JSON object whose `flags` is an array. Reads all of it, keeps nothing.
+fn check_shape(text: &str) -> serde_json::Result<()> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    json.deserialize_any(Definitions)?;
+    json.end()
+}
+
+/// Accepts an object with an array `flags`; as in JavaScript, the last of several counts.
+struct Definitions;
+
+impl<'de> Visitor<'de> for Definitions {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object with an array `flags`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut flags_is_array = None;
+        while let Some(IsFlags(is_flags)) = map.next_key()? {
+            if is_flags {
+                let value = map.next_value::<&RawValue>()?;
+                flags_is_array = Some(value.get().starts_with('['));
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        match flags_is_array {
+            Some(true) => Ok(()),
+            Some(false) => Err(serde::de::Error::custom("`flags` is not an array")),
+            None => Err(serde::de::Error::missing_field("flags")),
+        }
+    }
+}
+
+/// Whether a key is `flags`. Compared as bytes, because a key may hold a lone surrogate.
+struct IsFlags(bool);
+
+impl<'de> Deserialize<'de> for IsFlags {
+    fn deserialize<D: Deserializer<'de>>(key: D) -> Result<Self, D::Error> {
+        key.deserialize_bytes(IsFlags(false))
+    }
+}
+
+impl Visitor<'_> for IsFlags {
+    type Value = IsFlags;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_bytes<E>(self, key: &[u8]) -> Result<IsFlags, E> {
+        Ok(IsFlags(key == b"flags"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"{"flags":[{"key":"ä"}],"cohorts":{},"new":1e400}"#;
+
+    fn stored(bytes: &[u8]) -> Error {
+        Snapshot::decode(bytes, Snapshot::new(TEXT.into()).unwrap().version()).unwrap_err()
+    }
+
+    #[test]
+    fn every_compression_gives_the_text_back() {
+        let snapshot = Snapshot::new(TEXT.into()).unwrap();
+        for compression in [Compression::Auto, Compression::Zstd, Compression::None] {
+            let bytes = snapshot.encode(compression).unwrap();
+            assert_eq!(Snapshot::decode(&bytes, snapshot.version()).unwrap(), snapshot);
+        }
+    }
+
+    #[test]
+    fn small_text_stays_readable_and_large_text_is_compressed() {
+        let small = Snapshot::new(TEXT.into()).unwrap().encode(Compression::Auto).unwrap();
+        assert_eq!(small, TEXT.as_bytes());
+        let text = format!(r#"{{"flags":[{}1]}}"#, "1,".repeat(AUTO_COMPRESS_FROM));
+        let large = Snapshot::new(text).unwrap().encode(Compression::Auto).unwrap();
+        assert!(large.starts_with(&ZSTD_MAGIC));
+    }
+
+    #[test]
+    fn what_is_not_an_object_with_an_array_flags_is_not_published() {
+        for text in [
+            "",
+            "null",
+            "1",
+            "[]",
+            "{}",
+            r#"{"flags":{}}"#,
+            r#"{"flags":null}"#,
+            r#"{"flags":[]"#,
+            r#"{"flags":[]} x"#,
+        ] {
+            assert_eq!(Snapshot::new(text.into()).unwrap_err().code(), Code::Data, "{text}");
+        }
+    }
+
+    #[test]
+    fn of_several_flags_the_last_counts_as_in_javascript() {
+        assert!(Snapshot::new(r#"{"flags":1,"flags":[]}"#.into()).is_ok());
+        assert!(Snapshot::new(r#"{"flags":[],"fl\u0061gs":1}"#.into()).is_err());
+    }
+
+    #[test]
+    fn lone_surrogates_pass_as_javascript_writes_them() {
+        let snapshot = Snapshot::new(r#"{"\ud800":1,"flags":["\ud800"]}"#.into()).unwrap();
+        assert!(snapshot.text().contains("\\ud800"));
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_corrupt_whatever_the_damage() {
+        let compressed = Snapshot::new(TEXT.into()).unwrap().encode(Compression::Zstd).unwrap();
+        let cases: [&[u8]; 9] = [
+            b"",
+            &TEXT.as_bytes()[..20],
+            b"{\"flags\":[\"\xff\"]}",
+            b"null",
+            b"7",
+            b"[]",
+            b"{}",
+            br#"{"flags":[]}"#,
+            &compressed[..compressed.len() - 3],
+        ];
+        for bytes in cases {
+            assert_eq!(stored(bytes).code(), Code::Corrupt, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_compressed_bomb_is_refused_at_the_limit() {
+        let bomb = zstd::bulk::compress(&vec![b' '; 1_000_000], 19).unwrap();
+        assert!(bomb.len() < 200);
+        assert_eq!(decompress(&bomb, 1_000_000).unwrap().len(), 1_000_000);
+        assert!(decompress(&bomb, 999_999).is_err());
+    }
+
+    #[test]
+    fn deeply_nested_text_does_not_exhaust_the_stack() {
+        let deep = format!(r#"{{"flags":[],"x":{}{}}}"#, "[".repeat(1_000_000), "]".repeat(1_000_000));
+        assert!(Snapshot::new(deep).is_ok());
+    }
+}

@@ -1,0 +1,108 @@
+//! The store inside one process: for tests, and for several clients in one process.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{Reading, Store, StoreFuture};
+use crate::lease::{Millis, State, millis};
+use crate::options::Options;
+
+static SHARED: Mutex<Option<HashMap<String, Weak<MemoryStore>>>> = Mutex::new(None);
+
+/// A state and a snapshot behind a mutex. Its clock is Tokio's, so that a test can pause it.
+pub struct MemoryStore {
+    epoch: Millis,
+    started: Instant,
+    max_age: Duration,
+    content: Mutex<Content>,
+    notices: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Content {
+    state: State,
+    bytes: Option<Bytes>,
+    expires_at: Millis,
+}
+
+impl MemoryStore {
+    /// A store of its own.
+    pub fn new(max_age: Duration) -> Self {
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
+        MemoryStore {
+            epoch,
+            started: Instant::now(),
+            max_age,
+            content: Mutex::default(),
+            notices: watch::Sender::new(0),
+        }
+    }
+
+    /// The store of everyone in this process with the same project key and prefix, for as long as
+    /// one of them lives.
+    pub fn shared(options: &Options) -> Arc<Self> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let stores = shared.get_or_insert_default();
+        stores.retain(|_, store| store.strong_count() > 0);
+        let key = options.data_key();
+        if let Some(store) = stores.get(&key).and_then(Weak::upgrade) {
+            return store;
+        }
+        let store = Arc::new(MemoryStore::new(options.max_age));
+        stores.insert(key, Arc::downgrade(&store));
+        store
+    }
+
+    fn now(&self) -> Millis {
+        self.epoch.saturating_add(millis(self.started.elapsed()))
+    }
+
+    /// The content, emptied if it has expired or its bytes do not fit its state.
+    fn content(&self) -> MutexGuard<'_, Content> {
+        let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.now() >= content.expires_at {
+            *content = Content::default();
+        }
+        content
+    }
+}
+
+impl Store for MemoryStore {
+    fn read(&self) -> StoreFuture<'_, Reading> {
+        Box::pin(async { Ok(Reading { state: self.content().state.clone(), now: self.now() }) })
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
+        Box::pin(async move {
+            let content = self.content();
+            let reading = Reading { state: content.state.clone(), now: self.now() };
+            let bytes = super::is_news(&reading.state, known).then(|| content.bytes.clone()).flatten();
+            Ok((reading, bytes))
+        })
+    }
+
+    fn commit<'a>(&'a self, expected: u64, next: &'a State, bytes: Option<Bytes>) -> StoreFuture<'a, bool> {
+        Box::pin(async move {
+            let mut content = self.content();
+            if content.state.revision != expected {
+                return Ok(false);
+            }
+            content.state = next.clone();
+            content.expires_at = self.now().saturating_add(millis(self.max_age));
+            if bytes.is_some() {
+                content.bytes = bytes;
+                self.notices.send_modify(|count| *count += 1);
+            }
+            Ok(true)
+        })
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.notices.subscribe()
+    }
+}

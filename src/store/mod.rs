@@ -1,0 +1,66 @@
+//! Where a fleet keeps its state and its snapshot.
+//!
+//! A store is dumb: it reads, and it commits by compare-and-set. What to commit is decided by
+//! [`crate::lease`]. One contract suite (`tests/store_contract.rs`) runs over every implementation.
+
+pub mod directory;
+pub mod memory;
+pub mod redis;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::error::Result;
+use crate::lease::{Millis, State};
+use crate::options::{Options, Target};
+
+/// What a store's methods return: boxed, so that the provider needs no type parameter.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// A shared place for one project's state and snapshot. Every call is bounded in time.
+pub trait Store: Send + Sync {
+    /// The state and the store's time, in one round trip.
+    ///
+    /// `state.snapshot` is `None` also where its bytes are gone or have another length than the
+    /// state says: a state that nobody can use is no better than none.
+    fn read(&self) -> StoreFuture<'_, Reading>;
+
+    /// The same, with the snapshot's bytes unless its version is the `known` one.
+    fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)>;
+
+    /// Replaces the state if its revision is still `expected`; says whether it did.
+    ///
+    /// Atomic, with the snapshot's bytes where given (otherwise those in the store stay). Renews the
+    /// expiry of everything, and notifies the watchers where bytes were given.
+    fn commit<'a>(&'a self, expected: u64, next: &'a State, bytes: Option<Bytes>) -> StoreFuture<'a, bool>;
+
+    /// Changes whenever a new snapshot may be there. A hint: a notice can be lost, or be our own.
+    fn watch(&self) -> watch::Receiver<u64>;
+}
+
+/// A state, and when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// What the fleet shares.
+    pub state: State,
+    /// The store's time at the reading.
+    pub now: Millis,
+}
+
+/// The store that the options name. Connects to nothing: the first call does.
+pub fn open(options: &Options) -> Arc<dyn Store> {
+    match &options.target {
+        Target::Redis(endpoint) => redis::RedisStore::shared(endpoint, options),
+        Target::Directory(directory) => Arc::new(directory::DirectoryStore::new(directory.clone(), options)),
+        Target::Memory => memory::MemoryStore::shared(options),
+    }
+}
+
+/// Whether the state has a snapshot of another version than the known one.
+fn is_news(state: &State, known: Option<&str>) -> bool {
+    state.snapshot.as_ref().is_some_and(|snapshot| Some(snapshot.version.as_str()) != known)
+}

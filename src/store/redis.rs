@@ -1,0 +1,215 @@
+//! The store in Redis (or Valkey), version 6.2 or later.
+//!
+//! ```text
+//! <prefix>:{<project>}            the definitions: JSON, or zstd of it
+//! <prefix>:{<project>}:state      hash: the state
+//! <prefix>:{<project>}:updates    channel: the new version
+//! ```
+//!
+//! The state is one hash with the fields `revision`, `fence`, `owner` and `expires_at` (of the
+//! lease), `granted_at`, `version`, `etag`, `bytes` and `published_at` (of the snapshot),
+//! `confirmed_at`, `retry_at`. Both keys expire together.
+
+mod connection;
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value, from_redis_value};
+use tokio::sync::watch;
+
+use self::connection::Connection;
+use super::{Reading, Store, StoreFuture};
+use crate::error::{Code, Error, Result};
+use crate::lease::{Lease, Millis, SnapshotInfo, State, millis};
+use crate::options::{Endpoint, Options};
+
+static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/read.lua")));
+static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/commit.lua")));
+
+/// A script and the hash under which the server knows it once it has run.
+struct Script {
+    code: &'static str,
+    hash: String,
+}
+
+impl Script {
+    fn new(code: &'static str) -> Self {
+        Script { code, hash: redis::Script::new(code).get_hash().to_owned() }
+    }
+}
+
+/// The stores in use: everybody in this process who means the same shares one connection.
+static SHARED: LazyLock<Mutex<HashMap<Identity, Weak<RedisStore>>>> = LazyLock::new(Mutex::default);
+
+type Identity = (Endpoint, String, [Duration; 3]);
+
+/// The store of one project in Redis.
+pub struct RedisStore {
+    connection: Connection,
+    data_key: String,
+    state_key: String,
+    channel: String,
+    max_age: Duration,
+}
+
+impl RedisStore {
+    /// The store of everyone in this process with the same server, project and limits, for as long
+    /// as one of them lives. Connects to nothing yet.
+    pub fn shared(endpoint: &Endpoint, options: &Options) -> Arc<Self> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.retain(|_, store| store.strong_count() > 0);
+        let limits = [options.max_age, options.connect_timeout, options.command_timeout];
+        let identity = (endpoint.clone(), options.data_key(), limits);
+        if let Some(store) = shared.get(&identity).and_then(Weak::upgrade) {
+            return store;
+        }
+        let store = Arc::new(RedisStore::new(endpoint, options));
+        shared.insert(identity, Arc::downgrade(&store));
+        store
+    }
+
+    /// A store with a connection of its own.
+    pub fn new(endpoint: &Endpoint, options: &Options) -> Self {
+        RedisStore {
+            connection: Connection::new(endpoint, options.updates_channel(), options),
+            data_key: options.data_key(),
+            state_key: options.state_key(),
+            channel: options.updates_channel(),
+            max_age: options.max_age,
+        }
+    }
+
+    async fn run(&self, script: &Script, arguments: &[&[u8]]) -> Result<Value> {
+        let command = |name: &str, script: &str| {
+            let mut command = redis::cmd(name);
+            command.arg(script).arg(2).arg(&self.data_key).arg(&self.state_key).arg(arguments);
+            command
+        };
+        match self.connection.send(&command("EVALSHA", &script.hash)).await {
+            Err(error) if is_unknown_script(&error) => {
+                self.connection.send(&command("EVAL", script.code)).await
+            }
+            result => result,
+        }
+    }
+
+    async fn read_with(&self, arguments: &[&[u8]]) -> Result<(Reading, Option<Bytes>)> {
+        let reply = self.run(&READ, arguments).await?;
+        decode_reading(reply).map_err(|cause| {
+            Error::new(Code::Corrupt, "the server's reply cannot be understood").caused_by(cause)
+        })
+    }
+}
+
+impl Store for RedisStore {
+    fn read(&self) -> StoreFuture<'_, Reading> {
+        Box::pin(async { Ok(self.read_with(&[b"state", b""]).await?.0) })
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
+        Box::pin(async move {
+            let (reading, bytes) = self.read_with(&[b"load", known.unwrap_or_default().as_bytes()]).await?;
+            // Bytes of another length than the state says are not its snapshot.
+            let bytes = bytes.filter(|_| reading.state.snapshot.is_some());
+            Ok((reading, bytes))
+        })
+    }
+
+    fn commit<'a>(&'a self, expected: u64, next: &'a State, bytes: Option<Bytes>) -> StoreFuture<'a, bool> {
+        Box::pin(async move {
+            let mode: &[u8] = match (&next.snapshot, &bytes) {
+                (None, _) => b"drop",
+                (Some(_), None) => b"keep",
+                (Some(_), Some(_)) => b"set",
+            };
+            let expected = readable(expected).to_string();
+            let max_age = millis(self.max_age).to_string();
+            let fields = encode_state(next);
+            let mut arguments: Vec<&[u8]> = vec![
+                expected.as_bytes(),
+                max_age.as_bytes(),
+                self.channel.as_bytes(),
+                mode,
+                bytes.as_deref().unwrap_or_default(),
+            ];
+            arguments.extend(fields.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
+            Ok(self.run(&COMMIT, &arguments).await? == Value::Int(1))
+        })
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.connection.notices()
+    }
+}
+
+fn is_unknown_script(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<RedisError>());
+    cause.is_some_and(|cause| cause.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+}
+
+fn encode_state(state: &State) -> Vec<(&'static str, String)> {
+    let mut fields = Vec::with_capacity(11);
+    let mut put = |name, value: Option<String>| fields.extend(value.map(|value| (name, value)));
+    let number = |value: Option<u64>| value.map(|value| value.to_string());
+    let snapshot = state.snapshot.as_ref();
+    put("version", snapshot.map(|snapshot| snapshot.version.clone()));
+    put("etag", snapshot.and_then(|snapshot| snapshot.etag.clone()));
+    put("bytes", number(snapshot.map(|snapshot| snapshot.bytes)));
+    put("published_at", number(snapshot.map(|snapshot| snapshot.published_at)));
+    put("revision", Some(state.revision.to_string()));
+    put("fence", Some(state.fence.to_string()));
+    put("owner", state.lease.as_ref().map(|lease| lease.owner.clone()));
+    put("expires_at", number(state.lease.as_ref().map(|lease| lease.expires_at)));
+    put("granted_at", number(state.granted_at));
+    put("confirmed_at", number(state.confirmed_at));
+    put("retry_at", number(state.retry_at));
+    fields
+}
+
+/// A state with unreadable fields is as good as none, but keeps its revision: the next commit
+/// replaces it.
+fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
+    let mut fields = fields.into_iter();
+    let mut next = || fields.next().flatten();
+    let revision = next().and_then(|revision| revision.parse().ok()).map_or(0, readable);
+    let mut decode = || {
+        let fence = number(next())??;
+        let lease = match (next(), number(next())?) {
+            (Some(owner), Some(expires_at)) => Some(Lease { owner, expires_at }),
+            _ => None,
+        };
+        let granted_at = number(next())?;
+        let (version, etag, bytes, published_at) = (next(), next(), number(next())?, number(next())?);
+        let snapshot = match (version, bytes, published_at) {
+            (Some(version), Some(bytes), Some(published_at)) if bytes == length => {
+                Some(SnapshotInfo { version, etag, bytes, published_at })
+            }
+            _ => None,
+        };
+        let (confirmed_at, retry_at) = (number(next())?, number(next())?);
+        Some(State { revision, fence, lease, granted_at, snapshot, confirmed_at, retry_at })
+    };
+    decode().unwrap_or(State { revision, ..State::default() })
+}
+
+/// An absent number is `Some(None)`, an unreadable one `None`.
+fn number(field: Option<String>) -> Option<Option<u64>> {
+    field.map(|field| field.parse().ok()).map_or(Some(None), |value| value.map(Some))
+}
+
+/// The revision as the script compares it: one too large for it counts as none.
+fn readable(revision: u64) -> u64 {
+    if revision < 10_u64.pow(16) { revision } else { 0 }
+}
+
+fn decode_reading(reply: Value) -> redis::RedisResult<(Reading, Option<Bytes>)> {
+    type Reply = (u64, u64, u64, Option<Vec<u8>>, Vec<Option<Vec<u8>>>);
+    let (seconds, micros, length, bytes, fields): Reply = from_redis_value(reply)?;
+    let text = |field: Vec<u8>| String::from_utf8_lossy(&field).into_owned();
+    let fields = fields.into_iter().map(|field| field.map(text)).collect();
+    let now: Millis = seconds * 1000 + micros / 1000;
+    Ok((Reading { state: decode_state(fields, length), now }, bytes.map(Bytes::from)))
+}

@@ -1,0 +1,267 @@
+//! One connection to a Redis server, kept alive by a task of its own.
+//!
+//! redis-rs offers a `ConnectionManager`; after a failed connect it tries again only for some
+//! errors, and there is no way to make it. This one replaces the connection whatever went wrong.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, ProtocolVersion,
+    PushInfo, PushKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value,
+};
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::error::{Code, Error, Result};
+use crate::options::{Endpoint, Options};
+
+/// Waits between attempts to connect: short at first, because a restart or a failover takes a
+/// second or two; each is lengthened at random by up to its own length, so that a fleet does not
+/// come back in step.
+const RETRY_FROM: Duration = Duration::from_millis(100);
+const RETRY_UP_TO: Duration = Duration::from_secs(2);
+
+/// After so many timeouts in a row the connection counts as dead: a half-open one never says so.
+const TIMEOUTS_UNTIL_DEAD: u32 = 2;
+
+/// A connection that comes back by itself, for as long as this lives.
+pub struct Connection {
+    shared: Arc<Shared>,
+    supervisor: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    endpoint: Endpoint,
+    channel: String,
+    connect_timeout: Duration,
+    command_timeout: Duration,
+    status: watch::Sender<Status>,
+    notices: watch::Sender<u64>,
+    timeouts: AtomicU32,
+}
+
+#[derive(Clone)]
+enum Status {
+    /// The first attempt, or the first one after a loss, is under way.
+    Connecting,
+    /// Ready; the number tells one connection from the next.
+    Up(MultiplexedConnection, u64),
+    /// The last attempt failed; others follow.
+    Down(Error),
+}
+
+impl Connection {
+    /// Connects to nothing: the first command does.
+    pub fn new(endpoint: &Endpoint, channel: String, options: &Options) -> Self {
+        let shared = Shared {
+            endpoint: endpoint.clone(),
+            channel,
+            connect_timeout: options.connect_timeout,
+            command_timeout: options.command_timeout,
+            status: watch::Sender::new(Status::Connecting),
+            notices: watch::Sender::new(0),
+            timeouts: AtomicU32::new(0),
+        };
+        Connection { shared: Arc::new(shared), supervisor: Mutex::new(None) }
+    }
+
+    /// Counts the messages on the channel, and the moments at which some may have been missed.
+    pub fn notices(&self) -> watch::Receiver<u64> {
+        self.shared.notices.subscribe()
+    }
+
+    /// Sends a command and waits for its reply. Where the connection turns out to be lost, once more
+    /// on the next one: a command here must bear to be carried out twice.
+    pub async fn send(&self, command: &Cmd) -> Result<Value> {
+        let shared = &self.shared;
+        let mut attempts = 2;
+        loop {
+            attempts -= 1;
+            let (mut connection, number) = self.established().await?;
+            match timeout(shared.command_timeout, command.query_async::<Value>(&mut connection)).await {
+                Ok(Ok(reply)) => {
+                    shared.timeouts.store(0, Ordering::Relaxed);
+                    return Ok(reply);
+                }
+                Ok(Err(cause)) => {
+                    let is_lost = needs_new_connection(&cause);
+                    let error = shared.refused(cause);
+                    if !is_lost {
+                        return Err(error);
+                    }
+                    shared.lose(number);
+                    if attempts == 0 {
+                        return Err(error);
+                    }
+                }
+                Err(_) => {
+                    if shared.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_UNTIL_DEAD {
+                        shared.lose(number);
+                    }
+                    return Err(shared.timed_out(shared.command_timeout));
+                }
+            }
+        }
+    }
+
+    /// The connection. Waits while an attempt is under way, but not for another after a failed one.
+    async fn established(&self) -> Result<(MultiplexedConnection, u64)> {
+        self.supervise().await;
+        let mut status = self.shared.status.subscribe();
+        let settled = status.wait_for(|status| !matches!(status, Status::Connecting));
+        // The attempt has a limit of its own; this one holds should its task be starved.
+        match timeout(self.shared.connect_timeout * 2, settled).await {
+            Ok(Ok(status)) => match &*status {
+                Status::Up(connection, number) => Ok((connection.clone(), *number)),
+                Status::Down(error) => Err(error.clone()),
+                Status::Connecting => Err(self.shared.timed_out(self.shared.connect_timeout)),
+            },
+            _ => Err(self.shared.timed_out(self.shared.connect_timeout)),
+        }
+    }
+
+    async fn supervise(&self) {
+        let mut supervisor = self.supervisor.lock().await;
+        if supervisor.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.shared.status.send_replace(Status::Connecting);
+            *supervisor = Some(tokio::spawn(self.shared.clone().keep_connected()));
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(supervisor) = self.supervisor.get_mut() {
+            supervisor.abort();
+        }
+    }
+}
+
+impl Shared {
+    async fn keep_connected(self: Arc<Self>) {
+        for number in 1.. {
+            let mut waits = ExponentialBuilder::new()
+                .with_min_delay(RETRY_FROM)
+                .with_max_delay(RETRY_UP_TO)
+                .with_jitter()
+                .without_max_times()
+                .build();
+            let connection = loop {
+                match self.connect(number).await {
+                    Ok(connection) => break connection,
+                    Err(error) => self.status.send_replace(Status::Down(error)),
+                };
+                tokio::time::sleep(waits.next().unwrap_or(RETRY_UP_TO)).await;
+            };
+            self.timeouts.store(0, Ordering::Relaxed);
+            let mut status = self.status.subscribe();
+            self.status.send_replace(Status::Up(connection, number));
+            // Whatever was announced meanwhile is missed: look.
+            self.notices.send_modify(|count| *count += 1);
+            let _ = status.wait_for(|status| matches!(status, Status::Connecting)).await;
+        }
+    }
+
+    async fn connect(self: &Arc<Self>, number: u64) -> Result<MultiplexedConnection> {
+        let receiver = Arc::downgrade(self);
+        let on_push = move |push: PushInfo| {
+            if let Some(shared) = receiver.upgrade() {
+                match push.kind {
+                    PushKind::Message => shared.notices.send_modify(|count| *count += 1),
+                    PushKind::Disconnection => shared.lose(number),
+                    _ => {}
+                }
+            }
+            Ok::<(), std::convert::Infallible>(())
+        };
+        let attempt = async {
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(None)
+                .set_response_timeout(None)
+                .set_push_sender(on_push);
+            let client = Client::open(self.connection_info()?)?;
+            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            if let Some(name) = &self.endpoint.client_name {
+                redis::cmd("CLIENT").arg("SETNAME").arg(name).exec_async(&mut connection).await?;
+            }
+            // Notices are hints: without the right to subscribe everything works, only later.
+            match connection.subscribe(&self.channel).await {
+                Err(cause) if needs_new_connection(&cause) => Err(cause),
+                _ => Ok(connection),
+            }
+        };
+        match timeout(self.connect_timeout, attempt).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(cause)) => Err(self.refused(cause)),
+            Err(_) => Err(self.timed_out(self.connect_timeout)),
+        }
+    }
+
+    fn connection_info(&self) -> redis::RedisResult<redis::ConnectionInfo> {
+        let endpoint = &self.endpoint;
+        let mut login = RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_db(endpoint.database)
+            .set_lib_name("posthog-flag-cache", env!("CARGO_PKG_VERSION"));
+        if let Some(username) = &endpoint.username {
+            login = login.set_username(username);
+        }
+        if let Some(password) = &endpoint.password {
+            login = login.set_password(password);
+        }
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_keepalive(TcpKeepalive::new().with_time(Duration::from_secs(15)));
+        #[cfg(target_os = "linux")]
+        let tcp = tcp.set_user_timeout(Duration::from_secs(15));
+        let address = ConnectionAddr::Tcp(endpoint.host.clone(), endpoint.port);
+        Ok(address.into_connection_info()?.set_tcp_settings(tcp).set_redis_settings(login))
+    }
+
+    /// Has the connection of this number replaced; a later one is not affected.
+    fn lose(&self, number: u64) {
+        self.status.send_if_modified(|status| {
+            let is_current = matches!(status, Status::Up(_, current) if *current == number);
+            if is_current {
+                *status = Status::Connecting;
+            }
+            is_current
+        });
+    }
+
+    fn refused(&self, cause: RedisError) -> Error {
+        let endpoint = &self.endpoint;
+        let (code, what) = match (cause.kind(), cause.code()) {
+            (ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm), _)
+            | (_, Some("NOAUTH" | "WRONGPASS")) => (Code::Auth, "refuses our credentials or rights"),
+            (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => (Code::ReadOnly, "is a read-only replica"),
+            _ if cause.is_io_error() => (Code::Unavailable, "cannot be reached"),
+            _ => (Code::Unavailable, "refuses to work"),
+        };
+        Error::new(code, format!("{endpoint} {what}")).caused_by(cause)
+    }
+
+    fn timed_out(&self, limit: Duration) -> Error {
+        let endpoint = &self.endpoint;
+        Error::new(Code::Timeout, format!("{endpoint} did not answer within {} ms", limit.as_millis()))
+    }
+}
+
+/// Also where the connection as such works: after a failover it may lead to a replica, after a
+/// change of password to a login that is void.
+fn needs_new_connection(cause: &RedisError) -> bool {
+    cause.is_unrecoverable_error()
+        || cause.is_io_error()
+        || matches!(
+            cause.kind(),
+            ErrorKind::AuthenticationFailed
+                | ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+        )
+        || cause.code() == Some("NOAUTH")
+}
