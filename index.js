@@ -1,29 +1,27 @@
 'use strict'
 
 const { NativeProvider } = require('./native.js')
+const { Client } = require('./lib/client.js')
+const { FlagCacheError, translate } = require('./lib/error.js')
+const { shareEtag } = require('./lib/fetch.js')
+const { Listeners } = require('./lib/listeners.js')
 
-class FlagCacheError extends Error {
-  constructor(code, message, cause) {
-    super(message, { cause })
-    this.name = 'FlagCacheError'
-    this.code = code
-  }
-}
-
-/** Native errors carry their code in the message: a rejected native promise has no other place. */
-function translate(cause) {
-  const [, code, message] = /^(ERR_FLAG_CACHE_[A-Z]+): (.*)$/s.exec(cause.message) ?? []
-  return new FlagCacheError(code ?? 'ERR_FLAG_CACHE_UNAVAILABLE', message ?? cause.message, cause)
-}
+const REPORT_INTERVAL_MS = 60_000
 
 function create(options) {
   if (options === null || typeof options !== 'object') {
     throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'options are required: an object with a projectKey')
   }
   const { POSTHOG_FLAG_CACHE_URL, REDIS_URL } = process.env
-  const { url = POSTHOG_FLAG_CACHE_URL || REDIS_URL || undefined, ...others } = options
+  let given
   try {
-    return new NativeProvider({ url, ...others })
+    const { url = POSTHOG_FLAG_CACHE_URL || REDIS_URL || undefined, ...others } = options
+    given = { url, ...others }
+  } catch (cause) {
+    throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'the options cannot be read', cause)
+  }
+  try {
+    return { native: new NativeProvider(given), projectKey: given.projectKey }
   } catch (cause) {
     throw translate(cause)
   }
@@ -31,52 +29,160 @@ function create(options) {
 
 class FlagDefinitionCache {
   #native
+  #projectKey
+  #client = new Client()
   /** What was handed out or received last, and its version: while it stays the same, so does the object. */
   #definitions
   #version
+  /** How many of our calls are under way, and the version that was announced meanwhile. */
+  #calls = 0
+  #announced
+  #updates = new Listeners(
+    () => this.#observe(),
+    (error) => this.#report(error),
+  )
+  #errors = new Listeners(
+    () => this.#observe(),
+    () => {},
+  )
+  #observing = false
+  #reported = new Map()
 
   constructor(options) {
-    this.#native = create(options)
+    const { native, projectKey } = create(options)
+    this.#native = native
+    this.#projectKey = projectKey
+    this.fetch = this.withFetch((...request) => globalThis.fetch(...request))
   }
 
   async getFlagDefinitions() {
-    const found = await this.#native.get(this.#version).catch(rethrow)
-    if (!found) return undefined
-    if (typeof found.text === 'string') {
-      this.#definitions = JSON.parse(found.text)
-      this.#version = found.version
-    }
-    return this.#definitions
+    return this.#call(async () => {
+      const found = await this.#native.get(this.#version)
+      if (!found) return undefined
+      if (typeof found.text === 'string') {
+        this.#hold(found.version, JSON.parse(found.text))
+      }
+      this.#client.version = this.#version
+      return this.#definitions
+    })
   }
 
   async shouldFetchFlagDefinitions() {
-    return this.#native.shouldFetch().catch(rethrow)
+    this.#client.isEmergency = false
+    return this.#call(async () => {
+      const granted = await this.#native.shouldFetch()
+      this.#client.isEmergency = !granted
+      return granted
+    })
   }
 
   async onFlagDefinitionsReceived(data) {
-    let text
-    try {
-      text = String(JSON.stringify(data))
-    } catch (cause) {
-      throw new FlagCacheError('ERR_FLAG_CACHE_DATA', 'the flag definitions cannot be written as JSON', cause)
-    }
-    this.#version = await this.#native.received(text).catch(rethrow)
-    this.#definitions = data
+    await this.#call(async () => {
+      this.#hold(await this.#publish(data), data)
+      this.#client.version = this.#version
+    })
   }
 
-  // `async`, here and above: posthog-node waits for what is `instanceof Promise`, and in a vm context
-  // (Jest) a native promise is not.
+  // `async`, as all methods are: posthog-node waits for what is `instanceof Promise`, and in a vm
+  // context (Jest) a native promise is not.
   async shutdown() {
-    await this.#native.shutdown().catch(rethrow)
+    await this.#call(() => this.#native.shutdown())
   }
 
   async [Symbol.asyncDispose]() {
     await this.shutdown()
   }
-}
 
-function rethrow(cause) {
-  throw translate(cause)
+  withFetch(fetch) {
+    if (typeof fetch !== 'function') {
+      throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'withFetch needs a function like the global fetch')
+    }
+    const context = {
+      native: this.#native,
+      client: this.#client,
+      projectKey: this.#projectKey,
+      settle: (call) => call.catch((error) => this.#report(translate(error))),
+      report: (error) => this.#report(error),
+    }
+    return shareEtag(context, fetch)
+  }
+
+  async invalidate() {
+    await this.#call(() => this.#native.invalidate())
+  }
+
+  onUpdate(listener) {
+    return this.#updates.add(listener)
+  }
+
+  onError(listener) {
+    return this.#errors.add(listener)
+  }
+
+  status() {
+    return JSON.parse(this.#native.status())
+  }
+
+  async #publish(data) {
+    let answer
+    let text
+    try {
+      answer = this.#client.answers.get(data?.flags)
+      text = answer?.text ?? String(JSON.stringify(data))
+    } catch (cause) {
+      throw new FlagCacheError('ERR_FLAG_CACHE_DATA', 'the flag definitions cannot be written as JSON', cause)
+    }
+    // Made from the snapshot: the fleet has it, and knows that it is current.
+    if (answer?.version !== undefined) return answer.version
+    return answer ? this.#native.fetched(text, answer.etag) : this.#native.received(text)
+  }
+
+  #hold(version, definitions) {
+    this.#version = version
+    this.#definitions = definitions
+  }
+
+  async #call(work) {
+    this.#calls += 1
+    try {
+      return await work()
+    } catch (cause) {
+      throw cause instanceof FlagCacheError ? cause : translate(cause)
+    } finally {
+      this.#calls -= 1
+      // Not at once: posthog-node has yet to take what this call returned.
+      if (this.#announced !== undefined) setImmediate(() => this.#announce()).unref()
+    }
+  }
+
+  /** Watches in the background for as long as somebody listens. */
+  #observe() {
+    const wanted = this.#updates.size + this.#errors.size > 0
+    if (wanted === this.#observing) return
+    this.#observing = wanted
+    if (!wanted) return this.#native.unobserve()
+    this.#native.observe(({ version, trouble }) => {
+      if (typeof trouble === 'string') return this.#report(translate({ message: trouble }))
+      this.#announced = version
+      this.#announce()
+    })
+  }
+
+  /** Tells of an announced version, but never during a call, which may be loading it already. */
+  #announce() {
+    if (this.#calls > 0) return
+    const version = this.#announced
+    this.#announced = undefined
+    if (version !== undefined && version !== this.#client.version) this.#updates.call(version)
+  }
+
+  /** The same trouble once a minute: some of it comes with every poll, or with every reconnect. */
+  #report(error) {
+    const now = performance.now()
+    if (now - this.#reported.get(error?.code) < REPORT_INTERVAL_MS) return
+    this.#reported.set(error?.code, now)
+    this.#errors.call(error)
+  }
 }
 
 module.exports = { FlagDefinitionCache, FlagCacheError }

@@ -16,11 +16,29 @@ export declare class NativeProvider {
   /** Whether posthog-node shall fetch. */
   shouldFetch(): Promise<boolean>
   /** The fleet's definitions, without their text if their version is the known one. */
-  get(known?: string | undefined | null): Promise<NativeDefinitions | null>
-  /** Publishes fetched definitions and returns their version. */
+  get(known?: string | undefined | null): Promise<NativeDefinitions | undefined | null>
+  /** Publishes definitions as posthog-node gives them, and returns their version. */
   received(text: string): Promise<string>
+  /** Publishes definitions as the API answered them, and returns their version. */
+  fetched(text: string, etag?: string | undefined | null): Promise<string>
+  /** With what a request for the definitions goes out. */
+  plan(): NativePlan
+  /** The held definitions of this version. */
+  text(version: string): string | null
+  /** The API answered 304 to the ETag of this version. */
+  confirmed(version: string): Promise<undefined>
+  /** The API failed, or asked for a pause. */
+  failed(pauseMs?: number | undefined | null): Promise<undefined>
+  /** Has the next load fetch. */
+  invalidate(): Promise<undefined>
+  /** Calls back for what happens outside a call, until `unobserve` or `shutdown`. */
+  observe(callback: (arg: NativeEvent) => void): void
+  /** Ends the calling back. */
+  unobserve(): void
+  /** What this worker knows, as JSON. */
+  status(): string
   /** Releases the lease. */
-  shutdown(): Promise<void>
+  shutdown(): Promise<undefined>
 }
 
 /** Definitions on their way to JavaScript. */
@@ -29,4 +47,22 @@ export interface NativeDefinitions {
   version: string
   /** JSON; absent when the caller has this version already. */
   text?: string
+}
+
+/** A new version, or a trouble: one of the two. */
+export interface NativeEvent {
+  /** The version in the store. */
+  version?: string
+  /** `CODE: message`. */
+  trouble?: string
+}
+
+/** With what a request for the definitions goes out. */
+export interface NativePlan {
+  /** ETag of the held snapshot. */
+  etag?: string
+  /** Its version. */
+  version?: string
+  /** Milliseconds for which the fleet keeps off the API. */
+  pauseMs?: number
 }

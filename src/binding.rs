@@ -1,15 +1,23 @@
 //! What Node.js sees of the engine. Nothing else here knows of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use napi::ValueType;
-use napi::bindgen_prelude::{JsObjectValue, JsValue, Object, Unknown, create_custom_tokio_runtime};
+use napi::bindgen_prelude::{
+    Env, Function, JsObjectValue, JsValue, Object, PromiseRaw, ToNapiValue, Unknown,
+    create_custom_tokio_runtime, spawn,
+};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi::{Status as NapiStatus, ValueType};
 use napi_derive::{module_init, napi};
+use tokio::task::JoinHandle;
 
-use crate::error::Error;
-use crate::options::{Given, Options};
-use crate::provider::Provider;
+use crate::error::{Error, Result};
+use crate::observer::{Event, observe};
+use crate::options::{Given, Options, Role};
+use crate::provider::{Provider, Source};
+use crate::status::Status;
 use crate::store;
 
 /// Two threads are plenty: they only wait for the network. A failure leaves napi-rs's default.
@@ -29,6 +37,7 @@ fn start_runtime() {
 #[napi]
 pub struct NativeProvider {
     provider: Arc<Provider>,
+    observer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Definitions on their way to JavaScript.
@@ -40,6 +49,26 @@ pub struct NativeDefinitions {
     pub text: Option<String>,
 }
 
+/// With what a request for the definitions goes out.
+#[napi(object)]
+pub struct NativePlan {
+    /// ETag of the held snapshot.
+    pub etag: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// Milliseconds for which the fleet keeps off the API.
+    pub pause_ms: Option<f64>,
+}
+
+/// A new version, or a trouble: one of the two.
+#[napi(object)]
+pub struct NativeEvent {
+    /// The version in the store.
+    pub version: Option<String>,
+    /// `CODE: message`.
+    pub trouble: Option<String>,
+}
+
 #[napi]
 impl NativeProvider {
     /// Validates the options; throws `CODE: message`.
@@ -47,42 +76,211 @@ impl NativeProvider {
     pub fn new(options: Object) -> napi::Result<Self> {
         let options = Options::from_given(given(options)?).map_err(rejection)?;
         let store = store::open(&options);
-        Ok(NativeProvider { provider: Arc::new(Provider::new(&options, store)) })
+        Ok(NativeProvider { provider: Arc::new(Provider::new(&options, store)), observer: Mutex::default() })
     }
 
     /// Whether posthog-node shall fetch.
-    #[napi]
-    pub async fn should_fetch(&self) -> napi::Result<bool> {
-        self.provider.should_fetch().await.map_err(rejection)
+    #[napi(catch_unwind)]
+    pub fn should_fetch<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, bool>> {
+        self.promise(env, async move |provider: Arc<Provider>| provider.should_fetch().await)
     }
 
     /// The fleet's definitions, without their text if their version is the known one.
-    #[napi]
-    pub async fn get(&self, known: Option<String>) -> napi::Result<Option<NativeDefinitions>> {
-        let snapshot = self.provider.get().await.map_err(rejection)?;
-        Ok(snapshot.map(|snapshot| NativeDefinitions {
-            version: snapshot.version().to_owned(),
-            text: (known.as_deref() != Some(snapshot.version())).then(|| snapshot.text().to_owned()),
-        }))
+    #[napi(catch_unwind)]
+    pub fn get<'env>(
+        &self,
+        env: &'env Env,
+        known: Option<String>,
+    ) -> napi::Result<PromiseRaw<'env, Option<NativeDefinitions>>> {
+        self.promise(env, async move |provider: Arc<Provider>| {
+            Ok(provider.get().await?.map(|snapshot| NativeDefinitions {
+                version: snapshot.version().to_owned(),
+                text: (known.as_deref() != Some(snapshot.version())).then(|| snapshot.text().to_owned()),
+            }))
+        })
     }
 
-    /// Publishes fetched definitions and returns their version.
-    #[napi]
-    pub async fn received(&self, text: String) -> napi::Result<String> {
-        self.provider.received(text).await.map_err(rejection)
+    /// Publishes definitions as posthog-node gives them, and returns their version.
+    #[napi(catch_unwind)]
+    pub fn received<'env>(&self, env: &'env Env, text: String) -> napi::Result<PromiseRaw<'env, String>> {
+        self.promise(env, async move |provider: Arc<Provider>| provider.received(text, Source::Client).await)
+    }
+
+    /// Publishes definitions as the API answered them, and returns their version.
+    #[napi(catch_unwind)]
+    pub fn fetched<'env>(
+        &self,
+        env: &'env Env,
+        text: String,
+        etag: Option<String>,
+    ) -> napi::Result<PromiseRaw<'env, String>> {
+        self.promise(env, async move |provider: Arc<Provider>| {
+            provider.received(text, Source::Api(etag)).await
+        })
+    }
+
+    /// With what a request for the definitions goes out.
+    #[napi(catch_unwind)]
+    pub fn plan(&self) -> NativePlan {
+        let plan = self.provider.plan();
+        NativePlan { etag: plan.etag, version: plan.version, pause_ms: plan.pause.map(millis) }
+    }
+
+    /// The held definitions of this version.
+    #[napi(catch_unwind)]
+    pub fn text(&self, version: String) -> Option<String> {
+        self.provider.held().filter(|held| held.version() == version).map(|held| held.text().to_owned())
+    }
+
+    /// The API answered 304 to the ETag of this version.
+    #[napi(catch_unwind)]
+    pub fn confirmed<'env>(&self, env: &'env Env, version: String) -> napi::Result<PromiseRaw<'env, ()>> {
+        self.promise(env, async move |provider: Arc<Provider>| provider.confirmed(&version).await)
+    }
+
+    /// The API failed, or asked for a pause.
+    #[napi(catch_unwind)]
+    pub fn failed<'env>(&self, env: &'env Env, pause_ms: Option<f64>) -> napi::Result<PromiseRaw<'env, ()>> {
+        let pause = pause_ms.and_then(|pause| Duration::try_from_secs_f64(pause / 1000.0).ok());
+        self.promise(env, async move |provider: Arc<Provider>| provider.failed(pause).await)
+    }
+
+    /// Has the next load fetch.
+    #[napi(catch_unwind)]
+    pub fn invalidate<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
+        self.promise(env, async move |provider: Arc<Provider>| provider.invalidate().await)
+    }
+
+    /// Calls back for what happens outside a call, until `unobserve` or `shutdown`.
+    #[napi(catch_unwind)]
+    pub fn observe(&self, callback: Function<NativeEvent, ()>) -> napi::Result<()> {
+        // Weak: a listener does not keep the process alive. A full queue drops hints, not truth.
+        let callback = callback
+            .build_threadsafe_function()
+            .callee_handled::<false>()
+            .weak::<true>()
+            .max_queue_size::<64>()
+            .build()?;
+        let emit = move |event| {
+            let event = match event {
+                Event::Update(version) => NativeEvent { version: Some(version), trouble: None },
+                Event::Trouble(error) => NativeEvent { version: None, trouble: Some(coded(&error)) },
+            };
+            let _: NapiStatus = callback.call(event, ThreadsafeFunctionCallMode::NonBlocking);
+        };
+        self.replace_observer(Some(spawn(observe(Arc::downgrade(&self.provider), emit))));
+        Ok(())
+    }
+
+    /// Ends the calling back.
+    #[napi(catch_unwind)]
+    pub fn unobserve(&self) {
+        self.replace_observer(None);
+    }
+
+    /// What this worker knows, as JSON.
+    #[napi(catch_unwind)]
+    pub fn status(&self) -> String {
+        status_json(&self.provider.status()).to_string()
     }
 
     /// Releases the lease.
-    #[napi]
-    pub async fn shutdown(&self) -> napi::Result<()> {
-        self.provider.shutdown().await;
-        Ok(())
+    #[napi(catch_unwind)]
+    pub fn shutdown<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
+        self.replace_observer(None);
+        self.promise(env, async move |provider: Arc<Provider>| {
+            provider.shutdown().await;
+            Ok(())
+        })
     }
+
+    /// A promise of work that owns what it works on: a worker thread that is terminated frees this
+    /// object, while its futures go on. (An `async` method would borrow it.)
+    fn promise<'env, T, F>(
+        &self,
+        env: &'env Env,
+        work: impl FnOnce(Arc<Provider>) -> F,
+    ) -> napi::Result<PromiseRaw<'env, T>>
+    where
+        T: ToNapiValue + Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let provider = self.provider.clone();
+        let work = work(provider.clone());
+        env.spawn_future(async move {
+            work.await.map_err(|error| {
+                provider.count(&error);
+                rejection(error)
+            })
+        })
+    }
+
+    fn replace_observer(&self, observer: Option<JoinHandle<()>>) {
+        let mut current = self.observer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(previous) = std::mem::replace(&mut *current, observer) {
+            previous.abort();
+        }
+    }
+}
+
+impl Drop for NativeProvider {
+    fn drop(&mut self) {
+        self.replace_observer(None);
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn status_json(status: &Status) -> serde_json::Value {
+    let counters = &status.counters;
+    let errors: BTreeMap<_, _> = counters.errors.iter().map(|(code, count)| (code.as_str(), count)).collect();
+    serde_json::json!({
+        "worker": status.worker,
+        "role": match status.role { Role::Auto => "auto", Role::Reader => "reader" },
+        "isLeader": status.leader.as_ref() == Some(&status.worker),
+        "leader": status.leader,
+        "fence": status.fence,
+        "definitions": status.held.as_ref().map(|held| serde_json::json!({
+            "version": held.version,
+            "etag": held.etag,
+            "flags": held.flags,
+            "bytes": held.text_bytes,
+            "storedBytes": held.stored_bytes,
+            "ageMs": held.age.map(millis),
+        })),
+        "lastGrantMsAgo": status.granted.map(millis),
+        "retryInMs": status.pause.map(millis),
+        "suggestedRefreshIntervalMs": status.suggested_refresh_interval.map(millis),
+        "roundTripMs": status.round_trip.map(millis),
+        "backend": {
+            "kind": status.backend.kind,
+            "location": status.backend.location,
+            "server": status.backend.server,
+        },
+        "counters": {
+            "grants": counters.grants,
+            "follows": counters.follows,
+            "unchanged": counters.unchanged,
+            "loads": counters.loads,
+            "publishes": counters.publishes,
+            "confirms": counters.confirms,
+            "superseded": counters.superseded,
+            "heals": counters.heals,
+            "waits": counters.waits,
+            "errors": errors,
+        },
+    })
 }
 
 /// The code goes into the message: an asynchronous rejection has no other place for it.
 fn rejection(error: Error) -> napi::Error {
-    napi::Error::from_reason(format!("{}: {error}", error.code().as_str()))
+    napi::Error::from_reason(coded(&error))
+}
+
+fn coded(error: &Error) -> String {
+    format!("{}: {error}", error.code().as_str())
 }
 
 /// The options as they were given, those that are `undefined` left out.

@@ -29,6 +29,8 @@ pub struct State {
     pub confirmed_at: Option<Millis>,
     /// Until then nobody calls PostHog: it asked for a pause, or failed.
     pub retry_at: Option<Millis>,
+    /// When somebody last said that the definitions have changed.
+    pub invalidated_at: Option<Millis>,
 }
 
 /// The right, and the duty, to fetch.
@@ -61,6 +63,8 @@ pub struct Worker<'a> {
     /// The state in which this worker last saw the snapshot that it holds in memory;
     /// `None` when it holds none.
     pub seen: Option<&'a State>,
+    /// Whether this worker knows that the definitions have changed, and has not loaded since.
+    pub impatient: bool,
 }
 
 /// What a worker does at a poll.
@@ -74,6 +78,12 @@ pub enum Decision {
     /// at this moment.
     Wait(Millis),
 }
+
+/// The longest pause that PostHog can ask for: a header gone wrong must not silence a fleet.
+const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
+
+/// Two invalidations no further apart count as one.
+const INVALIDATIONS_APART: Millis = 1_000;
 
 /// The durations that govern the rule.
 #[derive(Clone, Copy, Debug)]
@@ -92,11 +102,17 @@ impl Rule {
         if state.retry_at.is_some_and(|retry_at| now < retry_at) {
             return Decision::Follow;
         }
-        if let Some(lease) = self.live_lease(state, now).filter(|lease| lease.owner != me.owner) {
-            let needs_it = state.snapshot.is_none() || (me.seen.is_none() && self.is_being_replaced(state));
+        let invalidated = self.is_invalidated(state, now);
+        if me.impatient && invalidated {
+            return Decision::Grant(self.grant(state, now, me.owner));
+        }
+        if let Some(lease) = self.foreign_lease(state, now, me.owner) {
+            let needs_it = state.snapshot.is_none()
+                || (me.seen.is_none() && self.is_being_replaced(state))
+                || (me.impatient && state.granted_at > state.confirmed_at);
             return if needs_it { Decision::Wait(lease.expires_at) } else { Decision::Follow };
         }
-        if state.snapshot.is_none() || self.is_due(state, now) {
+        if state.snapshot.is_none() || invalidated || self.is_due(state, now) {
             Decision::Grant(self.grant(state, now, me.owner))
         } else {
             Decision::Follow
@@ -107,8 +123,8 @@ impl Rule {
     /// `None` where a newer grant has superseded it.
     ///
     /// Without a fence (the store was out of reach when the worker asked) the worker's own newest
-    /// grant counts, which it may have won without hearing of it. An empty cache that nobody else is
-    /// filling takes it from anybody, under the next fence.
+    /// grant counts, which it may have won without hearing of it. An empty cache takes it from
+    /// anybody, and whoever is fetching may still publish over it.
     pub fn publish(
         &self,
         state: &State,
@@ -117,20 +133,62 @@ impl Rule {
         fence: Option<u64>,
         snapshot: SnapshotInfo,
     ) -> Option<State> {
-        let leads = state.lease.as_ref().is_some_and(|lease| lease.owner == owner);
-        let mut next = if leads && fence.is_none_or(|fence| fence == state.fence) {
+        let mut next = if self.leads(state, owner, fence) {
             state.successor(now)
-        } else if state.snapshot.is_none() && self.live_lease(state, now).is_none() {
-            self.grant(state, now, owner)
-        } else {
+        } else if state.snapshot.is_some() {
             return None;
+        } else if self.foreign_lease(state, now, owner).is_some() {
+            state.successor(now)
+        } else {
+            self.grant(state, now, owner)
         };
         let after = state.snapshot.as_ref().map_or(0, |previous| previous.published_at.saturating_add(1));
         next.snapshot = Some(SnapshotInfo { published_at: now.max(after), ..snapshot });
-        next.confirmed_at = Some(now);
-        next.retry_at = None;
-        next.lease = Some(Lease { owner: owner.to_owned(), expires_at: now + millis(self.lease_ttl) });
+        self.settle(&mut next, now, owner);
         Some(next)
+    }
+
+    /// The state in which PostHog answered `owner` that the snapshot of this version is current;
+    /// `None` where a newer grant has superseded that answer.
+    pub fn confirm(
+        &self,
+        state: &State,
+        now: Millis,
+        owner: &str,
+        fence: Option<u64>,
+        version: &str,
+    ) -> Option<State> {
+        state.snapshot.as_ref().filter(|snapshot| snapshot.version == version)?;
+        if !self.leads(state, owner, fence) {
+            return None;
+        }
+        let mut next = state.successor(now);
+        self.settle(&mut next, now, owner);
+        Some(next)
+    }
+
+    /// The state in which PostHog failed `owner`, or asked for a pause: nobody calls it before that
+    /// is over. `None` where somebody else fetches, whose answer will tell.
+    pub fn fail(&self, state: &State, now: Millis, owner: &str, pause: Option<Duration>) -> Option<State> {
+        if self.foreign_lease(state, now, owner).is_some() {
+            return None;
+        }
+        // Not shorter than the interval: an empty cache would be tried again at every evaluation.
+        let interval = millis(self.refresh_interval) - self.slack();
+        let pause = millis(pause.unwrap_or_default().min(MAX_PAUSE)).max(interval);
+        Some(State { retry_at: state.retry_at.max(Some(now + pause)), ..state.successor(now) })
+    }
+
+    /// The state in which the definitions are known to have changed, so that the next load fetches;
+    /// `None` where somebody has just said so.
+    pub fn invalidate(&self, state: &State, now: Millis) -> Option<State> {
+        let just_now = |at: Millis| at <= now && now < at.saturating_add(INVALIDATIONS_APART);
+        if state.invalidated_at.is_some_and(just_now) {
+            return None;
+        }
+        // Later than any grant so far, of the same millisecond too.
+        let after = state.granted_at.map_or(0, |granted_at| granted_at.saturating_add(1));
+        Some(State { invalidated_at: Some(now.max(after)), ..state.successor(now) })
     }
 
     /// The state without `owner`'s lease; `None` when there is none to release. `granted_at` stays:
@@ -140,14 +198,15 @@ impl Rule {
         Some(State { lease: None, ..state.successor(now) })
     }
 
-    /// The state with the snapshot that worker `me` holds, where the store lost it or fell back to
+    /// The state with the snapshot that a worker holds, where the store lost it or fell back to
     /// an older one (a failover to a replica that lagged behind); otherwise `None`. To be asked
     /// before [`Rule::decide`], and to be committed together with the held snapshot.
     ///
+    /// `seen` is the state in which the worker last saw the snapshot that it holds.
+    ///
     /// A fence under which somebody is fetching is left alone: its publish would be refused, while
     /// the ETag of that answer would keep the fetcher from ever receiving it again.
-    pub fn restore(&self, state: &State, now: Millis, me: Worker) -> Option<State> {
-        let seen = me.seen?;
+    pub fn restore(&self, state: &State, now: Millis, seen: &State) -> Option<State> {
         let held = seen.snapshot.as_ref()?;
         let lost = state.snapshot.as_ref().is_none_or(|stored| {
             stored.version != held.version
@@ -161,6 +220,7 @@ impl Rule {
             snapshot: Some(held.clone()),
             granted_at: state.granted_at.max(seen.granted_at),
             confirmed_at: state.confirmed_at.max(seen.confirmed_at),
+            invalidated_at: state.invalidated_at.max(seen.invalidated_at),
             ..state.successor(now)
         };
         if state.lease.is_none() {
@@ -175,13 +235,27 @@ impl Rule {
         Some(next)
     }
 
+    /// PostHog has answered `owner`: the snapshot is current, and the lease, if it is its own, anew.
+    fn settle(&self, next: &mut State, now: Millis, owner: &str) {
+        next.confirmed_at = Some(now);
+        next.retry_at = None;
+        if let Some(lease) = next.lease.as_mut().filter(|lease| lease.owner == owner) {
+            lease.expires_at = now + millis(self.lease_ttl);
+        }
+    }
+
+    fn leads(&self, state: &State, owner: &str, fence: Option<u64>) -> bool {
+        state.lease.as_ref().is_some_and(|lease| lease.owner == owner)
+            && fence.is_none_or(|fence| fence == state.fence)
+    }
+
     fn grant(&self, state: &State, now: Millis, owner: &str) -> State {
         let mut next = state.successor(now);
         next.fence = next.fence.saturating_add(1);
         // While the cache is empty others wait for this fetch: should the fetcher die, one of them
-        // takes over before their wait is over.
+        // takes over when their wait ends; should it be slow, nobody does before.
         let ttl = if state.snapshot.is_none() && !self.cold_start_wait.is_zero() {
-            self.lease_ttl.min(self.cold_start_wait)
+            self.cold_start_wait
         } else {
             self.lease_ttl
         };
@@ -189,9 +263,15 @@ impl Rule {
         if state.snapshot.is_some() && state.retry_at.is_none() {
             next.confirmed_at = state.confirmed_at.max(state.granted_at);
         }
-        next.granted_at = Some(now);
+        // Not before the invalidation that it answers, which may be of the same millisecond.
+        next.granted_at = Some(now).max(state.invalidated_at.filter(|_| self.is_invalidated(state, now)));
         next.retry_at = None;
         next
+    }
+
+    /// Who fetches, as long as nobody may take over.
+    pub fn leader<'a>(&self, state: &'a State, now: Millis) -> Option<&'a str> {
+        self.live_lease(state, now).map(|lease| lease.owner.as_str())
     }
 
     /// The lease, while nobody may take it over. A grant from the future is void: the store's clock
@@ -201,11 +281,25 @@ impl Rule {
         state.lease.as_ref().filter(|lease| now < lease.expires_at && !from_the_future)
     }
 
+    /// The state without its snapshot, which is damaged: whoever holds a sound one will put it back.
+    pub fn discard(&self, state: &State, now: Millis) -> State {
+        State { snapshot: None, ..state.successor(now) }
+    }
+
+    fn foreign_lease<'a>(&self, state: &'a State, now: Millis, owner: &str) -> Option<&'a Lease> {
+        self.live_lease(state, now).filter(|lease| lease.owner != owner)
+    }
+
     fn is_due(&self, state: &State, now: Millis) -> bool {
         let slack = self.slack();
         state.granted_at.is_none_or(|at| {
             at > now + slack || now + slack >= at.saturating_add(millis(self.refresh_interval))
         })
+    }
+
+    /// Whether no grant has answered the last invalidation yet. One from the future is void.
+    fn is_invalidated(&self, state: &State, now: Millis) -> bool {
+        state.invalidated_at > state.granted_at && state.invalidated_at <= Some(now + self.slack() + 1)
     }
 
     /// Whether the fetch under way follows a pause of the whole fleet, so that the snapshot is old.

@@ -1,15 +1,19 @@
 //! The engine of `posthog-flag-cache`: one copy of PostHog's feature flag definitions for a whole
 //! fleet of Node.js processes, and one fetch per refresh interval.
 //!
-//! [`lease`] is the rule: who fetches, who follows, who waits. [`provider`] applies it to a
-//! [`store`] (Redis, a directory, memory), moving [`snapshot`]s. `binding` is the only module that
-//! knows Node.js.
+//! [`lease`] is the rule: who fetches, who follows, who waits. [`provider`] applies it for one
+//! posthog-node client, whose [`replica`] keeps its [`snapshot`] in step with a [`store`] (Redis, a
+//! directory, memory). `binding` is the only module that knows Node.js.
 
+pub mod cadence;
 pub mod error;
 pub mod lease;
+pub mod observer;
 pub mod options;
 pub mod provider;
+pub mod replica;
 pub mod snapshot;
+pub mod status;
 pub mod store;
 
 mod binding;

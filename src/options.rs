@@ -251,17 +251,25 @@ impl Fields {
         let url = self.text("url", SCHEMES)?;
         let username = self.text("username", "an ACL user")?;
         let password = self.text("password", "that user's password")?;
-        let client_name = self.text("clientName", "a string without blanks")?;
-        let Some(url) = url else {
+        const CLIENT_NAME: &str = "a string of printable ASCII without blanks";
+        let client_name = self.text("clientName", CLIENT_NAME)?;
+        if client_name.as_ref().is_some_and(|name| name.contains(|c: char| !c.is_ascii_graphic())) {
+            return Err(invalid("clientName", "would be refused by the server", CLIENT_NAME));
+        }
+        let Some(text) = url else {
             return Ok(Target::Directory(default_directory()));
         };
         let bad_url = |fault: &str| invalid("url", fault, SCHEMES);
-        let url = Url::parse(&url).map_err(|cause| bad_url("is not a URL").caused_by(cause))?;
+        let url = Url::parse(&text).map_err(|cause| bad_url("is not a URL").caused_by(cause))?;
         match url.scheme() {
-            "memory" => Ok(Target::Memory),
+            "memory" if url.as_str() == "memory:" => Ok(Target::Memory),
+            "memory" => Err(bad_url("has something behind memory:")),
             "file" => match url.to_file_path() {
-                Ok(path) => Ok(Target::Directory(Directory { path, is_default: false })),
-                Err(()) => Err(bad_url("does not name a directory of this host")),
+                // `file:name` parses too, as a path from the root.
+                Ok(path) if text.contains(":///") => {
+                    Ok(Target::Directory(Directory { path, is_default: false }))
+                }
+                _ => Err(bad_url("does not name a directory of this host")),
             },
             "redis" | "valkey" => {
                 let decode = |text: &str| match percent_decode_str(text).decode_utf8() {
@@ -277,6 +285,9 @@ impl Fields {
                         .filter(|index| (0..=i64::from(u16::MAX)).contains(index))
                         .ok_or_else(|| bad_url("has a database that is not a number"))?,
                 };
+                if url.port() == Some(0) {
+                    return Err(bad_url("has the port 0"));
+                }
                 if url.query().is_some() || url.fragment().is_some() {
                     return Err(bad_url("has a query or a fragment"));
                 }

@@ -1,19 +1,21 @@
-//! posthog-node's four provider methods, as policy over a [`Store`].
+//! posthog-node's four provider methods, and what goes with them, as policy over a [`Replica`].
 //!
 //! Every method is bounded as a whole: posthog-node awaits them without a limit and polls again only
 //! afterwards, so that one which never settles would stop flag updates for good.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::time::{Instant, timeout};
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::cadence::Cadence;
 use crate::error::{Code, Error, Result};
-use crate::lease::{Decision, Rule, SnapshotInfo, State, Worker};
-use crate::options::{Options, Role, Target, WhenUnavailable};
-use crate::snapshot::{Compression, Snapshot};
+use crate::lease::{Decision, Rule, Worker};
+use crate::options::{Options, Role, WhenUnavailable};
+use crate::replica::{Replica, off_runtime};
+use crate::snapshot::Snapshot;
+use crate::status::{Held, Status};
 use crate::store::{Reading, Store};
 
 /// How often a waiting worker looks although nobody notified it.
@@ -25,62 +27,67 @@ pub struct Provider {
     role: Role,
     rule: Rule,
     when_unavailable: WhenUnavailable,
-    compression: Compression,
     max_age: Duration,
     /// For a whole method, without the cold-start wait.
     limit: Duration,
-    store: Arc<dyn Store>,
-    memory: Mutex<Memory>,
-    closed: AtomicBool,
+    replica: Replica,
+    client: Mutex<Client>,
 }
 
-/// What this worker remembers between two calls.
+/// What this worker knows of the posthog-node client that it serves.
 #[derive(Default)]
-struct Memory {
-    /// The snapshot that was last in the store, and the state in which it was last seen there.
-    held: Option<(Arc<Snapshot>, State)>,
-    /// When the store last confirmed it.
-    seen_at: Option<Instant>,
-    /// The newest grant of this worker.
-    fence: Option<u64>,
-    /// Fetched, but not yet known to be in the store.
-    unpublished: Option<Unpublished>,
-    /// Whether posthog-node asks before it reads; a client without a secret key does not.
+struct Client {
+    /// Whether it asks before it reads; one without a secret key does not.
     asks: bool,
+    /// The newest grant that it was given.
+    fence: Option<u64>,
+    /// Whether `invalidate()` was called after its last load.
+    impatient: bool,
+    cadence: Cadence,
+    cadence_reported: bool,
+    closed: bool,
 }
 
-#[derive(Clone)]
-struct Unpublished {
-    snapshot: Arc<Snapshot>,
-    fence: Option<u64>,
+/// Where received definitions come from.
+pub enum Source {
+    /// posthog-node, which has completed them.
+    Client,
+    /// The API's answer itself, under this ETag.
+    Api(Option<String>),
+}
+
+/// With what a request for the definitions goes out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The ETag of the snapshot that this worker holds: a 304 says that it is current.
+    pub etag: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// How long the fleet still keeps off the API.
+    pub pause: Option<Duration>,
 }
 
 impl Provider {
     /// A worker with an id of its own. Touches nothing yet.
     pub fn new(options: &Options, store: Arc<dyn Store>) -> Self {
         let host = gethostname::gethostname();
+        let owner = format!("{}:{}:{:08x}", host.to_string_lossy(), std::process::id(), fastrand::u32(..));
         Provider {
-            owner: format!("{}:{}:{:08x}", host.to_string_lossy(), std::process::id(), fastrand::u32(..)),
+            replica: Replica::new(owner.clone(), options, store),
+            owner,
             role: options.role,
             rule: options.rule,
             when_unavailable: options.when_unavailable,
-            compression: match (&options.target, options.compression) {
-                // No network to spare, and files that a person can read.
-                (Target::Directory(_) | Target::Memory, Compression::Auto) => Compression::None,
-                (_, compression) => compression,
-            },
             max_age: options.max_age,
             limit: options.connect_timeout + 2 * options.command_timeout,
-            store,
-            memory: Mutex::default(),
-            closed: AtomicBool::new(false),
+            client: Mutex::default(),
         }
     }
 
     /// Whether posthog-node shall call the API now: `shouldFetchFlagDefinitions()`.
     pub async fn should_fetch(&self) -> Result<bool> {
         self.require_open()?;
-        self.memory().asks = true;
+        self.note_poll();
         if self.role == Role::Reader {
             return Ok(false);
         }
@@ -94,7 +101,7 @@ impl Provider {
     /// The fleet's definitions; `None` while there are none: `getFlagDefinitions()`.
     pub async fn get(&self) -> Result<Option<Arc<Snapshot>>> {
         self.require_open()?;
-        let asks = self.role == Role::Auto && self.memory().asks;
+        let asks = self.role == Role::Auto && self.client().asks;
         // Who asks first has waited there.
         let wait = if asks { Duration::ZERO } else { self.rule.cold_start_wait };
         match self.bounded(self.limit + wait, self.look(Instant::now() + wait)).await {
@@ -103,62 +110,171 @@ impl Provider {
         }
     }
 
-    /// Publishes what the API answered, and returns its version: `onFlagDefinitionsReceived(data)`.
+    /// Publishes fetched definitions, and returns their version: `onFlagDefinitionsReceived(data)`.
     ///
     /// What cannot be published now is kept, and published at the next poll unless somebody newer
     /// came first: the API will answer 304 from now on, so nobody would send it again.
-    pub async fn received(&self, text: String) -> Result<String> {
-        self.require_open()?;
-        if self.role == Role::Reader {
-            return Err(Error::new(Code::ReadOnly, "a worker with the role 'reader' publishes nothing"));
+    pub async fn received(&self, text: String, source: Source) -> Result<String> {
+        self.require_writer()?;
+        let (snapshot, etag) = off_runtime(move || match source {
+            Source::Client => Ok((Snapshot::new(text)?, None)),
+            Source::Api(etag) => Ok((Snapshot::from_api(text)?, etag)),
+        })
+        .await?;
+        let version = snapshot.version().to_owned();
+        self.replica.stage(Arc::new(snapshot), etag, self.client().fence);
+        self.bounded(self.limit, self.replica.publish()).await?;
+        Ok(version)
+    }
+
+    /// Notes that the API has answered 304 to the ETag of this version.
+    pub async fn confirmed(&self, version: &str) -> Result<()> {
+        self.require_writer()?;
+        let fence = self.client().fence;
+        let confirm =
+            |reading: &Reading| self.rule.confirm(&reading.state, reading.now, &self.owner, fence, version);
+        if self.bounded(self.limit, self.replica.change(confirm)).await? {
+            self.replica.counters().confirms += 1;
         }
-        let snapshot = Arc::new(off_runtime(move || Snapshot::new(text)).await?);
-        {
-            let mut memory = self.memory();
-            let fence = memory.fence;
-            memory.unpublished = Some(Unpublished { snapshot: snapshot.clone(), fence });
-        }
-        self.bounded(self.limit, self.publish()).await?;
-        Ok(snapshot.version().to_owned())
+        Ok(())
+    }
+
+    /// Notes that the API failed, or asked for this pause.
+    pub async fn failed(&self, pause: Option<Duration>) -> Result<()> {
+        self.require_writer()?;
+        let fail = |reading: &Reading| self.rule.fail(&reading.state, reading.now, &self.owner, pause);
+        self.bounded(self.limit, self.replica.change(fail)).await.map(drop)
+    }
+
+    /// Has the next load of this worker fetch, whatever the interval says.
+    pub async fn invalidate(&self) -> Result<()> {
+        self.require_writer()?;
+        self.client().impatient = true;
+        let invalidate = |reading: &Reading| self.rule.invalidate(&reading.state, reading.now);
+        self.bounded(self.limit, self.replica.change(invalidate)).await.map(drop)
     }
 
     /// Releases this worker's lease, as well as can be; every later call fails with `Closed`.
     pub async fn shutdown(&self) {
-        let was_closed = self.closed.swap(true, Ordering::AcqRel);
-        if was_closed || self.role == Role::Reader || !self.memory().asks {
+        let (was_closed, asks) = {
+            let mut client = self.client();
+            (std::mem::replace(&mut client.closed, true), client.asks)
+        };
+        if was_closed || !asks || self.role == Role::Reader {
             return;
         }
+        let release = async {
+            // A publish may be under way: without the lease it would be refused.
+            self.replica.publish().await?;
+            self.replica.change(|reading| self.rule.release(&reading.state, reading.now, &self.owner)).await
+        };
         // An error changes nothing: a lease that is not released lapses.
-        let _ = self.bounded(self.limit, self.release()).await;
+        let _ = self.bounded(self.limit, release).await;
+    }
+
+    /// With what a request for the definitions goes out, by what this worker knows.
+    pub fn plan(&self) -> Plan {
+        let held = self.replica.held();
+        Plan {
+            etag: held.as_ref().and_then(|(_, seen)| seen.snapshot.as_ref()?.etag.clone()),
+            version: held.map(|(snapshot, _)| snapshot.version().to_owned()),
+            pause: self.replica.last_reading().as_ref().and_then(pause),
+        }
+    }
+
+    /// The snapshot that this worker holds.
+    pub fn held(&self) -> Option<Arc<Snapshot>> {
+        self.replica.held().map(|(snapshot, _)| snapshot)
+    }
+
+    /// The version of the snapshot in the store.
+    pub async fn stored_version(&self) -> Result<Option<String>> {
+        self.require_open()?;
+        Ok(self.replica.store().read().await?.state.snapshot.map(|snapshot| snapshot.version))
+    }
+
+    /// Changes whenever there may be a new version. Must be called within the runtime.
+    pub fn notices(&self) -> watch::Receiver<u64> {
+        self.replica.store().watch()
+    }
+
+    /// Failures that no caller hears of.
+    pub fn reports(&self) -> broadcast::Receiver<Error> {
+        self.replica.reports()
+    }
+
+    /// The store's failures in the background.
+    pub fn trouble(&self) -> Option<watch::Receiver<Option<Error>>> {
+        self.replica.store().trouble()
+    }
+
+    /// Counts a failure that its caller hears of.
+    pub fn count(&self, error: &Error) {
+        *self.replica.counters().errors.entry(error.code()).or_default() += 1;
+    }
+
+    /// What this worker knows, without asking anybody.
+    pub fn status(&self) -> Status {
+        let reading = self.replica.last_reading().unwrap_or_default();
+        let since = |at: Option<u64>| Some(Duration::from_millis(reading.now.saturating_sub(at?)));
+        Status {
+            worker: self.owner.clone(),
+            role: self.role,
+            leader: self.rule.leader(&reading.state, reading.now).map(str::to_owned),
+            fence: reading.state.fence,
+            held: self.replica.held().map(|(snapshot, seen)| Held {
+                version: snapshot.version().to_owned(),
+                flags: snapshot.flags(),
+                text_bytes: snapshot.text().len(),
+                stored_bytes: seen.snapshot.as_ref().map_or(0, |info| info.bytes),
+                etag: seen.snapshot.and_then(|info| info.etag),
+                age: since(seen.confirmed_at.max(reading.state.confirmed_at)),
+            }),
+            granted: since(reading.state.granted_at),
+            pause: pause(&reading),
+            counters: self.replica.counters().clone(),
+            suggested_refresh_interval: self.client().cadence.mismatch(self.rule.refresh_interval),
+            round_trip: self.replica.round_trip(),
+            backend: self.replica.store().backend(),
+        }
     }
 
     async fn ask(&self, deadline: Instant) -> Result<bool> {
-        self.publish().await?;
+        self.replica.publish().await?;
         loop {
-            let (reading, _) = self.sync().await?;
-            match self.rule.decide(&reading.state, reading.now, self.me(self.seen().as_ref())) {
+            let (reading, _) = self.replica.sync().await?;
+            let held = self.replica.held();
+            let impatient = self.client().impatient;
+            let me = Worker { owner: &self.owner, seen: held.as_ref().map(|(_, seen)| seen), impatient };
+            let granted = match self.rule.decide(&reading.state, reading.now, me) {
                 Decision::Grant(next) => {
-                    if self.commit(&reading, &next, None).await? {
-                        self.memory().fence = Some(next.fence);
-                        return Ok(true);
+                    if !self.replica.commit(&reading, &next, None).await? {
+                        continue;
                     }
+                    self.client().fence = Some(next.fence);
+                    true
                 }
-                Decision::Follow => return Ok(false),
                 Decision::Wait(until) if Instant::now() < deadline => {
                     self.wait(deadline, until.saturating_sub(reading.now)).await;
+                    continue;
                 }
-                Decision::Wait(_) => return Ok(false),
-            }
+                Decision::Follow | Decision::Wait(_) => false,
+            };
+            self.client().impatient = false;
+            let mut counters = self.replica.counters();
+            *(if granted { &mut counters.grants } else { &mut counters.follows }) += 1;
+            return Ok(granted);
         }
     }
 
     async fn look(&self, deadline: Instant) -> Result<Option<Arc<Snapshot>>> {
         loop {
-            let (reading, damage) = self.sync().await?;
+            let (reading, damage) = self.replica.sync().await?;
             if reading.state.snapshot.is_some() {
-                return Ok(self.memory().held.as_ref().map(|(snapshot, _)| snapshot.clone()));
+                return Ok(self.held());
             }
-            match self.rule.decide(&reading.state, reading.now, self.me(None)) {
+            let me = Worker { owner: &self.owner, seen: None, impatient: false };
+            match self.rule.decide(&reading.state, reading.now, me) {
                 Decision::Wait(until) if Instant::now() < deadline => {
                     self.wait(deadline, until.saturating_sub(reading.now)).await;
                 }
@@ -167,136 +283,34 @@ impl Provider {
         }
     }
 
-    /// Reads the state, and makes the store's snapshot and the held one the same: mostly by loading
-    /// what is new, but where the store lost what this worker holds, by putting it back.
-    ///
-    /// A damaged snapshot counts as none; the damage is returned, for who can do nothing about it.
-    async fn sync(&self) -> Result<(Reading, Option<Error>)> {
-        loop {
-            let held = self.memory().held.clone();
-            let known = held.as_ref().map(|(snapshot, _)| snapshot.version());
-            let (mut reading, bytes) = self.store.load(known).await?;
-            let mut damage = None;
-            let mut news = None;
-            if let (Some(info), Some(bytes)) = (reading.state.snapshot.clone(), bytes) {
-                match off_runtime(move || Snapshot::decode(&bytes, &info.version)).await {
-                    Ok(snapshot) => news = Some(Arc::new(snapshot)),
-                    Err(error) => {
-                        reading.state.snapshot = None;
-                        damage = Some(error);
-                    }
-                }
-            }
-            let lost = held.as_ref().filter(|_| self.role == Role::Auto).and_then(|(snapshot, seen)| {
-                let next = self.rule.restore(&reading.state, reading.now, self.me(Some(seen)))?;
-                Some((snapshot, next))
-            });
-            if let Some((snapshot, next)) = lost {
-                let (info, bytes) = self.encode(snapshot, next.snapshot.as_ref()).await?;
-                self.commit(&reading, &State { snapshot: Some(info), ..next }, Some(bytes)).await?;
-                continue;
-            }
-            if reading.state.snapshot.is_some() {
-                let mut memory = self.memory();
-                memory.seen_at = Some(Instant::now());
-                memory.held = news.or(held.map(|(snapshot, _)| snapshot)).map(|s| (s, reading.state.clone()));
-            }
-            return Ok((reading, damage));
-        }
-    }
-
-    /// Publishes what is unpublished, unless a newer grant has superseded it.
-    async fn publish(&self) -> Result<()> {
-        let Some(unpublished) = self.memory().unpublished.clone() else {
-            return Ok(());
-        };
-        let snapshot = unpublished.snapshot;
-        loop {
-            let reading = self.store.read().await?;
-            let same = reading.state.snapshot.as_ref().filter(|stored| stored.version == snapshot.version());
-            let (info, bytes) = match same {
-                Some(stored) => (stored.clone(), None),
-                None => {
-                    let (info, bytes) = self.encode(&snapshot, None).await?;
-                    (info, Some(bytes))
-                }
-            };
-            let next = self.rule.publish(&reading.state, reading.now, &self.owner, unpublished.fence, info);
-            let landed = match &next {
-                Some(next) => self.commit(&reading, next, bytes).await?,
-                None => false,
-            };
-            if !landed && next.is_some() {
-                continue;
-            }
-            let mut memory = self.memory();
-            if let Some(next) = next {
-                memory.fence = Some(next.fence);
-                memory.seen_at = Some(Instant::now());
-                memory.held = Some((snapshot.clone(), next));
-            }
-            // Unless a newer one took its place meanwhile.
-            if memory.unpublished.as_ref().is_some_and(|current| Arc::ptr_eq(&current.snapshot, &snapshot)) {
-                memory.unpublished = None;
-            }
-            return Ok(());
-        }
-    }
-
-    async fn release(&self) -> Result<()> {
-        // A publish may be under way: without the lease it would be refused.
-        self.publish().await?;
-        loop {
-            let reading = self.store.read().await?;
-            let Some(next) = self.rule.release(&reading.state, reading.now, &self.owner) else {
-                return Ok(());
-            };
-            if self.commit(&reading, &next, None).await? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Commits, and recognises a commit of its own whose reply got lost: then the store has carried
-    /// it out twice, and refused it the second time.
-    async fn commit(&self, reading: &Reading, next: &State, bytes: Option<Bytes>) -> Result<bool> {
-        if self.store.commit(reading.state.revision, next, bytes).await? {
-            return Ok(true);
-        }
-        Ok(self.store.read().await?.state == *next)
-    }
-
-    async fn encode(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        info: Option<&SnapshotInfo>,
-    ) -> Result<(SnapshotInfo, Bytes)> {
-        let (text, compression) = (snapshot.clone(), self.compression);
-        let bytes = off_runtime(move || text.encode(compression)).await?;
-        let info = SnapshotInfo {
-            version: snapshot.version().to_owned(),
-            etag: info.and_then(|info| info.etag.clone()),
-            bytes: bytes.len() as u64,
-            published_at: info.map_or(0, |info| info.published_at),
-        };
-        Ok((info, bytes))
-    }
-
     async fn wait(&self, deadline: Instant, millis: u64) {
+        self.replica.counters().waits += 1;
         let until = Instant::now() + Duration::from_millis(millis).min(WAIT_POLL);
-        let mut notices = self.store.watch();
-        let _ = tokio::time::timeout_at(until.min(deadline), notices.changed()).await;
+        let mut notices = self.notices();
+        let _ = timeout_at(until.min(deadline), notices.changed()).await;
+    }
+
+    fn note_poll(&self) {
+        let mut client = self.client();
+        client.asks = true;
+        client.cadence.poll(Instant::now());
+        let Some(interval) = client.cadence.mismatch(self.rule.refresh_interval) else { return };
+        if !std::mem::replace(&mut client.cadence_reported, true) {
+            let (actual, configured) = (interval.as_millis(), self.rule.refresh_interval.as_millis());
+            let message = format!(
+                "posthog-node polls every {actual} ms, but refreshIntervalMs is {configured}: \
+                 set refreshIntervalMs to {actual}, like featureFlagsPollingInterval"
+            );
+            self.replica.report(Error::new(Code::Options, message));
+        }
     }
 
     /// The definitions to go on with while the store is out of reach, where that is wanted.
     fn stale(&self) -> Option<Arc<Snapshot>> {
-        let memory = self.memory();
-        let young = memory.seen_at.is_some_and(|seen_at| seen_at.elapsed() < self.max_age);
-        if self.when_unavailable == WhenUnavailable::Fetch || !young {
-            return None;
+        match self.when_unavailable {
+            WhenUnavailable::Fetch => None,
+            WhenUnavailable::Stale => self.replica.younger_than(self.max_age),
         }
-        let unpublished = memory.unpublished.as_ref().map(|unpublished| unpublished.snapshot.clone());
-        unpublished.or_else(|| memory.held.as_ref().map(|(snapshot, _)| snapshot.clone()))
     }
 
     async fn bounded<T>(&self, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -308,29 +322,30 @@ impl Provider {
         })
     }
 
-    fn me<'a>(&'a self, seen: Option<&'a State>) -> Worker<'a> {
-        Worker { owner: &self.owner, seen }
-    }
-
-    fn seen(&self) -> Option<State> {
-        self.memory().held.as_ref().map(|(_, seen)| seen.clone())
-    }
-
     fn require_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(Code::Closed, "the flag definition cache was shut down"));
+        match self.client().closed {
+            true => Err(Error::new(Code::Closed, "the flag definition cache was shut down")),
+            false => Ok(()),
         }
-        Ok(())
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn require_writer(&self) -> Result<()> {
+        self.require_open()?;
+        match self.role {
+            Role::Auto => Ok(()),
+            Role::Reader => {
+                Err(Error::new(Code::ReadOnly, "a worker with the role 'reader' changes nothing"))
+            }
+        }
+    }
+
+    fn client(&self) -> MutexGuard<'_, Client> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Runs what takes milliseconds for megabytes on a thread where nobody waits behind it.
-async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|cause| Err(Error::new(Code::Unavailable, "the work was abandoned").caused_by(cause)))
+/// How long the fleet still keeps off the API.
+fn pause(reading: &Reading) -> Option<Duration> {
+    let millis = reading.state.retry_at?.checked_sub(reading.now)?;
+    Some(Duration::from_millis(millis)).filter(|pause| !pause.is_zero())
 }

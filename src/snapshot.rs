@@ -1,6 +1,6 @@
 //! The definitions as text: validated, versioned by their hash, compressed for the store.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io::Read;
 
 use bytes::Bytes;
@@ -38,18 +38,45 @@ pub enum Compression {
 pub struct Snapshot {
     text: String,
     version: String,
+    flags: usize,
 }
 
 impl Snapshot {
     /// Validates definitions that are to be published.
     pub fn new(text: String) -> Result<Self> {
-        match check_shape(&text) {
-            Ok(()) => Ok(Self::of_valid(text)),
-            Err(cause) => {
-                Err(Error::new(Code::Data, "the flag definitions must be an object with an array `flags`")
-                    .caused_by(cause))
+        let flags = check_shape(&text).map_err(not_definitions)?;
+        Ok(Self::of_valid(text, flags))
+    }
+
+    /// The definitions as PostHog's API answers them, completed to what every posthog-node reads from
+    /// a cache: older ones know only the camelCase names, and take no field for granted.
+    pub fn from_api(text: String) -> Result<Self> {
+        let flags = check_shape(&text).map_err(not_definitions)?;
+        let fields: ApiFields = serde_json::from_str(&text).map_err(not_definitions)?;
+        let mut aliases = String::new();
+        let mut add = |name: &str, value: &str| {
+            let _ = write!(aliases, ",\"{name}\":{value}");
+        };
+        if fields.cohorts.is_none() {
+            add("cohorts", "{}");
+        }
+        if fields.group_type_mapping_alias.is_none() {
+            add("groupTypeMapping", fields.group_type_mapping.map_or("{}", RawValue::get));
+        }
+        for (name, alias, value) in [
+            ("minimalFlagCalledEvents", fields.minimal_alias, fields.minimal),
+            ("propertyMatchingVersion", fields.matching_alias, fields.matching),
+        ] {
+            if let (None, Some(value)) = (alias, value) {
+                add(name, value.get());
             }
         }
+        // An object with an array `flags`: it ends in a brace, after at least one field.
+        let mut text = text;
+        text.truncate(text.trim_end().len() - 1);
+        text.push_str(&aliases);
+        text.push('}');
+        Ok(Self::of_valid(text, flags))
     }
 
     /// Validates what a store returned for the snapshot of this version.
@@ -62,8 +89,9 @@ impl Snapshot {
             bytes.to_vec()
         };
         let text = String::from_utf8(text).map_err(|cause| corrupt("is not UTF-8").caused_by(cause))?;
-        check_shape(&text).map_err(|cause| corrupt("is not flag definitions").caused_by(cause))?;
-        let snapshot = Self::of_valid(text);
+        let flags =
+            check_shape(&text).map_err(|cause| corrupt("is not flag definitions").caused_by(cause))?;
+        let snapshot = Self::of_valid(text, flags);
         if snapshot.version != version {
             return Err(corrupt("was changed by somebody else: its hash is not its version"));
         }
@@ -95,10 +123,38 @@ impl Snapshot {
         &self.version
     }
 
-    fn of_valid(text: String) -> Self {
-        let version = format!("{:032x}", xxh3_128(text.as_bytes()));
-        Snapshot { text, version }
+    /// How many flags there are.
+    pub fn flags(&self) -> usize {
+        self.flags
     }
+
+    fn of_valid(text: String, flags: usize) -> Self {
+        let version = format!("{:032x}", xxh3_128(text.as_bytes()));
+        Snapshot { text, version, flags }
+    }
+}
+
+fn not_definitions(cause: serde_json::Error) -> Error {
+    Error::new(Code::Data, "the flag definitions must be an object with an array `flags`").caused_by(cause)
+}
+
+/// What `from_api` completes. Of duplicate keys serde refuses; PostHog sends none.
+#[derive(serde::Deserialize)]
+struct ApiFields<'a> {
+    #[serde(borrow)]
+    cohorts: Option<&'a RawValue>,
+    #[serde(borrow)]
+    group_type_mapping: Option<&'a RawValue>,
+    #[serde(borrow, rename = "groupTypeMapping")]
+    group_type_mapping_alias: Option<&'a RawValue>,
+    #[serde(borrow, rename = "minimal_flag_called_events")]
+    minimal: Option<&'a RawValue>,
+    #[serde(borrow, rename = "minimalFlagCalledEvents")]
+    minimal_alias: Option<&'a RawValue>,
+    #[serde(borrow, rename = "property_matching_version")]
+    matching: Option<&'a RawValue>,
+    #[serde(borrow, rename = "propertyMatchingVersion")]
+    matching_alias: Option<&'a RawValue>,
 }
 
 fn decompress(bytes: &[u8], limit: u64) -> std::io::Result<Vec<u8>> {
@@ -110,38 +166,52 @@ fn decompress(bytes: &[u8], limit: u64) -> std::io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Whether the text is one JSON object whose `flags` is an array. Reads all of it, keeps nothing.
-fn check_shape(text: &str) -> serde_json::Result<()> {
+/// Whether the text is one JSON object whose `flags` is an array, and of how many. Keeps nothing.
+fn check_shape(text: &str) -> serde_json::Result<usize> {
     let mut json = serde_json::Deserializer::from_str(text);
-    json.deserialize_any(Definitions)?;
-    json.end()
+    let flags = json.deserialize_any(Definitions)?;
+    json.end()?;
+    Ok(flags)
 }
 
 /// Accepts an object with an array `flags`; as in JavaScript, the last of several counts.
 struct Definitions;
 
 impl<'de> Visitor<'de> for Definitions {
-    type Value = ();
+    type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object with an array `flags`")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut flags_is_array = None;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
+        let mut flags = None;
         while let Some(IsFlags(is_flags)) = map.next_key()? {
             if is_flags {
-                let value = map.next_value::<&RawValue>()?;
-                flags_is_array = Some(value.get().starts_with('['));
+                flags = Some(map.next_value::<FlagCount>()?.0);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        match flags_is_array {
-            Some(true) => Ok(()),
-            Some(false) => Err(serde::de::Error::custom("`flags` is not an array")),
+        match flags {
+            Some(Some(flags)) => Ok(flags),
+            Some(None) => Err(serde::de::Error::custom("`flags` is not an array")),
             None => Err(serde::de::Error::missing_field("flags")),
         }
+    }
+}
+
+/// The length of an array; `None` for any other value.
+struct FlagCount(Option<usize>);
+
+impl<'de> Deserialize<'de> for FlagCount {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(value)?;
+        let flags = raw.get().starts_with('[').then(|| serde_json::from_str::<Vec<IgnoredAny>>(raw.get()));
+        flags
+            .transpose()
+            .map(|flags| FlagCount(flags.map(|flags| flags.len())))
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -215,6 +285,21 @@ mod tests {
     fn of_several_flags_the_last_counts_as_in_javascript() {
         assert!(Snapshot::new(r#"{"flags":1,"flags":[]}"#.into()).is_ok());
         assert!(Snapshot::new(r#"{"flags":[],"fl\u0061gs":1}"#.into()).is_err());
+    }
+
+    #[test]
+    fn an_answer_of_the_api_gets_the_names_that_older_clients_read() {
+        let api =
+            r#" {"flags":[1,2], "group_type_mapping":{"0":"a"},"property_matching_version":2, "new":"ä"} "#;
+        let snapshot = Snapshot::from_api(api.into()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(snapshot.text()).unwrap();
+        assert_eq!(json["groupTypeMapping"], json["group_type_mapping"]);
+        assert_eq!(json["propertyMatchingVersion"], 2);
+        assert_eq!(json["cohorts"], serde_json::json!({}));
+        assert_eq!(json["new"], "ä");
+        assert!(json.get("minimalFlagCalledEvents").is_none());
+        assert_eq!(snapshot.flags(), 2);
+        assert_eq!(Snapshot::from_api(snapshot.text().into()).unwrap(), snapshot);
     }
 
     #[test]

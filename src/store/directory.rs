@@ -21,11 +21,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Reading, Store, StoreFuture, is_news};
 use crate::error::{Code, Error, Result};
 use crate::lease::{Millis, State, millis};
 use crate::options::{Directory, Options};
+use crate::status::Backend;
 
 /// How often a waiting committer tries the lock. Blocking on it could take for ever: its holder may
 /// be stopped.
@@ -37,13 +39,19 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// What stands for itself in a file name on every system.
 const FILE_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
+/// From this length on a name is cut, and told apart by its hash.
+const LONGEST_NAME: usize = 160;
+
 /// The store of one project in a directory.
 pub struct DirectoryStore {
     files: Arc<Files>,
     timeout: Duration,
     notices: watch::Sender<u64>,
-    watcher: Mutex<Option<JoinHandle<()>>>,
+    watcher: Arc<Watcher>,
 }
+
+/// The task that looks at the state file, while somebody listens.
+type Watcher = Mutex<Option<JoinHandle<()>>>;
 
 /// The files, with calls that block.
 struct Files {
@@ -63,13 +71,12 @@ struct Record {
 impl DirectoryStore {
     /// Touches nothing yet.
     pub fn new(base: Directory, options: &Options) -> Self {
-        let encode = |name| utf8_percent_encode(name, FILE_NAME).to_string();
-        let path = base.path.join(encode(&options.key_prefix)).join(encode(&options.project_key));
+        let path = base.path.join(file_name(&options.key_prefix)).join(file_name(&options.project_key));
         DirectoryStore {
             files: Arc::new(Files { base, path, max_age: options.max_age }),
             timeout: options.command_timeout,
             notices: watch::Sender::new(0),
-            watcher: Mutex::new(None),
+            watcher: Arc::default(),
         }
     }
 
@@ -96,10 +103,12 @@ impl DirectoryStore {
 }
 
 impl Files {
+    fn require_safe(&self) -> Result<()> {
+        if self.base.is_default { require_own(&self.base.path) } else { Ok(()) }
+    }
+
     fn record(&self) -> Result<Record> {
-        if self.base.is_default {
-            require_own(&self.base.path)?;
-        }
+        self.require_safe()?;
         let text = match fs::read(self.path.join("state.json")) {
             Ok(text) => text,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
@@ -115,34 +124,37 @@ impl Files {
 
     /// The file of a snapshot. A version from a foreign hand must not lead out of the directory.
     fn snapshot_path(&self, version: &str) -> PathBuf {
-        self.path.join(format!("{}.json", utf8_percent_encode(version, FILE_NAME)))
+        self.path.join(format!("{}.json", file_name(version)))
     }
 
-    fn read(&self) -> Result<Reading> {
+    /// The state, with the snapshot's bytes where they are wanted. Takes no lock: where the bytes are
+    /// not what the state says, it is read again, for they may have been replaced in between.
+    fn read(&self, wanted: impl Fn(&State) -> bool) -> Result<(Reading, Option<Bytes>)> {
         let mut state = self.record()?.state;
-        let stored = state.snapshot.as_ref().is_some_and(|snapshot| {
-            fs::metadata(self.snapshot_path(&snapshot.version)).is_ok_and(|file| file.len() == snapshot.bytes)
-        });
-        if !stored {
-            state.snapshot = None;
-        }
-        Ok(Reading { state, now: now() })
-    }
-
-    fn load(&self, known: Option<&str>) -> Result<(Reading, Option<Bytes>)> {
-        loop {
-            let reading = self.read()?;
-            let Some(snapshot) = reading.state.snapshot.as_ref().filter(|_| is_news(&reading.state, known))
-            else {
-                return Ok((reading, None));
+        while let Some(info) = &state.snapshot {
+            let path = self.snapshot_path(&info.version);
+            let found = if wanted(&state) {
+                fs::read(&path).map(|bytes| (bytes.len() as u64, Some(Bytes::from(bytes))))
+            } else {
+                fs::metadata(&path).map(|file| (file.len(), None))
             };
-            match fs::read(self.snapshot_path(&snapshot.version)) {
-                Ok(bytes) => return Ok((reading, Some(bytes.into()))),
-                // Replaced between the two reads: the state names another by now, or none.
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
-                Err(cause) => return Err(self.failed("read", cause)),
+            match found {
+                Ok((length, bytes)) if length == info.bytes => {
+                    return Ok((Reading { state, now: now() }, bytes));
+                }
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                    return Err(self.failed("read", cause));
+                }
+                _ => {}
+            }
+            let again = self.record()?.state;
+            let unchanged = again.revision == state.revision;
+            state = again;
+            if unchanged {
+                state.snapshot = None;
             }
         }
+        Ok((Reading { state, now: now() }, None))
     }
 
     fn commit_locked(&self, expected: u64, next: &State, bytes: Option<&[u8]>) -> Result<bool> {
@@ -183,6 +195,7 @@ impl Files {
     }
 
     fn commit(&self, expected: u64, next: &State, bytes: Option<&[u8]>, deadline: Instant) -> Result<bool> {
+        self.require_safe()?;
         let lock = self.open_lock()?;
         loop {
             match lock.try_lock() {
@@ -217,12 +230,12 @@ impl Files {
 
 impl Store for DirectoryStore {
     fn read(&self) -> StoreFuture<'_, Reading> {
-        Box::pin(self.blocking(Files::read))
+        Box::pin(async { Ok(self.blocking(|files| files.read(|_| false)).await?.0) })
     }
 
     fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
         let known = known.map(str::to_owned);
-        Box::pin(self.blocking(move |files| files.load(known.as_deref())))
+        Box::pin(self.blocking(move |files| files.read(|state| is_news(state, known.as_deref()))))
     }
 
     fn commit<'a>(&'a self, expected: u64, next: &'a State, bytes: Option<Bytes>) -> StoreFuture<'a, bool> {
@@ -232,33 +245,54 @@ impl Store for DirectoryStore {
 
     fn watch(&self) -> watch::Receiver<u64> {
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let receiver = self.notices.subscribe();
         if watcher.as_ref().is_none_or(JoinHandle::is_finished) {
-            let (notices, state) = (self.notices.clone(), self.files.path.join("state.json"));
-            *watcher = Some(tokio::spawn(watch_file(state, notices)));
+            let state = self.files.path.join("state.json");
+            // Read here: what changes before the task first runs is a change too.
+            let current = fs::read(&state).ok();
+            let watching = watch_file(state, current, self.notices.clone(), self.watcher.clone());
+            *watcher = Some(tokio::spawn(watching));
         }
-        self.notices.subscribe()
+        receiver
     }
-}
 
-impl Drop for DirectoryStore {
-    fn drop(&mut self) {
-        if let Some(watcher) = self.watcher.get_mut().unwrap_or_else(PoisonError::into_inner) {
-            watcher.abort();
-        }
+    fn backend(&self) -> Backend {
+        Backend { kind: "directory", location: self.path().display().to_string(), server: None }
     }
 }
 
 /// Looks at the file until nobody listens any more. A poll: what the systems offer instead differs
 /// between them and fails on some mounts, and reading a few hundred bytes costs microseconds.
-async fn watch_file(path: PathBuf, notices: watch::Sender<u64>) {
-    let mut last = fs::read(&path).ok();
-    while notices.receiver_count() > 0 {
+async fn watch_file(
+    path: PathBuf,
+    mut last: Option<Vec<u8>>,
+    notices: watch::Sender<u64>,
+    watcher: Arc<Watcher>,
+) {
+    loop {
         tokio::time::sleep(WATCH_INTERVAL).await;
+        {
+            // Under the lock under which listeners come: none is left without a watcher.
+            let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
+            if notices.receiver_count() == 0 {
+                *watcher = None;
+                return;
+            }
+        }
         let current = fs::read(&path).ok();
         if current != last {
             last = current;
             notices.send_modify(|count| *count += 1);
         }
+    }
+}
+
+/// A name for what may hold any character, and more of them than a file name may have.
+fn file_name(name: &str) -> String {
+    let encoded = utf8_percent_encode(name, FILE_NAME).to_string();
+    match encoded.get(..LONGEST_NAME) {
+        Some(start) => format!("{start}-{:032x}", xxh3_128(name.as_bytes())),
+        None => encoded,
     }
 }
 

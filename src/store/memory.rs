@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{Reading, Store, StoreFuture};
 use crate::lease::{Millis, State, millis};
 use crate::options::Options;
+use crate::status::Backend;
 
 static SHARED: Mutex<Option<HashMap<String, Weak<MemoryStore>>>> = Mutex::new(None);
 
@@ -62,7 +63,7 @@ impl MemoryStore {
         self.epoch.saturating_add(millis(self.started.elapsed()))
     }
 
-    /// The content, emptied if it has expired or its bytes do not fit its state.
+    /// The content, emptied if it has expired.
     fn content(&self) -> MutexGuard<'_, Content> {
         let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
         if self.now() >= content.expires_at {
@@ -70,17 +71,24 @@ impl MemoryStore {
         }
         content
     }
+
+    fn reading(&self, content: &Content) -> Reading {
+        let mut state = content.state.clone();
+        let length = content.bytes.as_ref().map(|bytes| bytes.len() as u64);
+        state.snapshot = state.snapshot.filter(|snapshot| Some(snapshot.bytes) == length);
+        Reading { state, now: self.now() }
+    }
 }
 
 impl Store for MemoryStore {
     fn read(&self) -> StoreFuture<'_, Reading> {
-        Box::pin(async { Ok(Reading { state: self.content().state.clone(), now: self.now() }) })
+        Box::pin(async { Ok(self.reading(&self.content())) })
     }
 
     fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
         Box::pin(async move {
             let content = self.content();
-            let reading = Reading { state: content.state.clone(), now: self.now() };
+            let reading = self.reading(&content);
             let bytes = super::is_news(&reading.state, known).then(|| content.bytes.clone()).flatten();
             Ok((reading, bytes))
         })
@@ -94,7 +102,9 @@ impl Store for MemoryStore {
             }
             content.state = next.clone();
             content.expires_at = self.now().saturating_add(millis(self.max_age));
-            if bytes.is_some() {
+            if next.snapshot.is_none() {
+                content.bytes = None;
+            } else if bytes.is_some() {
                 content.bytes = bytes;
                 self.notices.send_modify(|count| *count += 1);
             }
@@ -104,5 +114,9 @@ impl Store for MemoryStore {
 
     fn watch(&self) -> watch::Receiver<u64> {
         self.notices.subscribe()
+    }
+
+    fn backend(&self) -> Backend {
+        Backend { kind: "memory", location: "memory:".to_owned(), server: None }
     }
 }

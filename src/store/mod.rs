@@ -14,9 +14,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lease::{Millis, State};
 use crate::options::{Options, Target};
+use crate::status::Backend;
 
 /// What a store's methods return: boxed, so that the provider needs no type parameter.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -40,10 +41,18 @@ pub trait Store: Send + Sync {
 
     /// Changes whenever a new snapshot may be there. A hint: a notice can be lost, or be our own.
     fn watch(&self) -> watch::Receiver<u64>;
+
+    /// The last failure outside a call, for a store that does something there.
+    fn trouble(&self) -> Option<watch::Receiver<Option<Error>>> {
+        None
+    }
+
+    /// What kind of store, and where.
+    fn backend(&self) -> Backend;
 }
 
 /// A state, and when it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// What the fleet shares.
     pub state: State,

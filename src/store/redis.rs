@@ -8,7 +8,7 @@
 //!
 //! The state is one hash with the fields `revision`, `fence`, `owner` and `expires_at` (of the
 //! lease), `granted_at`, `version`, `etag`, `bytes` and `published_at` (of the snapshot),
-//! `confirmed_at`, `retry_at`. Both keys expire together.
+//! `confirmed_at`, `retry_at`, `invalidated_at`. Both keys expire together.
 
 mod connection;
 
@@ -25,6 +25,7 @@ use super::{Reading, Store, StoreFuture};
 use crate::error::{Code, Error, Result};
 use crate::lease::{Lease, Millis, SnapshotInfo, State, millis};
 use crate::options::{Endpoint, Options};
+use crate::status::Backend;
 
 static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/read.lua")));
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/commit.lua")));
@@ -143,6 +144,18 @@ impl Store for RedisStore {
     fn watch(&self) -> watch::Receiver<u64> {
         self.connection.notices()
     }
+
+    fn trouble(&self) -> Option<watch::Receiver<Option<Error>>> {
+        Some(self.connection.trouble())
+    }
+
+    fn backend(&self) -> Backend {
+        Backend {
+            kind: "redis",
+            location: self.connection.endpoint().to_string(),
+            server: self.connection.server(),
+        }
+    }
 }
 
 fn is_unknown_script(error: &Error) -> bool {
@@ -151,7 +164,7 @@ fn is_unknown_script(error: &Error) -> bool {
 }
 
 fn encode_state(state: &State) -> Vec<(&'static str, String)> {
-    let mut fields = Vec::with_capacity(11);
+    let mut fields = Vec::with_capacity(12);
     let mut put = |name, value: Option<String>| fields.extend(value.map(|value| (name, value)));
     let number = |value: Option<u64>| value.map(|value| value.to_string());
     let snapshot = state.snapshot.as_ref();
@@ -166,6 +179,7 @@ fn encode_state(state: &State) -> Vec<(&'static str, String)> {
     put("granted_at", number(state.granted_at));
     put("confirmed_at", number(state.confirmed_at));
     put("retry_at", number(state.retry_at));
+    put("invalidated_at", number(state.invalidated_at));
     fields
 }
 
@@ -174,7 +188,7 @@ fn encode_state(state: &State) -> Vec<(&'static str, String)> {
 fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
     let mut fields = fields.into_iter();
     let mut next = || fields.next().flatten();
-    let revision = next().and_then(|revision| revision.parse().ok()).map_or(0, readable);
+    let revision = number(next()).flatten().map_or(0, readable);
     let mut decode = || {
         let fence = number(next())??;
         let lease = match (next(), number(next())?) {
@@ -189,15 +203,18 @@ fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
             }
             _ => None,
         };
-        let (confirmed_at, retry_at) = (number(next())?, number(next())?);
-        Some(State { revision, fence, lease, granted_at, snapshot, confirmed_at, retry_at })
+        let (confirmed_at, retry_at, invalidated_at) = (number(next())?, number(next())?, number(next())?);
+        Some(State { revision, fence, lease, granted_at, snapshot, confirmed_at, retry_at, invalidated_at })
     };
     decode().unwrap_or(State { revision, ..State::default() })
 }
 
 /// An absent number is `Some(None)`, an unreadable one `None`.
 fn number(field: Option<String>) -> Option<Option<u64>> {
-    field.map(|field| field.parse().ok()).map_or(Some(None), |value| value.map(Some))
+    // Digits alone: Rust would also take a sign, the scripts would not.
+    let read =
+        |field: String| field.bytes().all(|byte| byte.is_ascii_digit()).then(|| field.parse().ok()).flatten();
+    field.map(read).map_or(Some(None), |value| value.map(Some))
 }
 
 /// The revision as the script compares it: one too large for it counts as none.

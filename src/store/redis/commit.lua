@@ -16,7 +16,8 @@ local revision = false
 if redis.call('TYPE', KEYS[2]).ok == 'hash' then
   revision = redis.call('HGET', KEYS[2], 'revision')
 end
-if not revision or #revision > 16 or not string.find(revision, '^%d+$') then
+revision = revision and string.match(revision, '^0*(%d+)$')
+if not revision or #revision > 16 then
   revision = '0'
 end
 if revision ~= ARGV[1] then

@@ -3,16 +3,17 @@
 //! redis-rs offers a `ConnectionManager`; after a failed connect it tries again only for some
 //! errors, and there is no way to make it. This one replaces the connection whatever went wrong.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, ProtocolVersion,
-    PushInfo, PushKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo,
+    ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value,
 };
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
@@ -43,6 +44,8 @@ struct Shared {
     command_timeout: Duration,
     status: watch::Sender<Status>,
     notices: watch::Sender<u64>,
+    trouble: watch::Sender<Option<Error>>,
+    server: StdMutex<Option<String>>,
     timeouts: AtomicU32,
 }
 
@@ -66,6 +69,8 @@ impl Connection {
             command_timeout: options.command_timeout,
             status: watch::Sender::new(Status::Connecting),
             notices: watch::Sender::new(0),
+            trouble: watch::Sender::new(None),
+            server: StdMutex::default(),
             timeouts: AtomicU32::new(0),
         };
         Connection { shared: Arc::new(shared), supervisor: Mutex::new(None) }
@@ -74,6 +79,21 @@ impl Connection {
     /// Counts the messages on the channel, and the moments at which some may have been missed.
     pub fn notices(&self) -> watch::Receiver<u64> {
         self.shared.notices.subscribe()
+    }
+
+    /// The last failure to connect.
+    pub fn trouble(&self) -> watch::Receiver<Option<Error>> {
+        self.shared.trouble.subscribe()
+    }
+
+    /// Where this leads.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.shared.endpoint
+    }
+
+    /// The server's software and version, once it has told.
+    pub fn server(&self) -> Option<String> {
+        self.shared.server().clone()
     }
 
     /// Sends a command and waits for its reply. Where the connection turns out to be lost, once more
@@ -155,8 +175,11 @@ impl Shared {
             let connection = loop {
                 match self.connect(number).await {
                     Ok(connection) => break connection,
-                    Err(error) => self.status.send_replace(Status::Down(error)),
-                };
+                    Err(error) => {
+                        self.trouble.send_replace(Some(error.clone()));
+                        self.status.send_replace(Status::Down(error));
+                    }
+                }
                 tokio::time::sleep(waits.next().unwrap_or(RETRY_UP_TO)).await;
             };
             self.timeouts.store(0, Ordering::Relaxed);
@@ -190,6 +213,14 @@ impl Shared {
             if let Some(name) = &self.endpoint.client_name {
                 redis::cmd("CLIENT").arg("SETNAME").arg(name).exec_async(&mut connection).await?;
             }
+            if let Ok(hello) =
+                redis::cmd("HELLO").query_async::<HashMap<String, Value>>(&mut connection).await
+            {
+                let text = |name| hello.get(name).and_then(|value| String::from_redis_value_ref(value).ok());
+                if let (Some(server), Some(version)) = (text("server"), text("version")) {
+                    *self.server() = Some(format!("{server} {version}"));
+                }
+            }
             // Notices are hints: without the right to subscribe everything works, only later.
             match connection.subscribe(&self.channel).await {
                 Err(cause) if needs_new_connection(&cause) => Err(cause),
@@ -222,6 +253,10 @@ impl Shared {
         let tcp = tcp.set_user_timeout(Duration::from_secs(15));
         let address = ConnectionAddr::Tcp(endpoint.host.clone(), endpoint.port);
         Ok(address.into_connection_info()?.set_tcp_settings(tcp).set_redis_settings(login))
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<String>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the connection of this number replaced; a later one is not affected.

@@ -1,0 +1,473 @@
+import type { PostHogOptions } from 'posthog-node'
+
+/**
+ * The provider interface of the posthog-node that is installed. Taken from its options, because not every version exports it
+ * by name.
+ */
+type Provider = NonNullable<PostHogOptions['flagDefinitionCacheProvider']>
+
+/**
+ * The complete set of data that posthog-node needs for local evaluation: flags, group type mapping, cohorts, and whatever the
+ * installed version adds to them. The same type as posthog-node's own `FlagDefinitionCacheData`.
+ *
+ * Fields that this package does not know are kept as they are.
+ */
+export type FlagDefinitions = Parameters<Provider['onFlagDefinitionsReceived']>[0]
+
+/**
+ * A fetch as posthog-node takes it in its option `fetch`; the global `fetch` is one.
+ */
+export type Fetch = NonNullable<PostHogOptions['fetch']>
+
+/**
+ * What a {@link FlagDefinitionCache} shares, where, and how patiently.
+ *
+ * All durations are whole milliseconds, of a year at most. An option that is missing, unknown, ill-typed or out of range makes
+ * the constructor throw {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS`, which names the option and what is allowed.
+ */
+export interface FlagDefinitionCacheOptions {
+  /**
+   * The project API key that you also give to posthog-node (`phc_…`). Namespaces everything that is stored: all processes
+   * with the same key, prefix and store share one copy of the definitions.
+   *
+   * Required. At most 200 characters, without blanks, control characters and braces.
+   */
+  projectKey: string
+
+  /**
+   * Where the fleet keeps what it shares.
+   *
+   * - `redis://[user:password@]host[:port][/database]`, or the same with `valkey://`: a Redis or Valkey server.
+   * - `file:///directory`: a directory on this host, for processes of one machine. Created (mode 0700) if it does not exist.
+   * - `memory:`: this process only.
+   *
+   * Nothing is connected or created before the first call of a method.
+   *
+   * @default the environment variable `POSTHOG_FLAG_CACHE_URL`, else `REDIS_URL`, else a directory that belongs to this user
+   * alone: `posthog-flag-cache-<uid>`, mode 0700, in the system's temp directory
+   */
+  url?: string | undefined
+
+  /**
+   * Begins the name of every key (in a directory: of every entry). Fleets that must not share get different prefixes.
+   *
+   * At most 200 characters, without blanks, control characters and braces.
+   *
+   * @default 'posthog:flags'
+   */
+  keyPrefix?: string | undefined
+
+  /**
+   * The fleet fetches at most once in this interval, however many processes poll, start, stop or crash. Set it to
+   * posthog-node's `featureFlagsPollingInterval`: shorter has no effect, longer saves fetches and delays edits.
+   *
+   * Milliseconds, at least 100. 0 is not allowed.
+   *
+   * @default 30_000
+   */
+  refreshIntervalMs?: number | undefined
+
+  /**
+   * How long the process that fetched last remains the one that fetches, unless it shuts down. When it dies instead, the
+   * others wait for so long before one of them takes over.
+   *
+   * Milliseconds, at least `refreshIntervalMs`. 0 is not allowed.
+   *
+   * @default 1.5 times `refreshIntervalMs`
+   */
+  leaseTtlMs?: number | undefined
+
+  /**
+   * How long the store keeps the definitions after the last fetch, one that found them unchanged included: they do not
+   * expire while anyone polls. With `whenUnavailable: 'stale'` also how old the definitions of a process may become while
+   * it cannot reach the store.
+   *
+   * Milliseconds, at least `refreshIntervalMs`. 0 is not allowed.
+   *
+   * @default 86_400_000 (24 hours), or `refreshIntervalMs` where that is longer
+   */
+  maxAgeMs?: number | undefined
+
+  /**
+   * How long a process without definitions waits at most while another one is fetching them. When the time is over,
+   * posthog-node fetches for itself, or, without a key, goes on without definitions.
+   *
+   * Milliseconds. 0: never wait.
+   *
+   * @default 5_000
+   */
+  coldStartWaitMs?: number | undefined
+
+  /**
+   * Limit for connecting to the server: resolving its name, TCP and login together. Has no effect on `file:` and `memory:`.
+   *
+   * Milliseconds, at least 1. 0 is not allowed: posthog-node waits for a provider without a limit of its own.
+   *
+   * @default 2_000
+   */
+  connectTimeoutMs?: number | undefined
+
+  /**
+   * Limit for one operation of the store. A call of a method can take two of them, a connection attempt, and the cold-start
+   * wait. After a failure the following calls fail at once, until the connection is back.
+   *
+   * Milliseconds, at least 1. 0 is not allowed: posthog-node waits for a provider without a limit of its own.
+   *
+   * @default 1_000
+   */
+  commandTimeoutMs?: number | undefined
+
+  /**
+   * What this process may do.
+   *
+   * - `'auto'`: fetches when it is its turn, and publishes what it fetched.
+   * - `'reader'`: never fetches and never writes, so an account with read rights is enough. For processes that have a
+   *   `secretKey` for other reasons; without one, posthog-node only reads anyway.
+   *
+   * @default 'auto'
+   */
+  role?: 'auto' | 'reader' | undefined
+
+  /**
+   * What happens while the store is out of reach.
+   *
+   * - `'fetch'`: `shouldFetchFlagDefinitions()` rejects with `ERR_FLAG_CACHE_UNAVAILABLE`. posthog-node reports that on
+   *   `client.on('error')` and fetches for itself, as if it had no cache.
+   * - `'stale'`: it resolves to `false`, and `getFlagDefinitions()` to what this process holds, while that is younger than
+   *   `maxAgeMs`; after that, and before the process holds any definitions, the same as `'fetch'`.
+   *
+   * @default 'fetch'
+   */
+  whenUnavailable?: 'fetch' | 'stale' | undefined
+
+  /**
+   * Whether the definitions are compressed in the store. Every process reads both forms, whatever its own setting.
+   *
+   * - `'auto'`: with zstd from 64 KiB on, where they cross a network; plain JSON in a directory.
+   * - `'zstd'`: always.
+   * - `'none'`: never. For other programs that read the key.
+   *
+   * @default 'auto'
+   */
+  compression?: 'auto' | 'zstd' | 'none' | undefined
+
+  /**
+   * The server's ACL user. Overrides the one in `url`. Has no effect on `file:` and `memory:`.
+   *
+   * @default the user in `url`, else the server's default user
+   */
+  username?: string | undefined
+
+  /**
+   * The password to log in with. Overrides the one in `url`, and need not be percent-encoded. Never part of a message. Has no
+   * effect on `file:` and `memory:`.
+   *
+   * @default the password in `url`, else none
+   */
+  password?: string | undefined
+
+  /**
+   * The name of this process's connection in `CLIENT LIST`. Without blanks. Has no effect on `file:` and `memory:`.
+   *
+   * @default none
+   */
+  clientName?: string | undefined
+}
+
+/**
+ * Shares one copy of PostHog's feature flag definitions, and one fetch per interval, between all processes of a fleet.
+ *
+ * Give it to posthog-node as its `flagDefinitionCacheProvider`; posthog-node then calls the methods itself. Each PostHog client
+ * needs a cache object of its own: `client.shutdown()` shuts it down.
+ *
+ * An error of this package never breaks flag evaluation: posthog-node reports it on `client.on('error')` and goes on with the
+ * definitions it has, or fetches for itself. All errors are {@link FlagCacheError}s.
+ *
+ * @example
+ * ```typescript
+ * import { PostHog } from 'posthog-node'
+ * import { FlagDefinitionCache } from 'posthog-flag-cache'
+ *
+ * const flagCache = new FlagDefinitionCache({ projectKey: 'phc_…', url: process.env.REDIS_URL })
+ * const posthog = new PostHog('phc_…', {
+ *   secretKey: process.env.POSTHOG_SECRET_KEY,
+ *   flagDefinitionCacheProvider: flagCache,
+ *   fetch: flagCache.fetch,
+ * })
+ * flagCache.onUpdate(() => posthog.reloadFeatureFlags())
+ * ```
+ */
+export declare class FlagDefinitionCache implements Provider {
+  /**
+   * Checks the options. Connects to nothing: that is left to the first call of a method.
+   *
+   * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if an option is missing, unknown, ill-typed or out of range
+   */
+  constructor(options: FlagDefinitionCacheOptions)
+
+  /**
+   * Reads the fleet's definitions.
+   *
+   * posthog-node calls it at each refresh after `shouldFetchFlagDefinitions()` said no, and at every refresh of a client
+   * without a key. If it resolves to `undefined` or rejects, posthog-node keeps the definitions it has; if it has none, and a
+   * key, it fetches for itself.
+   *
+   * Definitions that the store has lost, or that were damaged there, are put back by any process that holds them. In a process
+   * that only reads, and finds none while another one is fetching them, this method waits for them, `coldStartWaitMs` at most.
+   *
+   * @returns the definitions, or `undefined` if the store has none. The same object as long as they are unchanged: do not
+   * modify it
+   * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`: the store cannot be read
+   * @throws `ERR_FLAG_CACHE_CORRUPT`: the definitions in the store are damaged, and this process holds none
+   * @throws `ERR_FLAG_CACHE_CLOSED` after `shutdown()`
+   */
+  getFlagDefinitions(): Promise<FlagDefinitions | undefined>
+
+  /**
+   * Decides whether this process fetches now.
+   *
+   * posthog-node calls it at the start of each refresh of a client with a key, and fetches if it resolves to `true`. A
+   * rejection is reported on `client.on('error')` and counts as `true`.
+   *
+   * One process in the fleet is told `true` in each `refreshIntervalMs`, or as soon as the store has no definitions. One that
+   * has none itself while another is fetching waits here until they have arrived, `coldStartWaitMs` at most. With
+   * `role: 'reader'` the answer is always `false`.
+   *
+   * @returns `true` if this process should fetch, `false` if it should use what `getFlagDefinitions()` returns
+   * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`, `ERR_FLAG_CACHE_READONLY`: the
+   * store cannot be read and written, and `whenUnavailable: 'stale'` has no answer
+   * @throws `ERR_FLAG_CACHE_CLOSED` after `shutdown()`
+   */
+  shouldFetchFlagDefinitions(): Promise<boolean>
+
+  /**
+   * Publishes definitions to the fleet.
+   *
+   * posthog-node calls it after a fetch that returned new definitions, which it then already uses itself; not after one that
+   * found them unchanged. A rejection is only reported on `client.on('error')`.
+   *
+   * Definitions that come too late, because another process has taken over in the meantime, are not stored. Those that cannot
+   * be stored now are kept, and published at the next refresh.
+   *
+   * @param data - the definitions from PostHog, stored as they are
+   * @throws `ERR_FLAG_CACHE_DATA` if `data` is not an object with an array `flags`
+   * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`, `ERR_FLAG_CACHE_READONLY`: the
+   * store cannot be written, or this process has `role: 'reader'` (the last one)
+   * @throws `ERR_FLAG_CACHE_CLOSED` after `shutdown()`
+   */
+  onFlagDefinitionsReceived(data: FlagDefinitions): Promise<void>
+
+  /**
+   * Gives the turn to fetch back, if this process has it, and closes the cache. The definitions stay in the store, and the
+   * turn of another process stays its own.
+   *
+   * `client.shutdown()` calls it. It never rejects, waits no longer than the timeouts allow, and may be called again. Every
+   * later call of another method rejects with `ERR_FLAG_CACHE_CLOSED`. A process that never calls it exits all the same; the
+   * others then wait for its lease to end.
+   */
+  shutdown(): Promise<void>
+
+  /**
+   * The same as `shutdown()`, for `await using`.
+   */
+  [Symbol.asyncDispose](): Promise<void>
+
+  /**
+   * The global `fetch`, sharing one ETag in the fleet. Pass it to posthog-node as its option `fetch`.
+   *
+   * Without it a process that takes over fetching gets all definitions anew (10 requests on the bill instead of 1), and a fleet
+   * can miss that the definitions went back to an earlier version. With it, a request for this project's definitions carries the
+   * ETag of the definitions that the fleet shares:
+   *
+   * - PostHog finds them unchanged (304): posthog-node gets the 304, or a 200 made from the shared definitions if its client has
+   *   others or none.
+   * - New definitions (200): published with their ETag, as PostHog sent them.
+   * - 429, 5xx, a network error, an answer that is not definitions: no process calls again before `Retry-After` (an hour at
+   *   most) or the interval is over. A process without definitions gets a 503 until then.
+   * - 401, 402, 403: left to posthog-node, and told to `onError()` listeners.
+   *
+   * Every other request passes through untouched. A failure of the store never fails a request: it goes out all the same.
+   *
+   * Bound: it can be passed around on its own.
+   */
+  readonly fetch: Fetch
+
+  /**
+   * Makes the same of another fetch, one with a proxy or with tracing for example.
+   *
+   * @param fetch - makes the requests; the global `fetch`, or anything that posthog-node takes instead
+   * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if it is not a function
+   *
+   * @example
+   * ```typescript
+   * new PostHog('phc_…', { flagDefinitionCacheProvider: flagCache, fetch: flagCache.withFetch(tracedFetch) })
+   * ```
+   */
+  withFetch(fetch: Fetch): Fetch
+
+  /**
+   * Calls the listener when the fleet has definitions that this process has not: within milliseconds after another process has
+   * published them, instead of at the next poll.
+   *
+   * Never called from inside a call of another method, nor for definitions that posthog-node has loaded meanwhile. Several
+   * updates in quick succession may come as one. After a lost connection it is called if something was missed. What a listener
+   * throws or rejects is told to `onError()` listeners. Does not keep the process alive.
+   *
+   * @param listener - called with the new version, an opaque string
+   * @returns a function that ends the subscription
+   *
+   * @example
+   * ```typescript
+   * flagCache.onUpdate(() => posthog.reloadFeatureFlags()) // reads the cache: no request to PostHog
+   * ```
+   */
+  onUpdate(listener: (version: string) => unknown): () => void
+
+  /**
+   * Calls the listener for failures that no caller hears of: lost connections, definitions found damaged, outcomes of a request
+   * that could not be shared, refusals by PostHog, a `refreshIntervalMs` that does not match the pace of the polls, errors of
+   * other listeners. Without a listener they are silent. An error with the same `code` comes once a minute at most.
+   *
+   * What the methods reject with comes through posthog-node instead: `client.on('error')`. Does not keep the process alive.
+   *
+   * @returns a function that ends the subscription
+   */
+  onError(listener: (error: FlagCacheError | Error) => unknown): () => void
+
+  /**
+   * Says that the definitions have changed: PostHog's webhook came, or a deploy hook ran. The next refresh of this process then
+   * fetches at once, whatever `refreshIntervalMs` says. Calls within a second count as one, in the whole fleet.
+   *
+   * A pause that PostHog asked for is still respected.
+   *
+   * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`, `ERR_FLAG_CACHE_READONLY`: the
+   * store cannot be written, or this process has `role: 'reader'` (the last one)
+   * @throws `ERR_FLAG_CACHE_CLOSED` after `shutdown()`
+   *
+   * @example
+   * ```typescript
+   * await flagCache.invalidate()
+   * await posthog.reloadFeatureFlags()
+   * ```
+   */
+  invalidate(): Promise<void>
+
+  /**
+   * What this process knows, as of its last contact with the store. Asks nobody and never fails, so it is safe in a health check.
+   */
+  status(): FlagCacheStatus
+}
+
+/**
+ * See {@link FlagDefinitionCache.status}. Durations are in milliseconds.
+ */
+export interface FlagCacheStatus {
+  /** This process, or this cache object of several in a process: `host:pid:random`. */
+  worker: string
+  /** The option `role`. */
+  role: 'auto' | 'reader'
+  /** Whether it is this one's turn to fetch. */
+  isLeader: boolean
+  /** The `worker` whose turn it is; `null` when it is nobody's, or not known. */
+  leader: string | null
+  /** The number of the newest grant in the fleet. Grows by one with each. */
+  fence: number
+  /** The definitions that this process holds; `null` before it has any. */
+  definitions: {
+    /** Hash of their text. */
+    version: string
+    /** PostHog's ETag for them; `null` if they were published without `flagCache.fetch`. */
+    etag: string | null
+    /** How many flags. */
+    flags: number
+    /** Length of their JSON text. */
+    bytes: number
+    /** Length in the store, compressed or not. */
+    storedBytes: number
+    /** How long ago PostHog last said that they are current. */
+    ageMs: number | null
+  } | null
+  /** How long ago somebody was last told to fetch; `null` if that is not known. */
+  lastGrantMsAgo: number | null
+  /** For how long nobody calls PostHog, because it asked for a pause or failed; `null`: no pause. */
+  retryInMs: number | null
+  /** What to set `refreshIntervalMs` to, where posthog-node steadily polls at another pace; `null`: they match. */
+  suggestedRefreshIntervalMs: number | null
+  /** How long the last read of the store took. */
+  roundTripMs: number | null
+  /** The store. */
+  backend: {
+    kind: 'redis' | 'directory' | 'memory'
+    /** Without user and password. */
+    location: string
+    /** Software and version, `redis 7.4.1`; `null` before the first connection, and where there is no server. */
+    server: string | null
+  }
+  /** What happened since this object was made. */
+  counters: {
+    /** Refreshes that were told to fetch. */
+    grants: number
+    /** Refreshes that were told to use the cache. */
+    follows: number
+    /** Reads of the store that found the definitions unchanged. */
+    unchanged: number
+    /** Reads of the store that brought new definitions. */
+    loads: number
+    /** New definitions published. */
+    publishes: number
+    /** Fetches that found the definitions unchanged (seen through `flagCache.fetch` only). */
+    confirms: number
+    /** Fetched definitions that came too late, after another process had taken over. */
+    superseded: number
+    /** Times that this process put back what the store had lost. */
+    heals: number
+    /** Looks at the store while waiting for another process's fetch. */
+    waits: number
+    /** Failures by code. */
+    errors: Partial<Record<FlagCacheErrorCode, number>>
+  }
+}
+
+/**
+ * What kind of failure a {@link FlagCacheError} is. Stable: messages may change, codes do not.
+ *
+ * - `ERR_FLAG_CACHE_OPTIONS`: an option of the constructor is missing, unknown, ill-typed or out of range.
+ * - `ERR_FLAG_CACHE_DATA`: `onFlagDefinitionsReceived()` got something else than an object with an array `flags`.
+ * - `ERR_FLAG_CACHE_UNAVAILABLE`: the store cannot be reached, or refuses to work.
+ * - `ERR_FLAG_CACHE_TIMEOUT`: the store did not answer in time.
+ * - `ERR_FLAG_CACHE_AUTH`: the store refuses the user, the password, or the rights of that user.
+ * - `ERR_FLAG_CACHE_CORRUPT`: the store holds something under our names that is damaged, or not from this package.
+ * - `ERR_FLAG_CACHE_READONLY`: the store is a replica that takes no writes, or `role: 'reader'` allows none.
+ * - `ERR_FLAG_CACHE_CLOSED`: `shutdown()` was called before.
+ * - `ERR_FLAG_CACHE_API`: PostHog refused a request for the definitions (401, 402, 403).
+ */
+export type FlagCacheErrorCode =
+  | 'ERR_FLAG_CACHE_OPTIONS'
+  | 'ERR_FLAG_CACHE_DATA'
+  | 'ERR_FLAG_CACHE_UNAVAILABLE'
+  | 'ERR_FLAG_CACHE_TIMEOUT'
+  | 'ERR_FLAG_CACHE_AUTH'
+  | 'ERR_FLAG_CACHE_CORRUPT'
+  | 'ERR_FLAG_CACHE_READONLY'
+  | 'ERR_FLAG_CACHE_CLOSED'
+  | 'ERR_FLAG_CACHE_API'
+
+/**
+ * Every error of this package. Its message never holds a password.
+ *
+ * @example
+ * ```typescript
+ * flagCache.onError((error) => {
+ *   if (error instanceof FlagCacheError) metrics.increment(error.code)
+ * })
+ * ```
+ */
+export declare class FlagCacheError extends Error {
+  private constructor()
+
+  /** What kind of failure. */
+  readonly code: FlagCacheErrorCode
+
+  /** What caused it, where something else did. */
+  readonly cause?: unknown
+}

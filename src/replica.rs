@@ -1,0 +1,260 @@
+//! One worker's copy of what its fleet shares, kept in step with the store.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use crate::error::{Code, Error, Result};
+use crate::lease::{Rule, SnapshotInfo, State};
+use crate::options::{Options, Role, Target};
+use crate::snapshot::{Compression, Snapshot};
+use crate::status::Counters;
+use crate::store::{Reading, Store};
+
+/// So many reports wait for a listener; older ones are dropped.
+const REPORTS: usize = 16;
+
+/// A snapshot, and the state in which it was last seen in the store.
+pub type Held = (Arc<Snapshot>, State);
+
+/// The copy: what was last read, what is held, and what has yet to be published.
+pub struct Replica {
+    owner: String,
+    rule: Rule,
+    compression: Compression,
+    heals: bool,
+    store: Arc<dyn Store>,
+    memory: Mutex<Memory>,
+    counters: Mutex<Counters>,
+    reports: broadcast::Sender<Error>,
+}
+
+#[derive(Default)]
+struct Memory {
+    /// The state as last read, and when on this process's clock.
+    read: Option<(Reading, Instant)>,
+    /// The snapshot that was last in the store.
+    held: Option<Held>,
+    /// When the store was last seen to hold the same.
+    seen_at: Option<Instant>,
+    /// Fetched, but not yet known to be in the store.
+    unpublished: Option<Unpublished>,
+    round_trip: Option<Duration>,
+}
+
+#[derive(Clone)]
+struct Unpublished {
+    snapshot: Arc<Snapshot>,
+    etag: Option<String>,
+    fence: Option<u64>,
+}
+
+impl Replica {
+    /// Empty; touches nothing yet.
+    pub fn new(owner: String, options: &Options, store: Arc<dyn Store>) -> Self {
+        Replica {
+            owner,
+            rule: options.rule,
+            compression: match (&options.target, options.compression) {
+                // No network to spare, and files that a person can read.
+                (Target::Directory(_) | Target::Memory, Compression::Auto) => Compression::None,
+                (_, compression) => compression,
+            },
+            heals: options.role == Role::Auto,
+            store,
+            memory: Mutex::default(),
+            counters: Mutex::default(),
+            reports: broadcast::Sender::new(REPORTS),
+        }
+    }
+
+    /// Where the shared things are.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The snapshot that was last in the store, and the state in which it was last seen there.
+    pub fn held(&self) -> Option<Held> {
+        self.memory().held.clone()
+    }
+
+    /// The newest definitions that this worker has, unless they are older than that.
+    pub fn younger_than(&self, age: Duration) -> Option<Arc<Snapshot>> {
+        let memory = self.memory();
+        memory.seen_at.filter(|seen_at| seen_at.elapsed() < age)?;
+        let unpublished = memory.unpublished.as_ref().map(|unpublished| unpublished.snapshot.clone());
+        unpublished.or_else(|| memory.held.as_ref().map(|(snapshot, _)| snapshot.clone()))
+    }
+
+    /// The state as last read, with the store's time brought up to now.
+    pub fn last_reading(&self) -> Option<Reading> {
+        let (reading, read_at) = self.memory().read.clone()?;
+        let passed = crate::lease::millis(read_at.elapsed());
+        Some(Reading { now: reading.now.saturating_add(passed), ..reading })
+    }
+
+    /// How long the last read took.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.memory().round_trip
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Failures that no caller hears of.
+    pub fn reports(&self) -> broadcast::Receiver<Error> {
+        self.reports.subscribe()
+    }
+
+    /// Reports a failure to whoever listens.
+    pub fn report(&self, error: Error) {
+        // An error here only says that nobody does.
+        let _ = self.reports.send(error);
+    }
+
+    /// Reads the state, and makes the store's snapshot and the held one the same: mostly by loading
+    /// what is new, but where the store lost what this worker holds, by putting it back.
+    ///
+    /// A damaged snapshot is dropped, so that whoever holds a sound one learns of it, and counts as
+    /// none; the damage is returned, for who can do nothing about it.
+    pub async fn sync(&self) -> Result<(Reading, Option<Error>)> {
+        let mut damage = None;
+        loop {
+            let held = self.held();
+            let known = held.as_ref().map(|(snapshot, _)| snapshot.version());
+            let asked_at = Instant::now();
+            let (mut reading, bytes) = self.store.load(known).await?;
+            self.memory().round_trip = Some(asked_at.elapsed());
+            let mut news = None;
+            if let (Some(info), Some(bytes)) = (reading.state.snapshot.clone(), bytes) {
+                match off_runtime(move || Snapshot::decode(&bytes, &info.version)).await {
+                    Ok(snapshot) => news = Some(Arc::new(snapshot)),
+                    Err(error) => {
+                        *self.counters().errors.entry(error.code()).or_default() += 1;
+                        self.report(error.clone());
+                        damage = Some(error);
+                        if self.heals {
+                            self.commit(&reading, &self.rule.discard(&reading.state, reading.now), None)
+                                .await?;
+                            continue;
+                        }
+                        reading.state.snapshot = None;
+                    }
+                }
+            }
+            let lost = held.as_ref().filter(|_| self.heals).and_then(|(snapshot, seen)| {
+                Some((snapshot, self.rule.restore(&reading.state, reading.now, seen)?))
+            });
+            if let Some((snapshot, next)) = lost {
+                if self.restore(&reading, snapshot, next).await? {
+                    self.counters().heals += 1;
+                }
+                continue;
+            }
+            self.adopt(&reading, news);
+            return Ok((reading, damage));
+        }
+    }
+
+    fn adopt(&self, reading: &Reading, news: Option<Arc<Snapshot>>) {
+        let mut memory = self.memory();
+        let now = Instant::now();
+        memory.read = Some((reading.clone(), now));
+        let Some(info) = &reading.state.snapshot else { return };
+        let mut counters = self.counters();
+        *(if news.is_some() { &mut counters.loads } else { &mut counters.unchanged }) += 1;
+        let held = memory.held.take().map(|(snapshot, _)| snapshot);
+        let current = news.or(held).filter(|snapshot| snapshot.version() == info.version);
+        memory.held = current.map(|snapshot| (snapshot, reading.state.clone()));
+        memory.seen_at = Some(now);
+    }
+
+    async fn restore(&self, reading: &Reading, snapshot: &Arc<Snapshot>, next: State) -> Result<bool> {
+        let (stored, bytes) = self.encode(snapshot).await?;
+        let info = next.snapshot.map(|info| SnapshotInfo { bytes: stored.bytes, ..info });
+        self.commit(reading, &State { snapshot: info, ..next }, Some(bytes)).await
+    }
+
+    /// Takes fetched definitions; `publish` makes them the fleet's.
+    pub fn stage(&self, snapshot: Arc<Snapshot>, etag: Option<String>, fence: Option<u64>) {
+        self.memory().unpublished = Some(Unpublished { snapshot, etag, fence });
+    }
+
+    /// Publishes what is staged, unless a newer grant has superseded it. On failure it stays staged.
+    pub async fn publish(&self) -> Result<()> {
+        let Some(Unpublished { snapshot, etag, fence }) = self.memory().unpublished.clone() else {
+            return Ok(());
+        };
+        let next = loop {
+            let reading = self.store.read().await?;
+            let same = reading.state.snapshot.as_ref().filter(|stored| stored.version == snapshot.version());
+            let (info, bytes) = match same {
+                Some(stored) => (stored.clone(), None),
+                None => self.encode(&snapshot).await.map(|(info, bytes)| (info, Some(bytes)))?,
+            };
+            let info = SnapshotInfo { etag: etag.clone(), ..info };
+            let next = self.rule.publish(&reading.state, reading.now, &self.owner, fence, info);
+            let Some(next) = next else { break None };
+            if self.commit(&reading, &next, bytes).await? {
+                break Some(next);
+            }
+        };
+        let mut memory = self.memory();
+        let mut counters = self.counters();
+        *(if next.is_some() { &mut counters.publishes } else { &mut counters.superseded }) += 1;
+        if let Some(next) = next {
+            memory.seen_at = Some(Instant::now());
+            memory.held = Some((snapshot.clone(), next));
+        }
+        // Unless newer ones took their place meanwhile.
+        if memory.unpublished.as_ref().is_some_and(|staged| Arc::ptr_eq(&staged.snapshot, &snapshot)) {
+            memory.unpublished = None;
+        }
+        Ok(())
+    }
+
+    /// Commits the change of the state that `rule` names; `false` where it names none.
+    pub async fn change(&self, rule: impl Fn(&Reading) -> Option<State>) -> Result<bool> {
+        loop {
+            let reading = self.store.read().await?;
+            let Some(next) = rule(&reading) else { return Ok(false) };
+            if self.commit(&reading, &next, None).await? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Commits, and recognises a commit of its own whose reply got lost: then the store has carried
+    /// it out twice, and refused it the second time.
+    pub async fn commit(&self, reading: &Reading, next: &State, bytes: Option<Bytes>) -> Result<bool> {
+        let landed = self.store.commit(reading.state.revision, next, bytes).await?
+            || self.store.read().await?.state == *next;
+        if landed {
+            self.memory().read = Some((Reading { state: next.clone(), now: reading.now }, Instant::now()));
+        }
+        Ok(landed)
+    }
+
+    async fn encode(&self, snapshot: &Arc<Snapshot>) -> Result<(SnapshotInfo, Bytes)> {
+        let (encoded, compression) = (snapshot.clone(), self.compression);
+        let bytes = off_runtime(move || encoded.encode(compression)).await?;
+        let version = snapshot.version().to_owned();
+        Ok((SnapshotInfo { version, etag: None, bytes: bytes.len() as u64, published_at: 0 }, bytes))
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs what takes milliseconds for megabytes on a thread where nobody waits behind it.
+pub async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|cause| Err(Error::new(Code::Unavailable, "the work was abandoned").caused_by(cause)))
+}

@@ -1,0 +1,87 @@
+//! What a worker knows of itself and of its fleet.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::error::Code;
+use crate::options::Role;
+
+/// What happened since this worker was made.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Polls at which it was told to fetch.
+    pub grants: u64,
+    /// Polls at which it was told to use the cache.
+    pub follows: u64,
+    /// Reads that found the version it already had.
+    pub unchanged: u64,
+    /// Reads that brought a new version.
+    pub loads: u64,
+    /// Fetched definitions that it published.
+    pub publishes: u64,
+    /// Fetches that found the definitions unchanged.
+    pub confirms: u64,
+    /// Fetched definitions that were not published, because a newer grant had superseded its own.
+    pub superseded: u64,
+    /// Times it put back what the store had lost.
+    pub heals: u64,
+    /// Times it waited for another worker's fetch.
+    pub waits: u64,
+    /// Failures by code.
+    pub errors: BTreeMap<Code, u64>,
+}
+
+/// A worker's view, as of its last contact with the store.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// This worker's id.
+    pub worker: String,
+    /// What it does.
+    pub role: Role,
+    /// Who held the lease.
+    pub leader: Option<String>,
+    /// The number of the newest grant.
+    pub fence: u64,
+    /// The definitions that it holds.
+    pub held: Option<Held>,
+    /// How long ago the newest grant was given.
+    pub granted: Option<Duration>,
+    /// How long the fleet still keeps off the API.
+    pub pause: Option<Duration>,
+    /// What happened so far.
+    pub counters: Counters,
+    /// The interval to set, where posthog-node's polls do not match it.
+    pub suggested_refresh_interval: Option<Duration>,
+    /// How long the last read of the store took.
+    pub round_trip: Option<Duration>,
+    /// The store.
+    pub backend: Backend,
+}
+
+/// Definitions held by a worker.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Hash of the text.
+    pub version: String,
+    /// PostHog's ETag for it.
+    pub etag: Option<String>,
+    /// How many flags there are.
+    pub flags: usize,
+    /// Length of the text.
+    pub text_bytes: usize,
+    /// Length in the store.
+    pub stored_bytes: u64,
+    /// How long ago PostHog last said that they are current.
+    pub age: Option<Duration>,
+}
+
+/// What kind of store, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// `redis`, `directory` or `memory`.
+    pub kind: &'static str,
+    /// Without credentials.
+    pub location: String,
+    /// Its software and version, once known.
+    pub server: Option<String>,
+}
