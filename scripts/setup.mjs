@@ -1,0 +1,192 @@
+// Gets a fresh clone ready to run: `node scripts/setup.mjs [--redis]`. Knows nothing but Node's own
+// modules, because it runs before anything is installed. Quick and quiet when all is in place.
+
+import { spawn, spawnSync } from 'node:child_process'
+import { accessSync, constants, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const onWindows = process.platform === 'win32'
+
+/** What a person has to do something about; anything else that is thrown is a bug of this script. */
+class Unready extends Error {}
+
+const say = (text) => console.log(`setup: ${text}`)
+const read = (name) => readFileSync(join(root, name), 'utf8')
+
+function modified(name) {
+  return statSync(join(root, name), { throwIfNoEntry: false })?.mtimeMs ?? 0
+}
+
+function onPath(command) {
+  const names = onWindows ? [`${command}.exe`, `${command}.cmd`] : [command]
+  const isThere = (file) => {
+    try {
+      accessSync(file, constants.X_OK)
+      return statSync(file).isFile()
+    } catch {
+      return false
+    }
+  }
+  const folders = (process.env.PATH ?? '').split(delimiter).filter(Boolean)
+  return folders.some((folder) => names.some((name) => isThere(join(folder, name))))
+}
+
+/** Runs to the end. The exit status, or null where it did not start or was killed. */
+function run(command, args, options) {
+  // Without a shell Windows cannot start npm, which is a .cmd there.
+  return spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], shell: onWindows, ...options })
+}
+
+/** Whether `version` (1.2.3) is at least `minimum` (1, 1.2 or 1.2.3). */
+function atLeast(version, minimum) {
+  const [have, want] = [version, minimum].map((text) => text.split('.').map(Number))
+  for (const [index, part] of want.entries()) {
+    if (have[index] !== part) return have[index] > part
+  }
+  return true
+}
+
+function checkNode() {
+  const { engines } = JSON.parse(read('package.json'))
+  const version = process.versions.node
+  const fits = engines.node.split('||').some((range) => {
+    const [, operator, minimum] = range.trim().match(/^(\^|>=)([\d.]+)$/)
+    const sameMajor = version.split('.')[0] === minimum.split('.')[0]
+    return atLeast(version, minimum) && (operator === '>=' || sameMajor)
+  })
+  if (!fits) throw new Unready(`Node.js ${engines.node} is needed, this is ${version}`)
+}
+
+function checkRust() {
+  const minimum = read('Cargo.toml').match(/^rust-version = "([\d.]+)"/m)[1]
+  const hint = `Rust ${minimum} or newer is needed to build the addon`
+  const { status, stdout, stderr } = run('cargo', ['--version'], { stdio: 'pipe', encoding: 'utf8' })
+  if (status !== 0) {
+    const why = onPath('cargo') ? `cargo --version failed: ${stderr?.trim()}` : 'there is no cargo on PATH'
+    throw new Unready(`${hint}: ${why}. Install it with rustup (rustup.rs)`)
+  }
+  const version = stdout.match(/\d+\.\d+\.\d+/)?.[0] ?? '0'
+  if (!atLeast(version, minimum)) throw new Unready(`${hint}, this is ${version}. Type: rustup update stable`)
+}
+
+function installPackages() {
+  // npm writes this file last, so it also tells an installation that was interrupted.
+  if (modified('node_modules/.package-lock.json') >= modified('package-lock.json')) return
+  say('installing the npm packages')
+  // --include=dev: NODE_ENV=production would leave out what builds and tests.
+  const { status } = run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'])
+  if (status !== 0) throw new Unready('npm ci failed')
+}
+
+/** Cargo knows best what is stale; its output is shown from the moment it has something to build. */
+async function buildAddon() {
+  const build = spawn('npm', ['run', '--silent', 'build:quick'], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    shell: onWindows,
+  })
+  // What napi itself says, as against cargo, which writes to stderr.
+  let napi = ''
+  build.stdout.setEncoding('utf8').on('data', (text) => (napi += text))
+  let held = ''
+  let isBuilding = false
+  build.stderr.setEncoding('utf8').on('data', (text) => {
+    held += text
+    if (!isBuilding && /^ *(Compiling|Downloading|Blocking)/m.test(held)) {
+      isBuilding = true
+      say('building the addon (a few minutes at the first time)')
+    }
+    if (isBuilding) {
+      process.stderr.write(held)
+      held = ''
+    }
+  })
+  const status = await new Promise((resolve, reject) => {
+    build.on('error', reject)
+    build.on('close', resolve)
+  })
+  if (status !== 0) {
+    const withoutStack = napi.replace(/^ +at .*\n?/gm, '')
+    process.stderr.write(held + withoutStack)
+    throw new Unready('the addon did not build')
+  }
+  if (!isBuilding) say('the addon is up to date')
+}
+
+function howToInstallRedis() {
+  const commands = [
+    ['apt-get', 'sudo apt-get install redis-server'],
+    ['dnf', 'sudo dnf install redis'],
+    ['apk', 'sudo apk add redis'],
+    ['pacman', 'sudo pacman -S redis'],
+    ['brew', 'brew install redis'],
+  ]
+  const found = commands.find(([manager]) => onPath(manager))
+  return found ? `Type: ${found[1]}` : 'Install Redis and put redis-server on PATH'
+}
+
+function ensureRedis() {
+  if (onPath('redis-server')) return
+  const isRoot = process.getuid?.() === 0
+  if (!isRoot || !onPath('apt-get')) {
+    throw new Unready(`there is no redis-server on PATH, which the tests start. ${howToInstallRedis()}`)
+  }
+  say('installing redis-server')
+  const install = ['install', '-y', '--no-install-recommends', 'redis-server']
+  const outcome = withoutServices(() => {
+    const first = aptGet(install)
+    if (first.status === 0) return first
+    // A new machine has no package lists, an old one lists what is gone.
+    const update = aptGet(['update'])
+    return update.status === 0 ? aptGet(install) : update
+  })
+  if (outcome.status !== 0 || !onPath('redis-server')) {
+    process.stderr.write(outcome.stdout + outcome.stderr)
+    throw new Unready(`apt-get could not install redis-server. ${howToInstallRedis()}`)
+  }
+}
+
+function aptGet(args) {
+  return run('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    encoding: 'utf8',
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  })
+}
+
+/** Debian starts a service as soon as it is installed, unless this policy forbids it (invoke-rc.d(8)). */
+function withoutServices(action) {
+  const policy = '/usr/sbin/policy-rc.d'
+  // Ctrl-C reaches apt-get by itself; this process must live on to take the policy away.
+  const ignore = () => {}
+  process.on('SIGINT', ignore)
+  let isOurs = false
+  try {
+    writeFileSync(policy, '#!/bin/sh\nexit 101\n', { flag: 'wx', mode: 0o755 })
+    isOurs = true
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error
+  }
+  try {
+    return action()
+  } finally {
+    if (isOurs) rmSync(policy)
+    process.off('SIGINT', ignore)
+  }
+}
+
+try {
+  const unknown = process.argv.slice(2).find((argument) => argument !== '--redis')
+  if (unknown) throw new Unready(`unknown argument ${unknown}; allowed: --redis`)
+  checkNode()
+  checkRust()
+  if (process.argv.includes('--redis')) ensureRedis()
+  installPackages()
+  await buildAddon()
+} catch (error) {
+  if (!(error instanceof Unready)) throw error
+  console.error(`setup: ${error.message}`)
+  process.exitCode = 1
+}
