@@ -1,0 +1,108 @@
+// Whatever becomes of the stored definitions or their state: posthog-node keeps evaluating, and the store heals.
+
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+
+import { definitions } from '../dev/definitions.mjs'
+import { BROKEN_STATES } from './support/broken-states.mjs'
+import { failure, openCache, standIn, startClient } from './support/client.mjs'
+import { STORES } from './support/stores.mjs'
+import { zstdFrame } from './support/zstd.mjs'
+
+const TEXT = JSON.stringify(definitions({ version: 'v1' }))
+
+/** What may have become of the stored bytes: `[bytes, what the error says]`. */
+const DAMAGE = {
+  'is empty': ['', /is not flag definitions/],
+  'is truncated': [TEXT.slice(0, -1), /is not flag definitions/],
+  'is not UTF-8': [Buffer.from(TEXT, 'latin1'), /is not UTF-8/],
+  'is UTF-16': [Buffer.from(TEXT, 'utf16le'), /is not/],
+  'is not JSON': ['<!doctype html><title>Bad gateway</title>', /is not flag definitions/],
+  'is null': ['null', /is not flag definitions/],
+  'is a number': ['1e999', /is not flag definitions/],
+  'is an array': [`[${TEXT}]`, /is not flag definitions/],
+  'has no flags': ['{"cohorts":{}}', /missing field `flags`/],
+  'has an object as flags': ['{"flags":{}}', /`flags` is not an array/],
+  'is followed by something else': [`${TEXT} ${TEXT}`, /is not flag definitions/],
+  'is nested a million times': [`{"flags":${'['.repeat(1_000_000)}`, /is not flag definitions/],
+  'is a truncated zstd frame': [zstdFrame(TEXT).subarray(0, 100), /cannot be decompressed/],
+  'is zstd in name only': [Buffer.concat([zstdFrame('').subarray(0, 4), Buffer.from(TEXT)]), /cannot be decompressed/],
+  'is a compressed bomb': [zstdFrame('{"flags":[]', 300 * 2 ** 20, '}'), /expands to more than 268435456 bytes/],
+  'is compressed by a foreign writer': [zstdFrame(JSON.stringify({ flags: [] })), /its hash is not its version/],
+  'is valid JSON of a foreign writer': [JSON.stringify({ flags: [], cohorts: {} }), /was changed by somebody else/],
+}
+
+for (const kind of ['redis', 'directory']) {
+  describe(`definitions in the ${kind}`, () => {
+    let store
+    before(async () => (store = await STORES[kind]()))
+    after(() => store.close())
+
+    /** A stand-in for PostHog, a client that polls and evaluates what it published, and the bytes of that. */
+    async function published(t) {
+      const api = await standIn(t)
+      const { projectKey } = api
+      const holder = startClient(t, { api, url: store.url, pollingIntervalMs: 100 })
+      await holder.ready()
+      return { projectKey, api, holder, healthy: await store.stored(projectKey) }
+    }
+
+    async function assertEvaluates(client) {
+      assert.equal(await client.evaluate(), 'v1')
+      assert.deepEqual(client.errors, [])
+    }
+
+    async function assertHealed({ projectKey, healthy }) {
+      const found = await store.stored(projectKey)
+      assert.ok(found?.equals(healthy), `the store holds ${String(found).slice(0, 100)}`)
+    }
+
+    /** Where nobody holds good ones any more, the next client fetches them anew. */
+    async function assertFetchedAnew(t, setting, damage) {
+      await setting.holder.client.shutdown()
+      await damage()
+      const newcomer = startClient(t, { api: setting.api, url: store.url })
+      await newcomer.ready()
+      await assertEvaluates(newcomer)
+      await assertHealed(setting)
+    }
+
+    for (const [what, [bytes, message]] of Object.entries(DAMAGE)) {
+      test(`heal where their text ${what}`, async (t) => {
+        const setting = await published(t)
+        const { projectKey, api, holder } = setting
+        const damage = () => store.damage(projectKey, Buffer.from(bytes))
+        await damage()
+        const error = await failure(openCache(t, { projectKey, url: store.url, role: 'reader', coldStartWaitMs: 0 }).getFlagDefinitions())
+        assert.equal(error.code, 'ERR_FLAG_CACHE_CORRUPT')
+        assert.match(error.message, message)
+
+        // Who holds that version does not load it again. A newcomer does, and finds the damage.
+        const newcomer = startClient(t, { api, url: store.url, coldStartWaitMs: 1_000 })
+        await newcomer.ready()
+        await assertEvaluates(newcomer)
+        await assertEvaluates(holder)
+        assert.equal(api.calls.length, 1, 'who holds good ones puts them back without asking PostHog')
+        await assertHealed(setting)
+
+        await newcomer.client.shutdown()
+        await assertFetchedAnew(t, setting, damage)
+        assert.equal(api.count(200), 2)
+      })
+    }
+
+    for (const [what, damage] of Object.entries(BROKEN_STATES[kind])) {
+      test(`heal where ${what}`, async (t) => {
+        const setting = await published(t)
+        const { projectKey, api, holder } = setting
+        await damage(store, projectKey)
+        await holder.load()
+        await assertEvaluates(holder)
+        await assertHealed(setting)
+        assert.equal(api.count(200), 1, 'who holds good ones puts them back without fetching them')
+        assert.deepEqual(await openCache(t, { projectKey, url: store.url }).getFlagDefinitions(), JSON.parse(setting.healthy))
+        await assertFetchedAnew(t, setting, () => damage(store, projectKey))
+      })
+    }
+  })
+}

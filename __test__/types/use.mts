@@ -1,0 +1,77 @@
+// A consumer's program, as an ES module. Only compiled, never run.
+
+import { PostHog, type PostHogOptions } from 'posthog-node'
+import {
+  FlagCacheError,
+  FlagDefinitionCache,
+  type FlagCacheErrorCode,
+  type FlagDefinitionCacheOptions,
+  type FlagDefinitions,
+} from 'posthog-flag-cache'
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+declare function expectType<Actual>(): <Expected>(...proof: Equal<Actual, Expected> extends true ? [] : [never]) => void
+
+const everyOption: Required<FlagDefinitionCacheOptions> = {
+  projectKey: 'phc_test',
+  url: 'redis://localhost:6379/0',
+  keyPrefix: 'posthog:flags',
+  refreshIntervalMs: 30_000,
+  leaseTtlMs: 45_000,
+  maxAgeMs: 86_400_000,
+  coldStartWaitMs: 0,
+  connectTimeoutMs: 2_000,
+  commandTimeoutMs: 1_000,
+  role: 'reader',
+  whenUnavailable: 'stale',
+  compression: 'zstd',
+  username: 'app',
+  password: 'secret',
+  clientName: 'worker-1',
+}
+
+const flagCache = new FlagDefinitionCache(everyOption)
+const client = new PostHog('phc_test', {
+  personalApiKey: 'phx_test',
+  flagDefinitionCacheProvider: flagCache,
+})
+client.on('error', (error) => {
+  if (error instanceof FlagCacheError) expectType<typeof error.code>()<FlagCacheErrorCode>()
+})
+
+// Were posthog-node's typings not found, its types would be `any`, and everything would fit.
+type Provider = NonNullable<PostHogOptions['flagDefinitionCacheProvider']>
+type PublishedData = Parameters<Provider['onFlagDefinitionsReceived']>[0]
+expectType<PublishedData extends { flags: { key: string }[] } ? true : false>()<true>()
+expectType<0 extends 1 & PublishedData ? 'any' : 'known'>()<'known'>()
+expectType<FlagDefinitions>()<PublishedData>()
+
+expectType<ReturnType<typeof flagCache.getFlagDefinitions>>()<Promise<FlagDefinitions | undefined>>()
+expectType<ReturnType<typeof flagCache.shouldFetchFlagDefinitions>>()<Promise<boolean>>()
+expectType<Parameters<typeof flagCache.onFlagDefinitionsReceived>>()<[data: FlagDefinitions]>()
+expectType<ReturnType<typeof flagCache.shutdown>>()<Promise<void>>()
+
+const definitions = await flagCache.getFlagDefinitions()
+const firstKey: string | undefined = definitions?.flags[0]?.key
+if (definitions && firstKey) await flagCache.onFlagDefinitionsReceived(definitions)
+
+{
+  await using disposed = new FlagDefinitionCache({ projectKey: 'phc_test' })
+  await disposed.shouldFetchFlagDefinitions()
+}
+
+export function explain(error: FlagCacheError): string {
+  switch (error.code) {
+    case 'ERR_FLAG_CACHE_OPTIONS':
+    case 'ERR_FLAG_CACHE_DATA':
+    case 'ERR_FLAG_CACHE_UNAVAILABLE':
+    case 'ERR_FLAG_CACHE_TIMEOUT':
+    case 'ERR_FLAG_CACHE_AUTH':
+    case 'ERR_FLAG_CACHE_CORRUPT':
+    case 'ERR_FLAG_CACHE_READONLY':
+    case 'ERR_FLAG_CACHE_CLOSED':
+      return `${error.name}: ${error.message} (${String(error.cause)})`
+    default:
+      return error.code satisfies never
+  }
+}

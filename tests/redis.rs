@@ -1,0 +1,404 @@
+//! The store in Redis when the server, its data or the way to it misbehave.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/content.rs"]
+mod content;
+#[path = "support/redis_server.rs"]
+mod redis_server;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use posthog_flag_cache::error::{Code, Error};
+use posthog_flag_cache::lease::State;
+use posthog_flag_cache::options::{Endpoint, Given, Options};
+use posthog_flag_cache::provider::{Provider, Source};
+use posthog_flag_cache::store::Store;
+use posthog_flag_cache::store::redis::RedisStore;
+use redis::{Commands, Value};
+
+use content::{definitions, options, published, state};
+use redis_server::RedisServer;
+
+const DATA: &str = "posthog:flags:{phc_test}";
+const STATE: &str = "posthog:flags:{phc_test}:state";
+const CHANNEL: &str = "posthog:flags:{phc_test}:updates";
+
+/// Limits that a failing test reaches soon, and a working one on a slow machine does not.
+const CONNECT_MS: u64 = 2_000;
+const COMMAND_MS: u64 = 1_000;
+const LIMIT: Duration = Duration::from_millis(CONNECT_MS + 2 * COMMAND_MS);
+/// For tests that wait for an event: longer than any machine needs, so that a failure ends too.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn keys_of_another_type_count_as_absent_and_are_replaced() {
+    let server = RedisServer::start(&[]);
+    let (store, mut client) = (store(&server), server.client());
+    for (key, command) in [(DATA, "LPUSH"), (STATE, "SET"), (STATE, "LPUSH"), (DATA, "HSET")] {
+        heal(&store).await;
+        let _: () = client.del(key).unwrap();
+        let arguments: &[&str] = if command == "HSET" { &["revision", "5"] } else { &["x"] };
+        redis::cmd(command).arg(key).arg(arguments).exec(&mut client).unwrap();
+        let (reading, bytes) = store.load(None).await.unwrap();
+        assert_eq!((reading.state.snapshot, bytes), (None, None), "{command} {key}");
+        if key == STATE {
+            assert_eq!(store.read().await.unwrap().state, State::default(), "{command} {key}");
+        }
+        heal(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn garbage_in_any_field_of_the_state_is_replaced_by_the_next_commit() {
+    let server = RedisServer::start(&[]);
+    let (store, mut client) = (store(&server), server.client());
+    let numbers = ["revision", "fence", "bytes", "published_at", "granted_at", "confirmed_at", "retry_at"];
+    let garbage: [&[u8]; 12] = [
+        b"",
+        b"x",
+        b"-1",
+        b"+5",
+        b"007",
+        b"0x10",
+        b"1.5",
+        b"1e3",
+        b" 1",
+        b"9999999999999999",
+        b"10000000000000000",
+        b"\xff\0",
+    ];
+    for field in numbers.into_iter().chain(["owner", "expires_at", "version", "etag"]) {
+        for value in garbage.into_iter().chain([&b"99999999999999999999"[..]]) {
+            heal(&store).await;
+            let _: () = client.hset(STATE, field, value).unwrap();
+            println!("{field}: {:?}", String::from_utf8_lossy(value));
+            assert!(tokio::time::timeout(LIMIT, store.read()).await.unwrap().is_ok());
+            heal(&store).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn definitions_that_are_gone_or_of_another_length_count_as_none() {
+    let server = RedisServer::start(&[]);
+    let (store, mut client) = (store(&server), server.client());
+    let text = definitions(1).text().to_owned();
+    for damaged in [None, Some(String::new()), Some(text[..text.len() - 1].to_owned()), Some(text + " ")] {
+        heal(&store).await;
+        let _: () = match &damaged {
+            Some(damaged) => client.set(DATA, damaged).unwrap(),
+            None => client.del(DATA).unwrap(),
+        };
+        assert_eq!(store.read().await.unwrap().state.snapshot, None, "{damaged:?}");
+        let (reading, bytes) = store.load(None).await.unwrap();
+        assert_eq!((reading.state.snapshot, bytes), (None, None), "{damaged:?}");
+        heal(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn the_keys_are_the_documented_ones_and_uncompressed_definitions_are_plain_json() {
+    let server = RedisServer::start(&[]);
+    let options = server.target(options(&[("compression", Given::Text("none".into()))]));
+    let (mut client, mut listener) = (server.client(), server.client());
+    let mut channel = listener.as_pubsub();
+    channel.subscribe(CHANNEL).unwrap();
+    channel.set_read_timeout(Some(PATIENCE)).unwrap();
+
+    let provider = Provider::new(&options, Arc::new(RedisStore::new(&server.endpoint(), &options)));
+    provider.should_fetch().await.unwrap();
+    let large = format!(r#"{{"flags":["{}"]}}"#, "x".repeat(100_000));
+    provider.received(large.clone(), Source::Client).await.unwrap();
+
+    let mut keys: Vec<String> = client.keys("*").unwrap();
+    keys.sort_unstable();
+    assert_eq!(keys, [DATA, STATE]);
+    assert_eq!(client.get::<_, String>(DATA).unwrap(), large);
+    let version: String = client.hget(STATE, "version").unwrap();
+    assert_eq!(channel.get_message().unwrap().get_payload::<String>().unwrap(), version);
+}
+
+#[tokio::test]
+async fn both_keys_expire_and_a_grant_renews_both() {
+    let server = RedisServer::start(&[]);
+    let options = server.target(options(&[("refreshIntervalMs", Given::Number(100.0))]));
+    let max_age = i64::try_from(options.max_age.as_millis()).unwrap();
+    let store = Arc::new(RedisStore::new(&server.endpoint(), &options));
+    let (provider, mut client) = (Provider::new(&options, store), server.client());
+    assert!(provider.should_fetch().await.unwrap());
+    provider.received(definitions(1).text().to_owned(), Source::Client).await.unwrap();
+    for key in [DATA, STATE] {
+        assert!((1..=max_age).contains(&client.pttl(key).unwrap()), "{key}");
+        assert!(client.pexpire::<_, bool>(key, 60_000).unwrap());
+    }
+    while !provider.should_fetch().await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for key in [DATA, STATE] {
+        assert!((60_001..=max_age).contains(&client.pttl(key).unwrap()), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_flushed_script_cache_or_database_is_no_error() {
+    let server = RedisServer::start(&[]);
+    let (store, mut client) = (store(&server), server.client());
+    for _ in 0..2 {
+        heal(&store).await;
+        redis::cmd("SCRIPT").arg("FLUSH").exec(&mut client).unwrap();
+        assert_eq!(store.load(None).await.unwrap().1, Some(published(1).1));
+        redis::cmd("SCRIPT").arg("FLUSH").exec(&mut client).unwrap();
+    }
+    redis::cmd("FLUSHALL").exec(&mut client).unwrap();
+    assert_eq!(store.load(None).await.unwrap().0.state, State::default());
+}
+
+#[tokio::test]
+async fn a_connection_killed_between_two_calls_is_not_noticed() {
+    let server = RedisServer::start(&[]);
+    let (store, mut client) = (store(&server), server.client());
+    heal(&store).await;
+    for _ in 0..20 {
+        let [id] = connections(&mut client)[..] else { panic!("one connection") };
+        redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).exec(&mut client).unwrap();
+        assert_eq!(store.load(None).await.unwrap().1, Some(published(1).1));
+        let [next] = connections(&mut client)[..] else { panic!("one connection") };
+        assert!(next > id);
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_server_fails_the_first_call_within_its_limit_the_others_at_once_and_comes_back() {
+    let mut server = RedisServer::start(&[]);
+    let store = store(&server);
+    heal(&store).await;
+    server.kill();
+    let mut notices = store.watch();
+    fails_within(LIMIT, Code::Unavailable, &store).await;
+    fails_at_once(Code::Unavailable, &store).await;
+    notices.mark_unchanged();
+    server.restart();
+    connected(&mut notices).await;
+    heal(&store).await;
+}
+
+#[tokio::test]
+async fn a_server_that_never_was_there_is_unavailable_and_found_when_it_starts() {
+    let mut server = RedisServer::start(&[]);
+    server.kill();
+    let store = store(&server);
+    let mut notices = store.watch();
+    fails_within(LIMIT, Code::Unavailable, &store).await;
+    fails_at_once(Code::Unavailable, &store).await;
+    server.restart();
+    connected(&mut notices).await;
+    heal(&store).await;
+}
+
+#[tokio::test]
+async fn a_frozen_server_times_out_then_fails_at_once_and_comes_back() {
+    let server = RedisServer::start(&[]);
+    let store = store(&server);
+    heal(&store).await;
+    let mut notices = store.watch();
+    signal(&server, libc::SIGSTOP);
+    fails_within(LIMIT, Code::Timeout, &store).await;
+    fails_within(LIMIT, Code::Timeout, &store).await;
+    fails_within(LIMIT, Code::Timeout, &store).await;
+    fails_at_once(Code::Timeout, &store).await;
+    notices.mark_unchanged();
+    signal(&server, libc::SIGCONT);
+    connected(&mut notices).await;
+    heal(&store).await;
+}
+
+#[tokio::test]
+async fn paused_clients_time_out_within_the_limit_and_go_on_afterwards() {
+    let server = RedisServer::start(&[]);
+    let (store, mut client) = (store(&server), server.client());
+    heal(&store).await;
+    let pause = |client: &mut redis::Connection| {
+        redis::cmd("CLIENT").arg("PAUSE").arg(600_000).arg("WRITE").exec(client).unwrap();
+    };
+    pause(&mut client);
+    let started = Instant::now();
+    fails_within(LIMIT, Code::Timeout, &store).await;
+    assert!(started.elapsed() >= Duration::from_millis(COMMAND_MS), "the whole limit was waited for");
+    redis::cmd("CLIENT").arg("UNPAUSE").exec(&mut client).unwrap();
+    heal(&store).await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_until_the_server_takes_it() {
+    let server = RedisServer::start(&[]);
+    let (store, mut client) = (store_with(&server, None, Some("right")), server.client());
+    let set = |client: &mut redis::Connection, password: &str| {
+        redis::cmd("CONFIG").arg("SET").arg("requirepass").arg(password).exec(client).unwrap();
+    };
+    set(&mut client, "other");
+    let mut notices = store.watch();
+    fails_within(LIMIT, Code::Auth, &store).await;
+    fails_at_once(Code::Auth, &store).await;
+    fails_within(LIMIT, Code::Auth, &self::store(&server)).await;
+    notices.mark_unchanged();
+    set(&mut client, "right");
+    connected(&mut notices).await;
+    heal(&store).await;
+}
+
+#[tokio::test]
+async fn missing_rights_are_reported_as_such() {
+    let server = RedisServer::start(&[]);
+    let mut client = server.client();
+    let rules = ["on", ">secret", "~*", "+@all", "-evalsha"];
+    redis::cmd("ACL").arg("SETUSER").arg("weak").arg(&rules).exec(&mut client).unwrap();
+    fails_within(LIMIT, Code::Auth, &store_with(&server, Some("weak"), Some("secret"))).await;
+    // The right to listen is a luxury.
+    let rules = ["on", ">secret", "~*", "+@all", "resetchannels"];
+    redis::cmd("ACL").arg("SETUSER").arg("deaf").arg(&rules).exec(&mut client).unwrap();
+    let deaf = store_with(&server, Some("deaf"), Some("secret"));
+    assert_eq!(deaf.read().await.unwrap().state, State::default());
+}
+
+#[tokio::test]
+async fn a_replica_is_read_only_until_it_is_promoted() {
+    let master = RedisServer::start(&[]);
+    let server = RedisServer::start(&[]);
+    let (store, mut client) = (store(&server), server.client());
+    heal(&store).await;
+    let replicate = |client: &mut redis::Connection, of: [&str; 2]| {
+        redis::cmd("REPLICAOF").arg(&of).exec(client).unwrap();
+    };
+    replicate(&mut client, ["127.0.0.1", &master.port.to_string()]);
+    let before = connections(&mut client);
+    let error = store.commit(1, &state(2, None), None).await.unwrap_err();
+    assert_eq!(error.code(), Code::ReadOnly, "{error}");
+    store.read().await.unwrap();
+    assert!(connections(&mut client) > before, "the name may lead to the new master by now");
+    replicate(&mut client, ["NO", "ONE"]);
+    heal(&store).await;
+}
+
+#[tokio::test]
+async fn stores_of_one_identity_share_one_connection() {
+    let server = RedisServer::start(&[]);
+    let mut client = server.client();
+    let (endpoint, options) = (server.endpoint(), server.target(options(&[])));
+    let stores = [(); 3].map(|()| RedisStore::shared(&endpoint, &options));
+    for store in &stores {
+        heal(store).await;
+    }
+    assert_eq!(connections(&mut client).len(), 1);
+    let others = [
+        (endpoint.clone(), Options { project_key: "other".into(), ..options.clone() }),
+        (Endpoint { password: Some("other".into()), ..endpoint.clone() }, options.clone()),
+    ];
+    for (endpoint, options) in others {
+        assert!(!Arc::ptr_eq(&stores[0], &RedisStore::shared(&endpoint, &options)));
+    }
+    drop(stores);
+    let closed = async {
+        while !connections(&mut client).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, closed).await.expect("the last one closes it");
+}
+
+#[tokio::test]
+async fn a_password_is_in_no_error() {
+    const PASSWORD: &str = "s3cr3t/pass word";
+    const ENCODED: &str = "s3cr3t%2Fpass%20word";
+    let mut server = RedisServer::start(&["--requirepass", "right"]);
+    let url = format!("redis://someone:{ENCODED}@127.0.0.1:{}/0", server.port);
+    let from_url = options(&[("url", Given::Text(url))]);
+    let shown = format!("{from_url:?} {:?} {}", server.endpoint(), server.endpoint());
+    assert!(!shown.contains("s3cr3t"), "{shown}");
+
+    let mut errors = Vec::new();
+    for username in [None, Some("someone")] {
+        errors.push(read_error(&store_with(&server, username, Some(PASSWORD))).await);
+    }
+    signal(&server, libc::SIGSTOP);
+    errors.push(read_error(&store_with(&server, None, Some(PASSWORD))).await);
+    server.kill();
+    errors.push(read_error(&store_with(&server, None, Some(PASSWORD))).await);
+    let codes: Vec<_> = errors.iter().map(Error::code).collect();
+    assert_eq!(codes, [Code::Auth, Code::Auth, Code::Timeout, Code::Unavailable]);
+    for error in errors {
+        let mut shown = format!("{error} {error:?}");
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            shown += &format!(" {error} {error:?}");
+            cause = error.source();
+        }
+        assert!(!shown.contains("s3cr3t"), "{shown}");
+    }
+}
+
+fn store(server: &RedisServer) -> RedisStore {
+    store_with(server, None, None)
+}
+
+fn store_with(server: &RedisServer, username: Option<&str>, password: Option<&str>) -> RedisStore {
+    let options = options(&[
+        ("connectTimeoutMs", Given::Number(CONNECT_MS as f64)),
+        ("commandTimeoutMs", Given::Number(COMMAND_MS as f64)),
+    ]);
+    let login = Endpoint {
+        username: username.map(str::to_owned),
+        password: password.map(str::to_owned),
+        ..server.endpoint()
+    };
+    RedisStore::new(&login, &options)
+}
+
+/// Publishes over whatever is there, and reads it back.
+async fn heal(store: &RedisStore) {
+    let reading = store.read().await.unwrap();
+    let (info, bytes) = published(1);
+    let next = state(1, Some(info));
+    assert!(store.commit(reading.state.revision, &next, Some(bytes.clone())).await.unwrap());
+    let (reading, loaded) = store.load(None).await.unwrap();
+    assert_eq!((reading.state, loaded), (next, Some(bytes)));
+}
+
+async fn read_error(store: &RedisStore) -> Error {
+    store.read().await.unwrap_err()
+}
+
+async fn fails_within(limit: Duration, code: Code, store: &RedisStore) {
+    let started = Instant::now();
+    let error = read_error(store).await;
+    assert_eq!(error.code(), code, "{error}");
+    assert!(started.elapsed() < limit, "{:?}", started.elapsed());
+}
+
+/// Hundred calls together take less time than one that waits.
+async fn fails_at_once(code: Code, store: &RedisStore) {
+    let started = Instant::now();
+    for _ in 0..100 {
+        let error = read_error(store).await;
+        assert_eq!(error.code(), code, "{error}");
+    }
+    assert!(started.elapsed() < Duration::from_millis(COMMAND_MS), "{:?}", started.elapsed());
+}
+
+/// A new connection is announced, because messages may have been missed.
+async fn connected(notices: &mut tokio::sync::watch::Receiver<u64>) {
+    tokio::time::timeout(PATIENCE, notices.changed()).await.expect("it connects by itself").unwrap();
+}
+
+/// The ids of the connections of the stores under test.
+fn connections(client: &mut redis::Connection) -> Vec<u64> {
+    let list: Value = redis::cmd("CLIENT").arg("LIST").query(client).unwrap();
+    let list: String = redis::from_redis_value(list).unwrap();
+    let ours = list.lines().filter(|line| line.contains(" name=store "));
+    ours.map(|line| line.split([' ', '=']).nth(1).unwrap().parse().unwrap()).collect()
+}
+
+fn signal(server: &RedisServer, signal: i32) {
+    // SAFETY: sends a signal to a child that was not waited for, so that its id is its own.
+    assert_eq!(unsafe { libc::kill(server.pid(), signal) }, 0);
+}
