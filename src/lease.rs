@@ -99,7 +99,7 @@ pub struct Rule {
 impl Rule {
     /// What worker `me` does now.
     pub fn decide(&self, state: &State, now: Millis, me: Worker) -> Decision {
-        if state.retry_at.is_some_and(|retry_at| now < retry_at) {
+        if self.pause(state, now).is_some() {
             return Decision::Follow;
         }
         let invalidated = self.is_invalidated(state, now);
@@ -176,7 +176,7 @@ impl Rule {
         // Not shorter than the interval: an empty cache would be tried again at every evaluation.
         let interval = millis(self.refresh_interval) - self.slack();
         let pause = millis(pause.unwrap_or_default().min(MAX_PAUSE)).max(interval);
-        Some(State { retry_at: state.retry_at.max(Some(now + pause)), ..state.successor(now) })
+        Some(State { retry_at: state.retry_at.max(Some(now.saturating_add(pause))), ..state.successor(now) })
     }
 
     /// The state in which the definitions are known to have changed, so that the next load fetches;
@@ -228,7 +228,7 @@ impl Rule {
             next.retry_at = state.retry_at.max(seen.retry_at);
             next.lease = seen.lease.clone().map(|lease| Lease {
                 // The leader's next poll is at most an interval away: it stays the leader.
-                expires_at: now + millis(self.lease_ttl),
+                expires_at: now.saturating_add(millis(self.lease_ttl)),
                 ..lease
             });
         }
@@ -240,7 +240,7 @@ impl Rule {
         next.confirmed_at = Some(now);
         next.retry_at = None;
         if let Some(lease) = next.lease.as_mut().filter(|lease| lease.owner == owner) {
-            lease.expires_at = now + millis(self.lease_ttl);
+            lease.expires_at = now.saturating_add(millis(self.lease_ttl));
         }
     }
 
@@ -259,7 +259,7 @@ impl Rule {
         } else {
             self.lease_ttl
         };
-        next.lease = Some(Lease { owner: owner.to_owned(), expires_at: now + millis(ttl) });
+        next.lease = Some(Lease { owner: owner.to_owned(), expires_at: now.saturating_add(millis(ttl)) });
         if state.snapshot.is_some() && state.retry_at.is_none() {
             next.confirmed_at = state.confirmed_at.max(state.granted_at);
         }
@@ -269,16 +269,29 @@ impl Rule {
         next
     }
 
+    /// How long nobody calls PostHog. A pause longer than any that is ever set is void.
+    pub fn pause(&self, state: &State, now: Millis) -> Option<Duration> {
+        if self.is_from_the_future(state, now) {
+            return None;
+        }
+        let pause = Duration::from_millis(state.retry_at?.checked_sub(now).filter(|pause| *pause > 0)?);
+        (pause <= MAX_PAUSE.max(self.refresh_interval)).then_some(pause)
+    }
+
     /// Who fetches, as long as nobody may take over.
     pub fn leader<'a>(&self, state: &'a State, now: Millis) -> Option<&'a str> {
         self.live_lease(state, now).map(|lease| lease.owner.as_str())
     }
 
-    /// The lease, while nobody may take it over. A grant from the future is void: the store's clock
-    /// was set back, and waiting for it to catch up could take for ever.
+    /// The lease, while nobody may take it over.
     fn live_lease<'a>(&self, state: &'a State, now: Millis) -> Option<&'a Lease> {
-        let from_the_future = state.granted_at.is_some_and(|at| at > now + self.slack());
-        state.lease.as_ref().filter(|lease| now < lease.expires_at && !from_the_future)
+        state.lease.as_ref().filter(|lease| now < lease.expires_at && !self.is_from_the_future(state, now))
+    }
+
+    /// Whether the store's clock was set back since the newest grant. That grant, its lease and what
+    /// came of it are void: waiting for the clock to catch up could take for ever.
+    fn is_from_the_future(&self, state: &State, now: Millis) -> bool {
+        state.granted_at.is_some_and(|at| at > now.saturating_add(self.slack()))
     }
 
     /// The state without its snapshot, which is damaged: whoever holds a sound one will put it back.
@@ -291,22 +304,22 @@ impl Rule {
     }
 
     fn is_due(&self, state: &State, now: Millis) -> bool {
-        let slack = self.slack();
-        state.granted_at.is_none_or(|at| {
-            at > now + slack || now + slack >= at.saturating_add(millis(self.refresh_interval))
-        })
+        let since =
+            |at: Millis| now.saturating_add(self.slack()) >= at.saturating_add(millis(self.refresh_interval));
+        state.granted_at.is_none_or(since) || self.is_from_the_future(state, now)
     }
 
     /// Whether no grant has answered the last invalidation yet. One from the future is void.
     fn is_invalidated(&self, state: &State, now: Millis) -> bool {
-        state.invalidated_at > state.granted_at && state.invalidated_at <= Some(now + self.slack() + 1)
+        state.invalidated_at > state.granted_at
+            && state.invalidated_at <= Some(now.saturating_add(self.slack() + 1))
     }
 
     /// Whether the fetch under way follows a pause of the whole fleet, so that the snapshot is old.
     fn is_being_replaced(&self, state: &State) -> bool {
         match (state.granted_at, state.confirmed_at) {
             (Some(granted), Some(confirmed)) => {
-                granted > confirmed.saturating_add(2 * millis(self.refresh_interval))
+                granted > confirmed.saturating_add(millis(self.refresh_interval).saturating_mul(2))
             }
             _ => false,
         }

@@ -178,7 +178,10 @@ impl Provider {
         Plan {
             etag: held.as_ref().and_then(|(_, seen)| seen.snapshot.as_ref()?.etag.clone()),
             version: held.map(|(snapshot, _)| snapshot.version().to_owned()),
-            pause: self.replica.last_reading().as_ref().and_then(pause),
+            pause: self
+                .replica
+                .last_reading()
+                .and_then(|reading| self.rule.pause(&reading.state, reading.now)),
         }
     }
 
@@ -231,7 +234,7 @@ impl Provider {
                 age: since(seen.confirmed_at.max(reading.state.confirmed_at)),
             }),
             granted: since(reading.state.granted_at),
-            pause: pause(&reading),
+            pause: self.rule.pause(&reading.state, reading.now),
             counters: self.replica.counters().clone(),
             suggested_refresh_interval: self.client().cadence.mismatch(self.rule.refresh_interval),
             round_trip: self.replica.round_trip(),
@@ -342,10 +345,4 @@ impl Provider {
     fn client(&self) -> MutexGuard<'_, Client> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// How long the fleet still keeps off the API.
-fn pause(reading: &Reading) -> Option<Duration> {
-    let millis = reading.state.retry_at?.checked_sub(reading.now)?;
-    Some(Duration::from_millis(millis)).filter(|pause| !pause.is_zero())
 }

@@ -5,6 +5,7 @@ import {
   FlagCacheError,
   FlagDefinitionCache,
   type FlagCacheErrorCode,
+  type FlagCacheStatus,
   type FlagDefinitionCacheOptions,
   type FlagDefinitions,
 } from 'posthog-flag-cache'
@@ -34,10 +35,20 @@ const flagCache = new FlagDefinitionCache(everyOption)
 const client = new PostHog('phc_test', {
   personalApiKey: 'phx_test',
   flagDefinitionCacheProvider: flagCache,
+  fetch: flagCache.fetch,
 })
-client.on('error', (error) => {
+expectType<typeof flagCache.fetch>()<NonNullable<PostHogOptions['fetch']>>()
+const traced: PostHogOptions = { fetch: flagCache.withFetch((url, options) => fetch(url, options)) }
+const stopUpdates: () => void = flagCache.onUpdate((version) => {
+  expectType<typeof version>()<string>()
+  return client.reloadFeatureFlags()
+})
+flagCache.onError((error) => {
   if (error instanceof FlagCacheError) expectType<typeof error.code>()<FlagCacheErrorCode>()
 })
+expectType<ReturnType<typeof flagCache.invalidate>>()<Promise<void>>()
+const status: FlagCacheStatus = flagCache.status()
+const pause: number | null = status.retryInMs
 
 // Were posthog-node's typings not found, its types would be `any`, and everything would fit.
 type Provider = NonNullable<PostHogOptions['flagDefinitionCacheProvider']>
@@ -70,6 +81,7 @@ export function explain(error: FlagCacheError): string {
     case 'ERR_FLAG_CACHE_CORRUPT':
     case 'ERR_FLAG_CACHE_READONLY':
     case 'ERR_FLAG_CACHE_CLOSED':
+    case 'ERR_FLAG_CACHE_API':
       return `${error.name}: ${error.message} (${String(error.cause)})`
     default:
       return error.code satisfies never
