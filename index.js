@@ -21,7 +21,7 @@ function create(options) {
     throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'the options cannot be read', cause)
   }
   try {
-    return { native: new NativeProvider(given), projectKey: given.projectKey }
+    return { native: new NativeProvider(given), projectKey: given.projectKey, isReader: given.role === 'reader' }
   } catch (cause) {
     throw translate(cause)
   }
@@ -30,6 +30,7 @@ function create(options) {
 class FlagDefinitionCache {
   #native
   #projectKey
+  #isReader
   #client = new Client()
   /** What was handed out or received last, and its version: while it stays the same, so does the object. */
   #definitions
@@ -49,9 +50,10 @@ class FlagDefinitionCache {
   #reported = new Map()
 
   constructor(options) {
-    const { native, projectKey } = create(options)
+    const { native, projectKey, isReader } = create(options)
     this.#native = native
     this.#projectKey = projectKey
+    this.#isReader = isReader
     this.fetch = this.withFetch((...request) => globalThis.fetch(...request))
   }
 
@@ -62,7 +64,7 @@ class FlagDefinitionCache {
       if (typeof found.text === 'string') {
         this.#hold(found.version, JSON.parse(found.text))
       }
-      this.#client.version = this.#version
+      this.#client.take({ version: this.#version })
       return this.#definitions
     })
   }
@@ -79,7 +81,7 @@ class FlagDefinitionCache {
   async onFlagDefinitionsReceived(data) {
     await this.#call(async () => {
       this.#hold(await this.#publish(data), data)
-      this.#client.version = this.#version
+      this.#client.take({ version: this.#version })
     })
   }
 
@@ -101,8 +103,9 @@ class FlagDefinitionCache {
       native: this.#native,
       client: this.#client,
       projectKey: this.#projectKey,
-      settle: (call) => call.catch((error) => this.#report(translate(error))),
+      share: (work) => this.#share(work),
       report: (error) => this.#report(error),
+      during: (work) => this.#during(work),
     }
     return shareEtag(context, fetch)
   }
@@ -143,15 +146,33 @@ class FlagDefinitionCache {
   }
 
   async #call(work) {
+    try {
+      return await this.#during(work)
+    } catch (cause) {
+      throw cause instanceof FlagCacheError ? cause : translate(cause)
+    }
+  }
+
+  async #during(work) {
     this.#calls += 1
     try {
       return await work()
-    } catch (cause) {
-      throw cause instanceof FlagCacheError ? cause : translate(cause)
     } finally {
       this.#calls -= 1
       // Not at once: posthog-node has yet to take what this call returned.
       if (this.#announced !== undefined) setImmediate(() => this.#announce()).unref()
+    }
+  }
+
+  /** Tells the fleet of the outcome of a request; a reader tells nothing. */
+  async #share(work) {
+    if (this.#isReader) return
+    try {
+      await work()
+    } catch (cause) {
+      const error = translate(cause)
+      // After a shutdown there is nobody to tell.
+      if (error.code !== 'ERR_FLAG_CACHE_CLOSED') this.#report(error)
     }
   }
 
@@ -162,7 +183,7 @@ class FlagDefinitionCache {
     this.#observing = wanted
     if (!wanted) return this.#native.unobserve()
     this.#native.observe(({ version, trouble }) => {
-      if (typeof trouble === 'string') return this.#report(translate({ message: trouble }))
+      if (typeof trouble === 'string') return this.#report(translate(new Error(trouble)))
       this.#announced = version
       this.#announce()
     })
@@ -173,11 +194,12 @@ class FlagDefinitionCache {
     if (this.#calls > 0) return
     const version = this.#announced
     this.#announced = undefined
-    if (version !== undefined && version !== this.#client.version) this.#updates.call(version)
+    if (version !== undefined && !this.#client.has({ version })) this.#updates.call(version)
   }
 
   /** The same trouble once a minute: some of it comes with every poll, or with every reconnect. */
   #report(error) {
+    if (this.#errors.size === 0) return
     const now = performance.now()
     if (now - this.#reported.get(error?.code) < REPORT_INTERVAL_MS) return
     this.#reported.set(error?.code, now)

@@ -23,7 +23,7 @@ export declare class NativeProvider {
   fetched(text: string, etag?: string | undefined | null): Promise<string>
   /** With what a request for the definitions goes out. */
   plan(): NativePlan
-  /** The held definitions of this version. */
+  /** The text of the newest definitions, if they are of this version. */
   text(version: string): string | null
   /** The API answered 304 to the ETag of this version. */
   confirmed(version: string): Promise<undefined>
@@ -59,9 +59,9 @@ export interface NativeEvent {
 
 /** With what a request for the definitions goes out. */
 export interface NativePlan {
-  /** ETag of the held snapshot. */
+  /** ETag of the newest definitions that this worker has. */
   etag?: string
-  /** Its version. */
+  /** Their version. */
   version?: string
   /** Milliseconds for which the fleet keeps off the API. */
   pauseMs?: number

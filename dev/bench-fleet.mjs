@@ -1,32 +1,46 @@
-// `npm run bench:fleet`: docs/design.md's table, measured. Each number comes from real posthog-node processes,
-// a stand-in for PostHog and a private Redis; the kinds take turns, so that a busy machine hits all alike.
+// `npm run bench:fleet`: the table and the figure of README.md, measured. Each number comes from real posthog-node
+// processes, a stand-in for PostHog and a private Redis.
 
-import { writeFileSync } from 'node:fs'
-import { constants, cpus } from 'node:os'
+import { spawnSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { availableParallelism, constants } from 'node:os'
 import { parseArgs } from 'node:util'
 
-import { ROWS } from './bench-rows.mjs'
+import { figure, headline } from './bench-figure.mjs'
+import { openLab } from './bench-lab.mjs'
+import { writeReadme } from './bench-readme.mjs'
+import { ROWS as BILL_ROWS } from './bench-rows.mjs'
+import { SPEED_ROWS } from './bench-speed-rows.mjs'
+import { tellStory } from './bench-story.mjs'
+import { table } from './bench-table.mjs'
 import { now } from './clock.mjs'
-import { Fleet } from './fleet.mjs'
-import { startPostHogApi } from './posthog-api.mjs'
-import { canShareEtag, OURS, oursIsBuilt, PEERS, prepareProvider } from './providers.mjs'
-import { startRedis } from './redis.mjs'
+import { OURS, oursIsBuilt, PEERS } from './providers.mjs'
+
+const ROWS = [...BILL_ROWS, ...SPEED_ROWS]
+const KINDS = [...Object.keys(PEERS), OURS]
+const STORY_POLL_MS = 1_000
+const README_FIGURE = 'docs/bill.svg'
 
 const USAGE = `npm run bench:fleet [-- options]
   --runs N         how often each row is measured (default 3)
   --poll MS        polling interval (default 500)
-  --rows A,B       only these of: ${ROWS.map(({ id }) => id).join(', ')}
-  --kinds A,B      only these of: ${[...Object.keys(PEERS), OURS].join(', ')}
-  --json [FILE]    the measurements as JSON, to FILE or instead of the table`
+  --rows A,B       only these of: ${ROWS.map(({ id }) => id).join(', ')}; or none
+  --kinds A,B      only these of: ${KINDS.join(', ')}
+  --figure FILE    also draws the bills of one story, as SVG
+  --write          everything, into README.md and ${README_FIGURE}
+  --json FILE      the measurements as JSON
+  --from FILE      those of an earlier --json instead of new ones`
 
-const { values: args, positionals } = parseArgs({
-  allowPositionals: true,
+const { values: args } = parseArgs({
   options: {
     runs: { type: 'string', default: '3' },
     poll: { type: 'string', default: '500' },
     rows: { type: 'string' },
     kinds: { type: 'string' },
-    json: { type: 'boolean' },
+    figure: { type: 'string' },
+    write: { type: 'boolean' },
+    json: { type: 'string' },
+    from: { type: 'string' },
     help: { type: 'boolean', short: 'h' },
   },
 })
@@ -37,110 +51,100 @@ if (args.help) {
 for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(128 + constants.signals[signal]))
 
 const { built, reason } = oursIsBuilt()
-const known = [...Object.keys(PEERS), ...(built ? [OURS] : [])]
-const kinds = chosen('kinds', known)
-const rows = chosen('rows', ROWS.map(({ id }) => id)).map((id) => ROWS.find((row) => row.id === id))
+if (!built) refuse(`The package is not built: run "npm run build" first.\n${reason}`)
+if (args.write && (args.rows ?? args.kinds) !== undefined) refuse(`--write takes all rows and kinds\n${USAGE}`)
+const kinds = chosen('kinds', KINDS)
+const rows = args.rows === 'none' ? [] : chosen('rows', ROWS.map(({ id }) => id)).map((id) => ROWS.find((row) => row.id === id))
 const runs = atLeast('runs', 1)
 const pollMs = atLeast('poll', 100)
-const sharedEtag = built && canShareEtag()
-if (!built) console.error(`The package is not built ("npm run build"): the peers alone.\n${reason}`)
+const figureFile = args.figure ?? (args.write ? README_FIGURE : undefined)
+
+function refuse(message) {
+  console.error(message)
+  process.exit(2)
+}
 
 function chosen(option, all) {
   const names = args[option]?.split(',') ?? all
   const unknown = names.find((name) => !all.includes(name))
-  if (unknown === undefined) return names
-  console.error(`--${option}: unknown "${unknown}"\n${USAGE}`)
-  process.exit(2)
+  return unknown === undefined ? names : refuse(`--${option}: unknown "${unknown}"\n${USAGE}`)
 }
 
 function atLeast(option, least) {
   const value = Number(args[option])
-  if (Number.isInteger(value) && value >= least) return value
-  console.error(`--${option} takes a whole number from ${least}\n${USAGE}`)
-  process.exit(2)
+  return Number.isInteger(value) && value >= least ? value : refuse(`--${option} takes a whole number from ${least}\n${USAGE}`)
 }
 
-/** What one measurement may use; `close()` ends all of it. */
-function createLab(kind, redis, projectKey) {
-  const opened = []
-  return {
-    kind,
-    redis,
-    pollMs,
-    async open({ pollMs: pollingIntervalMs = pollMs, ...options } = {}) {
-      const api = await startPostHogApi({ projectKey, ...options })
-      const shared = kind === OURS && sharedEtag
-      const fleet = new Fleet({ api, kind, options: { url: redis.url }, pollingIntervalMs, sharedEtag: shared })
-      opened.push(() => fleet.destroy(), () => api.close())
-      return { api, fleet }
-    },
-    async provider() {
-      const create = await prepareProvider(kind)
-      const { provider, close } = create({ projectKey, pollingIntervalMs: pollMs, options: { url: redis.url } })
-      opened.push(async () => {
-        await provider.shutdown().catch(() => {})
-        close()
-      })
-      return provider
-    },
-    async close() {
-      for (const end of opened) await end()
-    },
-  }
+const startedAt = now()
+
+function progress(...columns) {
+  const seconds = Math.round((now() - startedAt) / 1000)
+  process.stderr.write(`${String(seconds).padStart(4)} s  ${columns.join('  ')}\n`)
 }
 
-async function measure(row, kind, run, redis) {
-  const lab = createLab(kind, redis, `phc_${row.id}_${run}`)
-  const startedAt = now()
+async function inLab(settings, work) {
+  const lab = await openLab(settings)
   try {
-    // Each measurement finds an empty Redis, so that no earlier one counts.
-    await redis.client().flushall()
-    const value = await row.run(lab)
-    process.stderr.write(`run ${run}  ${row.id.padEnd(15)} ${kind.padEnd(19)} ${value}  (${Math.round((now() - startedAt) / 1000)} s)\n`)
-    return value
+    return await work(lab)
   } finally {
     await lab.close()
   }
 }
 
-/** "7 to 9", "1", or the words that came up. */
-function summary(values) {
-  if (values.length === 0) return '–'
-  if (!values.every(Number.isFinite)) return [...new Set(values)].sort().join(' or ')
-  const [low, high] = [Math.min(...values), Math.max(...values)]
-  return low === high ? String(low) : `${low} to ${high}`
+async function measure(row, kind, run) {
+  const value = await inLab({ kind, pollMs, projectKey: `phc_${row.id}_${run}` }, row.run)
+  progress(`run ${run} of ${runs}`, row.id.padEnd(14), kind.padEnd(18), Number.isFinite(value) ? Math.round(value) : value)
+  return value
 }
 
-function table(results) {
-  const marked = kinds.includes(OURS) && !sharedEtag && rows.some((row) => row.sharedEtag)
-  const titles = kinds.map((kind) => PEERS[kind]?.title ?? `**${OURS}**`)
-  const line = (cells) => `| ${cells.join(' | ')} |`
-  const body = rows.map((row) => {
-    const cells = kinds.map((kind) => {
-      const text = summary(results[row.id][kind])
-      return kind === OURS ? `**${text}**${row.sharedEtag && !sharedEtag ? ' ¹' : ''}` : text
-    })
-    return line([row.title, ...cells, row.floor])
-  })
-  const note = marked ? ['', '¹ Without `flagCache.fetch`: the floor needs the fleet to share PostHog\'s ETag.'] : []
-  return [line(['situation', ...titles, 'floor']), line(['---', ...titles.map(() => '---'), '---']), ...body, ...note].join('\n')
-}
-
-const redis = await startRedis()
-const results = Object.fromEntries(rows.map(({ id }) => [id, Object.fromEntries(kinds.map((kind) => [kind, []]))]))
-try {
+async function measureRows() {
+  const results = Object.fromEntries(rows.map(({ id }) => [id, Object.fromEntries(kinds.map((kind) => [kind, []]))]))
   for (let run = 1; run <= runs; run += 1) {
     for (const row of rows) {
+      const one = async (kind) => results[row.id][kind].push(await measure(row, kind, run))
+      if (!row.alone) await Promise.all(kinds.map(one))
       // Another kind begins each time.
-      const turn = kinds.map((_, index) => kinds[(index + run - 1) % kinds.length])
-      for (const kind of turn) results[row.id][kind].push(await measure(row, kind, run, redis))
+      else for (const index of kinds.keys()) await one(kinds[(index + run - 1) % kinds.length])
     }
   }
-} finally {
-  await redis.stop()
+  return results
 }
 
-const conditions = { pollMs, runs, node: process.version, cpus: cpus().length, sharedEtag, results }
-if (args.json && positionals[0]) writeFileSync(positionals[0], `${JSON.stringify(conditions, null, 2)}\n`)
-if (args.json && !positionals[0]) console.log(JSON.stringify(conditions, null, 2))
-else console.log(`${table(results)}\n\nPolls of ${pollMs} ms, ${runs} runs, Node ${process.version}, ${cpus().length} CPUs.`)
+function tellStories() {
+  progress('the story of the figure, a minute')
+  return Promise.all(['none', ...KINDS].map((kind) => inLab({ kind, pollMs: STORY_POLL_MS, projectKey: 'phc_story' }, async (lab) => {
+    const story = await tellStory(lab)
+    const stale = story.strays > 0 ? `${story.strays} processes are not up to date at the end` : ''
+    progress('story', kind.padEnd(18), `${story.bill} billed`, stale)
+    return story
+  })))
+}
+
+function machine() {
+  const redis = /v=([\d.]+)/.exec(spawnSync('redis-server', ['--version'], { encoding: 'utf8' }).stdout)?.[1]
+  const client = JSON.parse(readFileSync(new URL('../node_modules/posthog-node/package.json', import.meta.url), 'utf8')).version
+  return `posthog-node ${client}, Node.js ${process.versions.node}, Redis ${redis}, ${availableParallelism()} cores`
+}
+
+async function measureAll() {
+  const results = await measureRows()
+  const stories = figureFile && (await tellStories())
+  return { pollMs, runs, machine: machine(), results, stories }
+}
+
+const measured = args.from ? JSON.parse(readFileSync(args.from, 'utf8')) : await measureAll()
+if (args.json) writeFileSync(args.json, `${JSON.stringify(measured, null, 2)}\n`)
+
+const { stories } = measured
+if (figureFile && !stories) refuse(`${args.from} has no story to draw`)
+const note = `From \`npm run bench:fleet -- --write\`: real posthog-node processes, a stand-in for PostHog's API, a private Redis; the least and the
+most of ${measured.runs} runs. Ours is used as above, with \`fetch\` and \`onUpdate\`. Polls of ${measured.pollMs} ms, the peers' lock and expiry times scaled alike;
+their seconds in the last two rows scaled back to polls of 30 s. ${measured.machine}.`
+const report = rows.length > 0 ? `${table(rows, kinds, measured.results)}\n\n${note}` : ''
+console.log(report)
+if (figureFile) {
+  writeFileSync(figureFile, figure(stories, `Measured with polls of ${STORY_POLL_MS / 1000} s, drawn for polls of 30 s; ${measured.machine}`))
+}
+if (args.write) {
+  writeReadme({ 'bench:table': `\n${report}\n`, 'bench:figure': `\n![${headline(stories)}](${README_FIGURE})\n` })
+}

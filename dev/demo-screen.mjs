@@ -57,7 +57,7 @@ export class DemoScreen {
       if (index < current) return this.paint('green', `✓ ${phase}`)
       return index === current ? this.paint('bold', `▸ ${phase}`) : this.paint('dim', `· ${phase}`)
     })
-    return ['', `  ${this.paint('bold', title)}`, '', `  ${marks.join('   ')}   ${this.paint('dim', `${seconds.toFixed(0)} s`)}`, '']
+    return ['', `  ${this.paint('bold', title)}`, '', `  ${marks.join('  ')}  ${this.paint('dim', `${seconds.toFixed(0)} s`)}`, '']
   }
 }
 

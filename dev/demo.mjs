@@ -11,10 +11,9 @@ import { parseArgs } from 'node:util'
 import { now, sleep } from './clock.mjs'
 import { DemoScreen } from './demo-screen.mjs'
 import { Fleet } from './fleet.mjs'
-import { floorOf, termsOf } from './floor.mjs'
-import { lostBetween, watchLateness } from './lateness.mjs'
-import { startPostHogApi } from './posthog-api.mjs'
-import { canShareEtag, dataKey, OURS, oursIsBuilt } from './providers.mjs'
+import { floorOf } from './floor.mjs'
+import { BILLED, startPostHogApi } from './posthog-api.mjs'
+import { dataKey, OURS, oursIsBuilt } from './providers.mjs'
 
 const PROCESSES = 8
 const POLL_MS = 1_000
@@ -22,7 +21,7 @@ const API_DELAY_MS = 150
 const STEADY_MS = 8_000
 const DEPLOY_PAUSE_MS = 600
 const REDRAW_MS = 100
-const PHASES = ['cold start', 'steady', 'edit', 'leader killed', 'deploy']
+const PHASES = ['cold start', 'steady', 'edit', 'webhook', 'leader killed', 'deploy']
 
 const { values: args } = parseArgs({ options: { redis: { type: 'string' }, help: { type: 'boolean', short: 'h' } } })
 if (args.help) {
@@ -42,7 +41,6 @@ const projectKey = `phc_demo_${randomBytes(4).toString('hex')}`
 const directory = mkdtempSync(join(tmpdir(), 'posthog-flag-cache-demo-'))
 process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
 
-const sharedEtag = canShareEtag()
 const cached = await side('with posthog-flag-cache', OURS, { url: args.redis ?? pathToFileURL(directory).href })
 const alone = await side('without', 'none')
 const sides = [cached, alone]
@@ -55,10 +53,6 @@ const say = (text) => screen.event(seconds(), text)
 const where = args.redis ? 'on Redis' : 'on the embedded store'
 const title = `${PROCESSES} processes ${where}, one poll a second (PostHog's default: 30 s)`
 let current = -1
-
-// The stand-in lives here: when this process is held up, so are its answers.
-const late = []
-watchLateness((episode) => late.push(episode))
 
 // Only for the screen, so it must not keep a failed demo alive.
 const redraw = setInterval(draw, REDRAW_MS).unref()
@@ -89,9 +83,8 @@ function reports() {
 
 async function side(title, kind, options) {
   const api = await startPostHogApi({ delayMs: API_DELAY_MS, projectKey })
-  const shared = kind === OURS
-  const fleet = new Fleet({ api, kind, options, pollingIntervalMs: POLL_MS, sharedEtag: shared && sharedEtag })
-  return { title, api, fleet, shared, latest: () => api.version }
+  const fleet = new Fleet({ api, kind, options, pollingIntervalMs: POLL_MS, sharedEtag: true, push: true })
+  return { title, api, fleet, shared: kind === OURS, latest: () => api.version }
 }
 
 function draw() {
@@ -106,12 +99,15 @@ function phase(name) {
 const ms = (duration) => `${Math.round(duration)} ms`
 const bills = () => `bill ${cached.api.bill}, without ${alone.api.bill}`
 
-/** Publishes an edit on both sides, and tells how soon every process evaluates it. */
-async function edit() {
+/** Publishes an edit on both sides, and tells how soon every process evaluates it. `told`: what happens besides. */
+async function edit(told = () => {}) {
   const [version] = await both(({ api }) => api.edit())
   say(`an edit in PostHog: ${version}`)
-  const [withCache, without] = await both(({ fleet }) => fleet.everyone({ version }))
-  say(`every process evaluates ${version} after ${ms(withCache.tookMs)} (without: ${ms(without.tookMs)})`)
+  const everywhere = both(({ fleet }) => fleet.everyone({ version }))
+  await told()
+  const [ours, theirs] = await everywhere
+  say(`all have ${version} after ${ms(ours.tookMs)}, ${ms(ours.spreadMs)} after the first of them`)
+  say(`without: after ${ms(theirs.tookMs)}, ${ms(theirs.spreadMs)} after the first`)
 }
 
 async function coldStart() {
@@ -135,9 +131,30 @@ async function anEdit() {
   await sleep(POLL_MS)
 }
 
+async function webhook() {
+  phase('webhook')
+  const [worker] = cached.fleet.workers
+  await edit(async () => {
+    await worker.call('invalidate')
+    await worker.reload()
+    say(`a webhook told ${worker.id}: invalidate(), reloadFeatureFlags()`)
+  })
+  await sleep(POLL_MS)
+}
+
+/** The one whose turn it is to call PostHog, by its own `status()`. */
+async function leaderOf(fleet) {
+  for (;;) {
+    const statuses = await Promise.all(fleet.workers.map((worker) => worker.status()))
+    const leader = statuses.find(({ provider }) => provider.isLeader)
+    if (leader) return fleet.worker(leader.id)
+    await sleep(REDRAW_MS)
+  }
+}
+
 async function killLeader() {
   phase('leader killed')
-  const leader = cached.fleet.leader
+  const leader = await leaderOf(cached.fleet)
   const twin = alone.fleet.workers.find((worker) => worker.slot === leader.slot)
   say(`SIGKILL to ${leader.id}, which calls PostHog for all (without: ${twin.id})`)
   const takeover = cached.api.nextCall((call) => call.worker !== leader.id)
@@ -162,9 +179,7 @@ async function deploy() {
 
 function verdict() {
   const { api, fleet } = cached
-  const leftAt = (id) => fleet.worker(id)?.leftAt
-  const lostMs = (id, from, to) => lostBetween([...late, ...(fleet.worker(id)?.late ?? [])], from, to)
-  const floor = floorOf({ calls: api.calls, leftAt, lostMs, intervalMs: POLL_MS, until: endedAt, sharedEtag })
+  const floor = floorOf({ calls: api.calls, intervalMs: POLL_MS, until: endedAt })
   const row = (label, ...cells) => `  ${label.padEnd(24)}${cells.map((cell, index) => String(cell).padStart([9, 13, 13, 17][index])).join('')}`
   screen.write()
   screen.write(screen.paint('bold', row('the bill', 'calls', '200 (× 10)', '304 (× 1)', 'flag requests')))
@@ -174,7 +189,8 @@ function verdict() {
   }
   screen.write()
   const term = (text, amount) => `  ${text.padEnd(63)}${String(amount).padStart(13)}`
-  for (const [text, amount] of termsOf(floor)) screen.write(term(text, amount))
+  screen.write(term(`${floor.versions} versions, each fetched once (× ${BILLED[200]})`, floor.versions * BILLED[200]))
+  screen.write(term(`${floor.unchanged} polls that found nothing new (× ${BILLED[304]})`, floor.unchanged * BILLED[304]))
   screen.write(screen.paint('bold', term(`the floor, in at most ${floor.atMost} calls`, floor.bill)))
   screen.write()
   for (const call of floor.surplus) {
@@ -205,6 +221,7 @@ try {
   await coldStart()
   await steady()
   await anEdit()
+  await webhook()
   await killLeader()
   await deploy()
   current = PHASES.length

@@ -15,7 +15,7 @@ process.on('exit', () => {
   for (const child of alive) child.kill('SIGKILL')
 })
 
-/** Emits `loaded`, `started`, `ready`, `version`, `late`, `error-report` and `exit`. */
+/** Emits `loaded`, `started`, `ready`, `version`, `error-report` and `exit`. */
 export class FleetWorker extends EventEmitter {
   /** The version it evaluates; null before the first definitions and after PostHog took them away. */
   version = null
@@ -23,8 +23,6 @@ export class FleetWorker extends EventEmitter {
   history = []
   /** What posthog-node emitted as `error`: `{ name, message, code, at }`. */
   errors = []
-  /** When the machine kept it waiting: `{ at, ms }`. */
-  late = []
   stderr = ''
   ready = false
   alive = true
@@ -153,8 +151,6 @@ export class FleetWorker extends EventEmitter {
     if (report === 'version') {
       this.version = details.version
       this.history.push({ version: details.version, at: details.at })
-    } else if (report === 'late') {
-      this.late.push(details)
     } else if (report === 'ready') {
       this.ready = true
       this.readyAfterMs = details.tookMs

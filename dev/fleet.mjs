@@ -67,8 +67,8 @@ export class Fleet extends EventEmitter {
   }
 
   /**
-   * Resolves when every live worker that is not stopped evaluates `version`: `{ at, tookMs }`, `at` being
-   * when the last one came to it.
+   * Resolves when every live worker that is not stopped evaluates `version`: `{ at, tookMs, spreadMs }`, `at`
+   * being when the last one came to it, `spreadMs` how long after the first.
    */
   async everyone({ version, timeoutMs = 10_000 }) {
     const startedAt = now()
@@ -78,8 +78,9 @@ export class Fleet extends EventEmitter {
         throw new Error(`${error.message}; they evaluate ${this.describe()}`)
       })
     }
-    const at = Math.max(startedAt, ...this.#awake().map((worker) => worker.history.at(-1)?.at ?? 0))
-    return { at, tookMs: at - startedAt }
+    const reachedAt = this.#awake().map((worker) => worker.history.at(-1)?.at ?? 0)
+    const at = Math.max(startedAt, ...reachedAt)
+    return { at, tookMs: at - startedAt, spreadMs: Math.max(...reachedAt) - Math.min(...reachedAt) }
   }
 
   /** Resolves with the first live worker that evaluates `version`. */

@@ -24,12 +24,6 @@ export function oursIsBuilt() {
 /** The package as its users get it. */
 export const loadOurs = () => createRequire(import.meta.url)('../index.js')
 
-/** Whether the fleet can share PostHog's ETag through `flagCache.fetch`. */
-export function canShareEtag() {
-  const cache = new (loadOurs().FlagDefinitionCache)({ projectKey: 'phc_probe', url: 'memory:' })
-  return typeof cache.fetch === 'function'
-}
-
 /** The key in Redis under which a provider keeps the definitions. */
 export const dataKey = (kind, projectKey) => `posthog:flags:${kind === OURS ? `{${projectKey}}` : projectKey}`
 

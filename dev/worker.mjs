@@ -2,7 +2,6 @@
 
 import { now } from './clock.mjs'
 import { VERSION_FLAG } from './definitions.mjs'
-import { watchLateness } from './lateness.mjs'
 import { prepareProvider } from './providers.mjs'
 
 // A fleet that was killed leaves nobody behind.
@@ -11,7 +10,6 @@ process.once('message', (config) => run(config).catch(fail))
 
 async function run(config) {
   nameCalls(config.id, config.host)
-  watchLateness((episode) => report('late', episode))
   const [{ PostHog }, create] = await Promise.all([import(config.posthogNode ?? 'posthog-node'), prepareProvider(config.kind)])
   if (config.together) {
     const begin = new Promise((resolve) => process.once('message', resolve))
@@ -32,7 +30,13 @@ async function run(config) {
     ...config.posthogOptions,
   })
   client.on('error', (error) => report('error', { error: plain(error) }))
-  if (config.push && provider?.onUpdate) provider.onUpdate(() => client.reloadFeatureFlags())
+  let updates = 0
+  if (config.push && provider?.onUpdate) {
+    provider.onUpdate(() => {
+      updates += 1
+      return client.reloadFeatureFlags()
+    })
+  }
 
   let version
   // Nothing here may cause a call: unready, an evaluation would load; not local, it would ask PostHog.
@@ -70,6 +74,7 @@ async function run(config) {
       version: await evaluate(),
       ready: client.isLocalEvaluationReady(),
       memory: process.memoryUsage(),
+      updates,
       provider: typeof provider?.status === 'function' ? await provider.status() : null,
     }),
     call: (method, ...args) => provider[method](...args),

@@ -2,14 +2,25 @@
 
 /** What one posthog-node client has in memory, and what it is doing, as far as its provider can tell. */
 class Client {
-  /** The version that it evaluates; undefined where that is not known. */
-  version = undefined
   /** Whether it fetches although it was told not to, because it has no definitions at all. */
   isEmergency = false
   /** The API's host, by the first request for the definitions. */
   origin = undefined
   /** For the array `flags` of a parsed answer: the answer. */
   answers = new WeakMap()
+  #version
+  #etag
+
+  /** It has taken these definitions; either name of them may be unknown. */
+  take({ version, etag } = {}) {
+    this.#version = version
+    this.#etag = etag
+  }
+
+  /** Whether it has the definitions of this version, or of this ETag. */
+  has({ version, etag }) {
+    return (version !== undefined && this.#version === version) || (etag !== undefined && this.#etag === etag)
+  }
 }
 
 module.exports = { Client }

@@ -9,12 +9,12 @@ const PATHS = /\/(flags\/definitions|feature_flag\/local_evaluation)\/?$/
  * Makes a fetch whose requests for the definitions carry the ETag of the fleet's snapshot, and whose
  * outcome the whole fleet learns. All other requests pass through untouched.
  *
- * `settle` awaits one of our own calls and reports its failure: it never rejects, because none of them
- * may cost the client its answer.
+ * `share` runs one of our own calls and reports its failure: it never rejects, because none of them may
+ * cost the client its answer. `during` notes that a call of the client is under way.
  */
-function shareEtag({ native, client, projectKey, settle, report }, inner) {
+function shareEtag({ native, client, projectKey, share, report, during }, inner) {
   return function fetch(url, options) {
-    return isForDefinitions(url, options) ? fetchDefinitions(url, options) : inner(url, options)
+    return isForDefinitions(url, options) ? during(() => fetchDefinitions(url, options)) : inner(url, options)
   }
 
   function isForDefinitions(url, options) {
@@ -37,21 +37,21 @@ function shareEtag({ native, client, projectKey, settle, report }, inner) {
       response = await inner(url, withEtag(options, etag))
       if (response.status === 200) return received(await response.text(), response.headers)
     } catch (error) {
-      await settle(native.failed())
+      await share(() => native.failed())
       throw error
     }
     switch (response.status) {
       case 304:
         return unchanged(response, version, etag, () => inner(url, options))
       case 402: // posthog-node drops its definitions.
-        client.version = undefined
+        client.take()
       // falls through
       case 401:
       case 403:
         report(new FlagCacheError('ERR_FLAG_CACHE_API', `PostHog answered ${response.status} to a request for the definitions`))
         return response
       default:
-        await settle(native.failed(retryAfterMs(response.headers)))
+        await share(() => native.failed(retryAfterMs(response.headers)))
         return response
     }
   }
@@ -67,8 +67,8 @@ function shareEtag({ native, client, projectKey, settle, report }, inner) {
 
   async function unchanged(response, version, etag, askAgain) {
     if (version === undefined) return response
-    await settle(native.confirmed(version))
-    if (client.version === version) return response
+    await share(() => native.confirmed(version))
+    if (client.has({ version, etag })) return response
     const text = native.text(version)
     return typeof text === 'string' ? answer(text, { etag, version }) : askAgain()
   }
@@ -85,15 +85,13 @@ function shareEtag({ native, client, projectKey, settle, report }, inner) {
       try {
         data = JSON.parse(text)
       } finally {
-        if (!Array.isArray(data?.flags)) await settle(native.failed())
+        if (!Array.isArray(data?.flags)) await share(() => native.failed())
       }
       if (!Array.isArray(data?.flags)) return data
-      client.version = version
+      client.take({ version, etag })
       client.answers.set(data.flags, { text, etag, version })
       // Nobody else will publish it: posthog-node does not, when it was told not to fetch.
-      if (client.isEmergency && version === undefined) {
-        settle(native.fetched(text, etag).then((published) => (client.version = published)))
-      }
+      if (client.isEmergency && version === undefined) share(() => native.fetched(text, etag))
       return data
     }
     return Object.defineProperty(new Response(text, { headers }), 'json', { value: json })

@@ -52,9 +52,9 @@ pub struct NativeDefinitions {
 /// With what a request for the definitions goes out.
 #[napi(object)]
 pub struct NativePlan {
-    /// ETag of the held snapshot.
+    /// ETag of the newest definitions that this worker has.
     pub etag: Option<String>,
-    /// Its version.
+    /// Their version.
     pub version: Option<String>,
     /// Milliseconds for which the fleet keeps off the API.
     pub pause_ms: Option<f64>,
@@ -126,10 +126,10 @@ impl NativeProvider {
         NativePlan { etag: plan.etag, version: plan.version, pause_ms: plan.pause.map(millis) }
     }
 
-    /// The held definitions of this version.
+    /// The text of the newest definitions, if they are of this version.
     #[napi(catch_unwind)]
     pub fn text(&self, version: String) -> Option<String> {
-        self.provider.held().filter(|held| held.version() == version).map(|held| held.text().to_owned())
+        self.provider.definitions(&version).map(|snapshot| snapshot.text().to_owned())
     }
 
     /// The API answered 304 to the ETag of this version.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::options::MIN_REFRESH_INTERVAL_MS;
+
 /// So many polls at an even pace make a cadence; a reload in between does not.
 const POLLS: usize = 6;
 
@@ -21,11 +23,14 @@ pub struct Cadence {
 impl Cadence {
     /// Notes a poll.
     pub fn poll(&mut self, now: Instant) {
-        if let Some(last) = self.last.replace(now) {
-            self.gaps.push_back(now - last);
-            if self.gaps.len() > POLLS {
-                self.gaps.pop_front();
-            }
+        let Some(last) = self.last.replace(now) else { return };
+        self.gaps.push_back(now - last);
+        if self.gaps.len() > POLLS {
+            self.gaps.pop_front();
+        }
+        if now - last < Duration::from_millis(MIN_REFRESH_INTERVAL_MS) {
+            // Faster than posthog-node polls: somebody reloads.
+            self.gaps.clear();
         }
     }
 
@@ -82,6 +87,11 @@ mod tests {
     #[test]
     fn reloads_between_polls_are_no_pace() {
         assert_eq!(mismatch(&[5_000, 5_000, 700, 5_000, 5_000, 5_000]), None);
+    }
+
+    #[test]
+    fn loads_one_right_after_another_are_no_pace() {
+        assert_eq!(mismatch(&[1; 20]), None);
     }
 
     #[test]

@@ -168,15 +168,17 @@ impl Rule {
     }
 
     /// The state in which PostHog failed `owner`, or asked for a pause: nobody calls it before that
-    /// is over. `None` where somebody else fetches, whose answer will tell.
+    /// is over. `None` where somebody else fetches, whose answer will tell; an empty cache cannot wait
+    /// for that, because everybody without definitions calls.
     pub fn fail(&self, state: &State, now: Millis, owner: &str, pause: Option<Duration>) -> Option<State> {
-        if self.foreign_lease(state, now, owner).is_some() {
+        if state.snapshot.is_some() && self.foreign_lease(state, now, owner).is_some() {
             return None;
         }
         // Not shorter than the interval: an empty cache would be tried again at every evaluation.
         let interval = millis(self.refresh_interval) - self.slack();
         let pause = millis(pause.unwrap_or_default().min(MAX_PAUSE)).max(interval);
-        Some(State { retry_at: state.retry_at.max(Some(now.saturating_add(pause))), ..state.successor(now) })
+        let so_far = state.retry_at.filter(|_| self.pause(state, now).is_some());
+        Some(State { retry_at: so_far.max(Some(now.saturating_add(pause))), ..state.successor(now) })
     }
 
     /// The state in which the definitions are known to have changed, so that the next load fetches;
@@ -237,7 +239,8 @@ impl Rule {
 
     /// PostHog has answered `owner`: the snapshot is current, and the lease, if it is its own, anew.
     fn settle(&self, next: &mut State, now: Millis, owner: &str) {
-        next.confirmed_at = Some(now);
+        // A grant may be a little ahead of a clock that was set back.
+        next.confirmed_at = Some(now).max(next.granted_at.filter(|_| !self.is_from_the_future(next, now)));
         next.retry_at = None;
         if let Some(lease) = next.lease.as_mut().filter(|lease| lease.owner == owner) {
             lease.expires_at = now.saturating_add(millis(self.lease_ttl));

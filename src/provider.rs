@@ -59,9 +59,9 @@ pub enum Source {
 /// With what a request for the definitions goes out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The ETag of the snapshot that this worker holds: a 304 says that it is current.
+    /// The ETag of the newest definitions that this worker has: a 304 says that they are current.
     pub etag: Option<String>,
-    /// Its version.
+    /// Their version.
     pub version: Option<String>,
     /// How long the fleet still keeps off the API.
     pub pause: Option<Duration>,
@@ -91,6 +91,8 @@ impl Provider {
         if self.role == Role::Reader {
             return Ok(false);
         }
+        // It may win one without hearing of it.
+        self.client().fence = None;
         let wait = self.rule.cold_start_wait;
         match self.bounded(self.limit + wait, self.ask(Instant::now() + wait)).await {
             Err(error) => self.stale().map(|_| false).ok_or(error),
@@ -174,15 +176,21 @@ impl Provider {
 
     /// With what a request for the definitions goes out, by what this worker knows.
     pub fn plan(&self) -> Plan {
-        let held = self.replica.held();
+        let newest = self.replica.newest();
         Plan {
-            etag: held.as_ref().and_then(|(_, seen)| seen.snapshot.as_ref()?.etag.clone()),
-            version: held.map(|(snapshot, _)| snapshot.version().to_owned()),
+            version: newest.as_ref().map(|(snapshot, _)| snapshot.version().to_owned()),
+            etag: newest.and_then(|(_, etag)| etag),
             pause: self
                 .replica
                 .last_reading()
                 .and_then(|reading| self.rule.pause(&reading.state, reading.now)),
         }
+    }
+
+    /// The newest definitions that this worker has, if they are of this version.
+    pub fn definitions(&self, version: &str) -> Option<Arc<Snapshot>> {
+        let (snapshot, _) = self.replica.newest()?;
+        Some(snapshot).filter(|snapshot| snapshot.version() == version)
     }
 
     /// The snapshot that this worker holds.
@@ -244,9 +252,10 @@ impl Provider {
 
     async fn ask(&self, deadline: Instant) -> Result<bool> {
         self.replica.publish().await?;
+        // Before it looks: who has only just loaded an old snapshot still waits for the new one.
+        let held = self.replica.held();
         loop {
             let (reading, _) = self.replica.sync().await?;
-            let held = self.replica.held();
             let impatient = self.client().impatient;
             let me = Worker { owner: &self.owner, seen: held.as_ref().map(|(_, seen)| seen), impatient };
             let granted = match self.rule.decide(&reading.state, reading.now, me) {

@@ -81,12 +81,21 @@ impl Replica {
         self.memory().held.clone()
     }
 
-    /// The newest definitions that this worker has, unless they are older than that.
-    pub fn younger_than(&self, age: Duration) -> Option<Arc<Snapshot>> {
+    /// The newest definitions that this worker has, in the store or not yet, and their ETag.
+    pub fn newest(&self) -> Option<(Arc<Snapshot>, Option<String>)> {
         let memory = self.memory();
-        memory.seen_at.filter(|seen_at| seen_at.elapsed() < age)?;
-        let unpublished = memory.unpublished.as_ref().map(|unpublished| unpublished.snapshot.clone());
-        unpublished.or_else(|| memory.held.as_ref().map(|(snapshot, _)| snapshot.clone()))
+        if let Some(Unpublished { snapshot, etag, .. }) = &memory.unpublished {
+            return Some((snapshot.clone(), etag.clone()));
+        }
+        let (snapshot, seen) = memory.held.as_ref()?;
+        Some((snapshot.clone(), seen.snapshot.as_ref().and_then(|info| info.etag.clone())))
+    }
+
+    /// The same, unless it is so long that the store was last seen to have what this worker has.
+    pub fn younger_than(&self, age: Duration) -> Option<Arc<Snapshot>> {
+        let seen_at = self.memory().seen_at;
+        seen_at.filter(|seen_at| seen_at.elapsed() < age)?;
+        self.newest().map(|(snapshot, _)| snapshot)
     }
 
     /// The state as last read, with the store's time brought up to now.
@@ -135,7 +144,6 @@ impl Replica {
                 match off_runtime(move || Snapshot::decode(&bytes, &info.version)).await {
                     Ok(snapshot) => news = Some(Arc::new(snapshot)),
                     Err(error) => {
-                        *self.counters().errors.entry(error.code()).or_default() += 1;
                         self.report(error.clone());
                         damage = Some(error);
                         if self.heals {

@@ -596,3 +596,29 @@ async fn settles_within<T>(limit: Duration, fault: Fault, work: impl Future<Outp
     let settled = tokio::time::timeout(2 * limit, work).await.is_ok();
     assert!(settled && started.elapsed() <= limit, "{fault:?}: {:?}", started.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_whose_reply_was_lost_publishes_although_there_was_one_before() {
+    let (fleet, leader) = Fleet::warm().await;
+    sleep(INTERVAL).await;
+    leader.store.set(Fault::LosesReplies);
+    assert!(leader.asks().await.is_err(), "posthog-node fetches all the same");
+    leader.store.set(Fault::None);
+    assert_eq!(fleet.state().await.fence, 2, "the grant landed");
+    leader.receives(2).await.unwrap();
+    assert_eq!(fleet.stored().await, version(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_waits_while_an_old_snapshot_is_replaced() {
+    let (fleet, leader) = Fleet::warm().await;
+    sleep(10 * INTERVAL).await;
+    assert!(leader.polls().await);
+    let worker = fleet.worker();
+    let asking = tokio::spawn(async move { (worker.asks().await.unwrap(), worker) });
+    sleep(A_SECOND).await;
+    let waited = !asking.is_finished();
+    leader.receives(2).await.unwrap();
+    let (granted, worker) = asking.await.unwrap();
+    assert_eq!((waited, granted, worker.gets().await.unwrap()), (true, false, Some(2)));
+}

@@ -1,0 +1,184 @@
+// `flagCache.fetch`: one ETag for the fleet, and everything else as it was.
+
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+
+import { sleep } from '../dev/clock.mjs'
+import { FlagCacheError, openCache } from './support/client.mjs'
+import { completed, standIn, startSharing } from './support/shared.mjs'
+import { newProjectKey, STORES } from './support/stores.mjs'
+
+/** Two invalidations no further apart count as one. */
+const INVALIDATIONS_APART_MS = 1_000
+
+let store
+before(async () => (store = await STORES.redis()))
+after(() => store.close())
+
+describe('what is not a request for the definitions of this project', () => {
+  const projectKey = newProjectKey()
+  const host = 'http://127.0.0.1:9'
+  const definitions = `${host}/flags/definitions?token=${projectKey}&send_cohorts`
+
+  test('passes through untouched: the same arguments go in, the same promise, response or error comes out', async (t) => {
+    const cache = openCache(t, { projectKey, url: 'memory:' })
+    const sent = []
+    let outcome
+    const fetch = cache.withFetch((...request) => {
+      sent.push(request)
+      return outcome()
+    })
+    // Fixes whose definitions these are.
+    outcome = async () => new Response('{"flags":[]}')
+    await fetch(definitions, {})
+
+    const { signal } = new AbortController()
+    const body = new ReadableStream()
+    const others = {
+      'flags evaluated by PostHog': [`${host}/flags?v=2`, { method: 'POST', headers: { a: 'b' }, body: '{}', signal }],
+      'events, as a stream': [`${host}/batch/`, { method: 'POST', body, duplex: 'half', signal }],
+      'remote config': [new URL(`${host}/api/projects/@current/feature_flags/x/remote_config?token=${projectKey}`), { method: 'GET' }],
+      'another method': [definitions, { method: 'POST', body: '{}' }],
+      'another project': [`${host}/flags/definitions?token=phc_other&send_cohorts`, { method: 'GET', signal }],
+      'no project': [`${host}/flags/definitions`, { method: 'GET' }],
+      'another host': [definitions.replace(':9/', ':19/'), { method: 'GET', headers: { 'If-None-Match': '"x"' } }],
+      'a Request': [new Request(definitions), { signal }],
+      'no URL at all': ['flags/definitions', undefined],
+    }
+    for (const [what, request] of Object.entries(others)) {
+      const response = new Response(new ReadableStream(), { status: 429 })
+      const promise = Promise.resolve(response)
+      outcome = () => promise
+      assert.equal(fetch(...request), promise, what)
+      assert.equal(sent.at(-1)[0], request[0], what)
+      assert.equal(sent.at(-1)[1], request[1], what)
+      assert.equal(response.bodyUsed, false)
+
+      const error = new TypeError('fetch failed')
+      outcome = () => Promise.reject(error)
+      await assert.rejects(fetch(...request), (thrown) => thrown === error)
+      outcome = () => {
+        throw error
+      }
+      assert.throws(() => fetch(...request), (thrown) => thrown === error)
+    }
+    assert.equal(cache.status().retryInMs, null)
+  })
+
+  test('is not mistaken for one because of the path before it, or a slash behind it', async (t) => {
+    const cache = openCache(t, { projectKey, url: 'memory:' })
+    const fetch = cache.withFetch(async () => new Response('{"flags":[]}', { headers: { 'x-inner': 'yes' } }))
+    const isOurs = async (path) => (await fetch(`${host}${path}?token=${projectKey}`)).headers.get('x-inner') === null
+    assert.equal(await isOurs('/flags/definitions/'), true)
+    assert.equal(await isOurs('/proxy/flags/definitions'), true)
+    assert.equal(await isOurs('/flags/definitions/history'), false)
+    assert.equal(await isOurs('/flags'), false)
+  })
+})
+
+test('fetch is bound, and withFetch() takes nothing but a function', async (t) => {
+  const cache = openCache(t, { projectKey: newProjectKey(), url: 'memory:' })
+  const original = globalThis.fetch
+  t.after(() => (globalThis.fetch = original))
+  const { fetch } = cache
+  // The global one of the moment of the call: tracing replaces it after this package is loaded.
+  globalThis.fetch = async (url) => new Response(`from ${url}`)
+  assert.equal(await (await fetch('https://posthog.example/flags')).text(), 'from https://posthog.example/flags')
+  for (const wrong of [undefined, null, {}, 'fetch']) {
+    assert.throws(() => cache.withFetch(wrong), (error) => error instanceof FlagCacheError && error.code === 'ERR_FLAG_CACHE_OPTIONS')
+  }
+})
+
+describe('a request for the definitions', () => {
+  const shared = () => ({ url: store.url, refreshIntervalMs: 100 })
+
+  test('keeps its URL, its signal and its headers, but for the ETag', async (t) => {
+    const api = await standIn(t)
+    const { ready, requests, sent } = startSharing(t, { api, ...shared() })
+    await ready()
+    assert.equal(sent[0].url, requests[0].url)
+    assert.ok(sent[0].options.signal instanceof AbortSignal)
+    assert.equal(sent[0].options.signal, requests[0].options.signal)
+    const { headers, ...others } = requests[0].options
+    const { headers: sentHeaders, ...sentOthers } = sent[0].options
+    assert.deepEqual(sentOthers, others)
+    assert.deepEqual([...new Headers(sentHeaders)], [...new Headers(headers)])
+  })
+
+  test("carries the ETag of the fleet's snapshot, not that of the client's own last answer", async (t) => {
+    const api = await standIn(t)
+    const first = startSharing(t, { api, ...shared() })
+    await first.ready()
+    const second = startSharing(t, { api, ...shared() })
+    await second.ready()
+    const { etag: v1 } = api
+    api.edit()
+    await second.fetch()
+    assert.equal(await second.evaluate(), 'v2')
+
+    await first.fetch()
+    assert.equal(first.requests.at(-1).options.headers['If-None-Match'], v1)
+    assert.equal(api.calls.at(-1).sentEtag, api.etag)
+    assert.equal(await first.evaluate(), 'v2')
+  })
+
+  test('that finds unchanged what the client holds passes the 304 on, and confirms it to the fleet', async (t) => {
+    const api = await standIn(t)
+    const response = new Response(null, { status: 304, headers: { etag: 'whatever' } })
+    const answers = []
+    const inner = (...request) => answers.shift() ?? globalThis.fetch(...request)
+    const { cache, ready, fetch, requests } = startSharing(t, { api, inner, ...shared() })
+    await ready()
+    const other = openCache(t, { projectKey: api.projectKey, url: store.url })
+    await other.getFlagDefinitions()
+    answers.push(response)
+    await fetch()
+    assert.equal(requests.at(-1).response, response)
+    const { counters, definitions } = cache.status()
+    assert.equal(counters.confirms, 1)
+    const before = other.status().definitions.ageMs
+    await other.getFlagDefinitions()
+    assert.ok(other.status().definitions.ageMs < before, 'the others know that it is current')
+    assert.equal(definitions.etag, api.etag)
+  })
+
+  for (const holds of ['nothing', 'another version']) {
+    test(`that finds unchanged what the fleet has becomes a 200 from the snapshot for a client that holds ${holds}`, async (t) => {
+      const api = await standIn(t)
+      const options = { api, url: store.url, refreshIntervalMs: 60_000 }
+      const leader = startSharing(t, options)
+      await leader.ready()
+      let late
+      if (holds === 'nothing') {
+        // A turn that nobody has taken is the next one's.
+        await leader.cache.invalidate()
+        await leader.client.shutdown()
+        late = startSharing(t, options)
+        await late.ready()
+      } else {
+        late = startSharing(t, options)
+        await late.ready()
+        api.edit()
+        await leader.cache.invalidate()
+        await leader.load()
+        await sleep(INVALIDATIONS_APART_MS)
+        await late.cache.invalidate()
+        await late.load()
+      }
+      assert.deepEqual(late.requests.map(({ status }) => status), [200])
+      assert.deepEqual(api.calls.map(({ status }) => status), holds === 'nothing' ? [200, 304] : [200, 200, 304])
+      assert.equal(await late.evaluate(), api.version)
+      const [{ response }] = late.requests
+      assert.equal(response.ok, true)
+      assert.equal(response.headers.get('etag'), api.etag)
+      assert.match(response.headers.get('content-type'), /^application\/json/)
+      assert.deepEqual(JSON.parse(await response.text()), completed(api.text))
+      assert.equal(late.cache.status().counters.publishes, 0)
+      assert.equal(late.cache.status().counters.confirms, 1)
+      // It knows that it has them now.
+      late.cache.onUpdate(() => assert.fail('told of the version that it holds'))
+      await late.load()
+      assert.deepEqual(late.errors, [])
+    })
+  }
+})
