@@ -69,7 +69,7 @@ export interface FlagDefinitionCacheOptions {
 
   /**
    * How long the process that fetched last remains the one that fetches, unless it shuts down. When it dies instead, the
-   * others wait for so long before one of them takes over.
+   * others wait for so long before one of them takes over. Keep it longer than PostHog takes to answer.
    *
    * Milliseconds, at least `refreshIntervalMs`. 0 is not allowed.
    *

@@ -1,0 +1,11 @@
+//! The provider's methods over a store in memory, while time is paused: nothing here waits really.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/content.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod content;
+#[path = "../support/faulty_store.rs"]
+mod faulty_store;
+mod fleet;
+mod troubles;
+mod turns;
