@@ -130,7 +130,10 @@ class FlagDefinitionCache {
     let answer
     let text
     try {
-      answer = this.#client.answers.get(data?.flags)
+      const flags = data?.flags
+      answer = this.#client.answers.get(flags)
+      // Its text is not needed again, and these flags may live for days.
+      this.#client.answers.delete(flags)
       text = answer?.text ?? String(JSON.stringify(data))
     } catch (cause) {
       throw new FlagCacheError('ERR_FLAG_CACHE_DATA', 'the flag definitions cannot be written as JSON', cause)

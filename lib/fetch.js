@@ -89,9 +89,12 @@ function shareEtag({ native, client, projectKey, share, report, during }, inner)
       }
       if (!Array.isArray(data?.flags)) return data
       client.take({ version, etag })
-      client.answers.set(data.flags, { text, etag, version })
-      // Nobody else will publish it: posthog-node does not, when it was told not to fetch.
-      if (client.isEmergency && version === undefined) share(() => native.fetched(text, etag))
+      if (!client.isEmergency) {
+        client.answers.set(data.flags, { text, etag, version })
+      } else if (version === undefined) {
+        // posthog-node, which was told not to fetch, will not say what it received.
+        share(() => native.fetched(text, etag))
+      }
       return data
     }
     return Object.defineProperty(new Response(text, { headers }), 'json', { value: json })

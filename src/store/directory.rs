@@ -197,17 +197,16 @@ impl Files {
     fn commit(&self, expected: u64, next: &State, bytes: Option<&[u8]>, deadline: Instant) -> Result<bool> {
         self.require_safe()?;
         let lock = self.open_lock()?;
-        loop {
+        // A lock that comes too late is not used: the caller was told that nothing happened.
+        while Instant::now() < deadline {
             match lock.try_lock() {
                 Ok(()) => return self.commit_locked(expected, next, bytes),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
-                Err(TryLockError::WouldBlock) => {
-                    let path = self.path.display();
-                    return Err(Error::new(Code::Timeout, format!("somebody keeps {path} locked")));
-                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_RETRY),
                 Err(TryLockError::Error(cause)) => return Err(self.failed("lock", cause)),
             }
         }
+        let path = self.path.display();
+        Err(Error::new(Code::Timeout, format!("somebody keeps {path} locked")))
     }
 
     /// The lock file, with the directories made where missing. It is opened anew for each commit: a
