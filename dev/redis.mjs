@@ -94,7 +94,8 @@ function untilReady(child) {
   })
 }
 
-function freePort() {
+/** A port on which nobody listens. */
+export function freePort() {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.once('error', reject)

@@ -2,12 +2,13 @@
 
 import { randomUUID } from 'node:crypto'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 import { startRedis } from '../../dev/redis.mjs'
+
+export { freePort as closedPort } from '../../dev/redis.mjs'
 
 /** A project of its own: no test sees what another one stored. */
 export const newProjectKey = () => `phc_${randomUUID()}`
@@ -24,18 +25,6 @@ export async function redisFor(t, options) {
   const server = await startRedis(options)
   t.after(() => server.stop())
   return server
-}
-
-/** A port on which nobody listens. */
-export function closedPort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address()
-      server.close(() => resolve(port))
-    })
-  })
 }
 
 /**
