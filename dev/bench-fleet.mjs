@@ -139,7 +139,8 @@ const { stories } = measured
 if (figureFile && !stories) refuse(`${args.from} has no story to draw`)
 const note = `From \`npm run bench:fleet -- --write\`: real posthog-node processes, a stand-in for PostHog's API, a private Redis; the least and the
 most of ${measured.runs} runs. Ours is used as above, with \`fetch\` and \`onUpdate\`. Polls of ${measured.pollMs} ms, the peers' lock and expiry times scaled alike;
-their seconds in the last two rows scaled back to polls of 30 s. ${measured.machine}.`
+their seconds in the last two rows scaled back to polls of 30 s. A poll may come a tenth of an interval early: that many calls more
+count as one a poll. ${measured.machine}.`
 const report = rows.length > 0 ? `${table(rows, kinds, measured.results)}\n\n${note}` : ''
 console.log(report)
 if (figureFile) {
