@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 
-import { openCache } from './support/client.mjs'
-import { nextUpdate, standIn, startSharing } from './support/shared.mjs'
+import { openCache, standIn } from './support/client.mjs'
+import { nextUpdate, startSharing } from './support/shared.mjs'
 import { closedPort, STORES } from './support/stores.mjs'
 
 const INTERVAL_MS = 60_000

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 
 import { sleep } from '../dev/clock.mjs'
-import { openCache } from './support/client.mjs'
-import { completed, nextUpdate, standIn, startSharing } from './support/shared.mjs'
+import { openCache, standIn } from './support/client.mjs'
+import { completed, nextUpdate, startSharing } from './support/shared.mjs'
 import { STORES } from './support/stores.mjs'
 
 let store

@@ -5,8 +5,8 @@ import { after, before, test } from 'node:test'
 
 import { sleep } from '../dev/clock.mjs'
 import { VERSION_FLAG } from '../dev/definitions.mjs'
-import { openCache } from './support/client.mjs'
-import { completed, standIn } from './support/shared.mjs'
+import { openCache, standIn } from './support/client.mjs'
+import { completed } from './support/shared.mjs'
 import { STORES } from './support/stores.mjs'
 
 let store

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 
 import { sleep } from '../dev/clock.mjs'
-import { FlagCacheError, openCache } from './support/client.mjs'
-import { completed, standIn, startSharing } from './support/shared.mjs'
+import { FlagCacheError, openCache, standIn } from './support/client.mjs'
+import { completed, startSharing } from './support/shared.mjs'
 import { newProjectKey, STORES } from './support/stores.mjs'
 
 /** Two invalidations no further apart count as one. */

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 
 import { sleep } from '../dev/clock.mjs'
-import { failure, openCache } from './support/client.mjs'
-import { standIn, startSharing } from './support/shared.mjs'
+import { failure, openCache, standIn } from './support/client.mjs'
+import { startSharing } from './support/shared.mjs'
 import { closedPort, newProjectKey, STORES } from './support/stores.mjs'
 
 const REFRESH_INTERVAL_MS = 60_000

@@ -6,8 +6,8 @@ import { after, before, describe, test } from 'node:test'
 import { sleep } from '../dev/clock.mjs'
 import { definitions } from '../dev/definitions.mjs'
 import { runNode } from './support/child.mjs'
-import { FlagCacheError, openCache, publish } from './support/client.mjs'
-import { nextUpdate, standIn, startSharing } from './support/shared.mjs'
+import { FlagCacheError, openCache, publish, standIn } from './support/client.mjs'
+import { nextUpdate, startSharing } from './support/shared.mjs'
 import { newProjectKey, STORES } from './support/stores.mjs'
 
 for (const kind of ['redis', 'directory', 'memory']) {

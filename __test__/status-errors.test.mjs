@@ -7,8 +7,8 @@ import { describe, test } from 'node:test'
 import { sleep } from '../dev/clock.mjs'
 import { startRedis } from '../dev/redis.mjs'
 import { runNode } from './support/child.mjs'
-import { failure, FlagCacheError, openCache, publish } from './support/client.mjs'
-import { nextEvent, standIn, startSharing } from './support/shared.mjs'
+import { FlagCacheError, failure, openCache, publish, standIn } from './support/client.mjs'
+import { nextEvent, startSharing } from './support/shared.mjs'
 import { newProjectKey, STORES } from './support/stores.mjs'
 
 /** The next trouble of that code that `cache` tells of. */

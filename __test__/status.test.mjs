@@ -6,8 +6,8 @@ import { hostname } from 'node:os'
 import { describe, test } from 'node:test'
 
 import { startRedis } from '../dev/redis.mjs'
-import { failure, openCache } from './support/client.mjs'
-import { standIn, startSharing } from './support/shared.mjs'
+import { failure, openCache, standIn } from './support/client.mjs'
+import { startSharing } from './support/shared.mjs'
 import { closedPort, newProjectKey, STORES } from './support/stores.mjs'
 
 const UNTOUCHED = { grants: 0, follows: 0, unchanged: 0, loads: 0, publishes: 0, confirms: 0, superseded: 0, heals: 0, waits: 0, errors: {} }

@@ -28,8 +28,6 @@ export class FleetWorker extends EventEmitter {
   alive = true
   /** Whether a SIGSTOP of ours holds it. */
   stopped = false
-  /** When it was killed or told to leave. */
-  leftAt = null
   readyAfterMs = null
 
   #requests = new Map()
@@ -39,7 +37,6 @@ export class FleetWorker extends EventEmitter {
     super()
     this.setMaxListeners(0)
     this.id = config.id
-    this.forkedAt = now()
     const stdio = ['ignore', 'pipe', 'pipe', 'ipc']
     this.#child = fork(SCRIPT, [], { stdio, serialization: 'advanced', execArgv: config.execArgv ?? [], env: { ...process.env, ...config.env } })
     this.pid = this.#child.pid
@@ -93,7 +90,6 @@ export class FleetWorker extends EventEmitter {
   async shutdown({ timeoutMs = 10_000 } = {}) {
     if (!this.alive) return this.ended
     const startedAt = now()
-    this.leftAt ??= startedAt
     const exit = this.untilExit({ timeoutMs })
     this.ask('shutdown').catch(() => {})
     try {
@@ -107,7 +103,6 @@ export class FleetWorker extends EventEmitter {
   /** Sends `signal`; for SIGKILL and SIGTERM resolves once the process has ended. */
   async kill(signal = 'SIGKILL') {
     if (!this.alive) return this.ended
-    this.leftAt ??= now()
     const exit = this.untilExit()
     this.#child.kill(signal)
     return exit
@@ -165,7 +160,6 @@ export class FleetWorker extends EventEmitter {
     alive.delete(this.#child)
     this.alive = false
     this.stopped = false
-    this.leftAt ??= now()
     this.ended = { code, signal }
     for (const { reject } of this.#requests.values()) reject(new Error(`${this.id} ended (${signal ?? code}) before it answered`))
     this.#requests.clear()

@@ -10,8 +10,8 @@ import { newProjectKey } from './stores.mjs'
 export const { FlagDefinitionCache, FlagCacheError } = loadOurs()
 
 /** A stand-in for PostHog, with a project of its own, until the test ends. */
-export async function standIn(t) {
-  const api = await startPostHogApi({ projectKey: newProjectKey() })
+export async function standIn(t, options) {
+  const api = await startPostHogApi({ projectKey: newProjectKey(), ...options })
   t.after(() => api.close())
   return api
 }
@@ -46,11 +46,14 @@ export function startClient(t, { api, pollingIntervalMs = 3_600_000, ...options 
     errors,
     ready: () => client.waitForLocalEvaluationReady(10_000),
     load: () => client.reloadFeatureFlags(),
-    async evaluate() {
-      const options = { onlyEvaluateLocally: true, flagKeys: [VERSION_FLAG] }
-      return (await client.getAllFlags('somebody', options))[VERSION_FLAG]
-    },
+    evaluate: () => versionOf(client),
   }
+}
+
+/** The version of the definitions that a client of posthog-node holds, or undefined. */
+export async function versionOf(client) {
+  const options = { onlyEvaluateLocally: true, flagKeys: [VERSION_FLAG] }
+  return (await client.getAllFlags('somebody', options))[VERSION_FLAG]
 }
 
 /** Gets the turn to fetch, and publishes `data`. */

@@ -3,17 +3,7 @@
 import { PostHog } from 'posthog-node'
 
 import { nextEvent, sleep } from '../../dev/clock.mjs'
-import { VERSION_FLAG } from '../../dev/definitions.mjs'
-import { startPostHogApi } from '../../dev/posthog-api.mjs'
-import { FlagDefinitionCache } from './client.mjs'
-import { newProjectKey } from './stores.mjs'
-
-/** A stand-in for PostHog with a project of its own, closed when the test ends. */
-export async function standIn(t, options) {
-  const api = await startPostHogApi({ projectKey: newProjectKey(), ...options })
-  t.after(() => api.close())
-  return api
-}
+import { FlagDefinitionCache, versionOf } from './client.mjs'
 
 /**
  * A client of posthog-node that asks `api` through `flagCache.fetch`. Without a `pollingIntervalMs` it loads once at its start,
@@ -66,8 +56,7 @@ export function startSharing(t, { api, pollingIntervalMs = 3_600_000, inner = gl
     },
     /** The version that it evaluates, asked without causing a load; undefined where it has none. */
     async evaluate() {
-      if (!client.isLocalEvaluationReady()) return undefined
-      return (await client.getAllFlags('somebody', { onlyEvaluateLocally: true, flagKeys: [VERSION_FLAG] }))[VERSION_FLAG]
+      return client.isLocalEvaluationReady() ? versionOf(client) : undefined
     },
     /** Resolves once it evaluates that version. */
     async until(version, timeoutMs = 20_000) {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 
 import { Fleet } from '../../dev/fleet.mjs'
 import { OURS } from '../../dev/providers.mjs'
-import { standIn } from './shared.mjs'
+import { standIn } from './client.mjs'
 
 export const POLL_MS = 500
 
