@@ -1,10 +1,12 @@
 'use strict'
 
 const { NativeProvider } = require('./native.js')
+const { assemble } = require('./lib/assemble.js')
 const { Client } = require('./lib/client.js')
 const { FlagCacheError, translate } = require('./lib/error.js')
 const { shareEtag } = require('./lib/fetch.js')
 const { Listeners } = require('./lib/listeners.js')
+const { toNative } = require('./lib/text.js')
 
 const REPORT_INTERVAL_MS = 60_000
 
@@ -32,9 +34,6 @@ class FlagDefinitionCache {
   #projectKey
   #isReader
   #client = new Client()
-  /** What was handed out or received last, and its version: while it stays the same, so does the object. */
-  #definitions
-  #version
   /** How many of our calls are under way, and the version that was announced meanwhile. */
   #calls = 0
   #announced
@@ -59,13 +58,16 @@ class FlagDefinitionCache {
 
   async getFlagDefinitions() {
     return this.#call(async () => {
-      const found = await this.#native.get(this.#version)
+      // Another call may put something else there meanwhile.
+      let { held } = this.#client
+      const found = await this.#native.get(held.version)
       if (!found) return undefined
-      if (typeof found.text === 'string') {
-        this.#hold(found.version, JSON.parse(found.text))
+      if (found.version !== held.version) {
+        held = await assemble(found, held)
+        this.#client.held = held
       }
-      this.#client.take({ version: this.#version })
-      return this.#definitions
+      this.#client.take(held)
+      return held.definitions
     })
   }
 
@@ -80,8 +82,8 @@ class FlagDefinitionCache {
 
   async onFlagDefinitionsReceived(data) {
     await this.#call(async () => {
-      this.#hold(await this.#publish(data), data)
-      this.#client.take({ version: this.#version })
+      await this.#publish(data)
+      this.#client.take(this.#client.held)
     })
   }
 
@@ -103,7 +105,8 @@ class FlagDefinitionCache {
       native: this.#native,
       client: this.#client,
       projectKey: this.#projectKey,
-      share: (work) => this.#share(work),
+      attempt: (work) => this.#attempt(work),
+      share: async (work) => this.#isReader || this.#attempt(work),
       report: (error) => this.#report(error),
       during: (work) => this.#during(work),
     }
@@ -127,25 +130,20 @@ class FlagDefinitionCache {
   }
 
   async #publish(data) {
-    let answer
+    let publish
     let text
     try {
       const flags = data?.flags
-      answer = this.#client.answers.get(flags)
-      // Its text is not needed again, and these flags may live for days.
+      publish = this.#client.answers.get(flags)
+      // It holds the text, and is not needed again.
       this.#client.answers.delete(flags)
-      text = answer?.text ?? String(JSON.stringify(data))
+      if (!publish) text = String(JSON.stringify(data))
     } catch (cause) {
       throw new FlagCacheError('ERR_FLAG_CACHE_DATA', 'the flag definitions cannot be written as JSON', cause)
     }
-    // Made from the snapshot: the fleet has it, and knows that it is current.
-    if (answer?.version !== undefined) return answer.version
-    return answer ? this.#native.fetched(text, answer.etag) : this.#native.received(text)
-  }
-
-  #hold(version, definitions) {
-    this.#version = version
-    this.#definitions = definitions
+    if (publish) return publish()
+    const version = await this.#native.received(await toNative(text))
+    this.#client.held = { version, definitions: data }
   }
 
   async #call(work) {
@@ -167,11 +165,10 @@ class FlagDefinitionCache {
     }
   }
 
-  /** Tells the fleet of the outcome of a request; a reader tells nothing. */
-  async #share(work) {
-    if (this.#isReader) return
+  /** Where nobody waits for the outcome: a failure is only reported. */
+  async #attempt(work) {
     try {
-      await work()
+      return await work()
     } catch (cause) {
       const error = translate(cause)
       // After a shutdown there is nobody to tell.

@@ -9,22 +9,36 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** Definitions of one version, and how to make them of what JavaScript has. */
+export declare class NativeDefinitions {
+  /** Hash of their text. */
+  get version(): string
+  /** The plan by which `lib/assemble.js` makes them; absent when the caller has this version already. */
+  get plan(): string | null
+  /** A JSON array with the next new pieces; each comes once. */
+  nextSlice(): string | null
+  /** Their whole text in UTF-8. */
+  text(): Buffer | null
+}
+
 /** One worker of the fleet, as `index.js` drives it. */
 export declare class NativeProvider {
   /** Validates the options; throws `CODE: message`. */
   constructor(options: object)
   /** Whether posthog-node shall fetch. */
   shouldFetch(): Promise<boolean>
-  /** The fleet's definitions, without their text if their version is the known one. */
+  /** The fleet's definitions, for a caller who has those of the `known` version. */
   get(known?: string | undefined | null): Promise<NativeDefinitions | undefined | null>
   /** Publishes definitions as posthog-node gives them, and returns their version. */
-  received(text: string): Promise<string>
-  /** Publishes definitions as the API answered them, and returns their version. */
-  fetched(text: string, etag?: string | undefined | null): Promise<string>
+  received(text: NativeText): Promise<string>
+  /** Reads definitions as the API answered them, for a caller who has those of the `known` version. */
+  decode(text: NativeText, known?: string | undefined | null): Promise<NativeDefinitions>
+  /** Publishes what was decoded, under the API's ETag. */
+  publish(definitions: NativeDefinitions, etag?: string | undefined | null): Promise<undefined>
   /** With what a request for the definitions goes out. */
   plan(): NativePlan
-  /** The text of the newest definitions, if they are of this version. */
-  text(version: string): string | null
+  /** The newest definitions, if they are of this version, for a caller who has those of the `known` one. */
+  newest(version: string, known?: string | undefined | null): Promise<NativeDefinitions | undefined | null>
   /** The API answered 304 to the ETag of this version. */
   confirmed(version: string): Promise<undefined>
   /** The API failed, or asked for a pause. */
@@ -41,12 +55,14 @@ export declare class NativeProvider {
   shutdown(): Promise<undefined>
 }
 
-/** Definitions on their way to JavaScript. */
-export interface NativeDefinitions {
-  /** Hash of the text. */
-  version: string
-  /** JSON; absent when the caller has this version already. */
-  text?: string
+/** Text that is taken over bit by bit, so that no megabyte of it holds the main thread. */
+export declare class NativeText {
+  /** Empty. */
+  constructor()
+  /** Appends a part of a string; it may end between two surrogates. */
+  pushString(part: string): void
+  /** Appends a part of UTF-8; it may end within a character. */
+  pushBytes(part: Uint8Array): void
 }
 
 /** A new version, or a trouble: one of the two. */

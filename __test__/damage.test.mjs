@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 
 import { definitions } from '../dev/definitions.mjs'
 import { BROKEN_STATES } from './support/broken-states.mjs'
-import { failure, openCache, standIn, startClient } from './support/client.mjs'
+import { elsewhere, failure, openCache, standIn, startClient } from './support/client.mjs'
 import { STORES } from './support/stores.mjs'
 import { zstdFrame } from './support/zstd.mjs'
 
@@ -61,7 +61,7 @@ for (const kind of ['redis', 'directory']) {
     async function assertFetchedAnew(t, setting, damage) {
       await setting.holder.client.shutdown()
       await damage()
-      const newcomer = startClient(t, { api: setting.api, url: store.url })
+      const newcomer = startClient(t, { api: setting.api, url: store.url, ...elsewhere() })
       await newcomer.ready()
       await assertEvaluates(newcomer)
       await assertHealed(setting)
@@ -73,12 +73,13 @@ for (const kind of ['redis', 'directory']) {
         const { projectKey, api, holder } = setting
         const damage = () => store.damage(projectKey, Buffer.from(bytes))
         await damage()
-        const error = await failure(openCache(t, { projectKey, url: store.url, role: 'reader', coldStartWaitMs: 0 }).getFlagDefinitions())
+        const reader = openCache(t, { projectKey, url: store.url, role: 'reader', coldStartWaitMs: 0, ...elsewhere() })
+        const error = await failure(reader.getFlagDefinitions())
         assert.equal(error.code, 'ERR_FLAG_CACHE_CORRUPT')
         assert.match(error.message, message)
 
         // Who holds that version does not load it again. A newcomer does, and finds the damage.
-        const newcomer = startClient(t, { api, url: store.url, coldStartWaitMs: 1_000 })
+        const newcomer = startClient(t, { api, url: store.url, coldStartWaitMs: 1_000, ...elsewhere() })
         await newcomer.ready()
         await assertEvaluates(newcomer)
         await assertEvaluates(holder)

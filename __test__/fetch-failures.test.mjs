@@ -31,10 +31,10 @@ const FAILURES = {
   '500': { answer: 500 },
   '404': { answer: 404 },
   'no answer in time': { answer: 'silence', posthogOptions: { requestTimeout: 200 } },
-  'JSON that stops halfway': { answer: 'truncated' },
+  'JSON that stops halfway': { answer: 'truncated', trouble: 'ERR_FLAG_CACHE_DATA' },
   'a connection cut halfway': { answer: 'cut' },
-  'HTML': { answer: 'html' },
-  'JSON without flags': { answer: 'not-flags' },
+  'HTML': { answer: 'html', trouble: 'ERR_FLAG_CACHE_DATA' },
+  'JSON without flags': { answer: 'not-flags', trouble: 'ERR_FLAG_CACHE_DATA' },
   'a closed port': { isClosed: true },
 }
 
@@ -50,7 +50,7 @@ async function pauseOf(t, api) {
 }
 
 describe('after', () => {
-  for (const [what, { answer, retryAfter, isClosed, posthogOptions, pauseMs = PAUSE_MS }] of Object.entries(FAILURES)) {
+  for (const [what, { answer, retryAfter, isClosed, posthogOptions, trouble, pauseMs = PAUSE_MS }] of Object.entries(FAILURES)) {
     test(`${what} the fleet keeps off PostHog, and nothing is published`, async (t) => {
       const api = await standIn(t)
       if (isClosed) api.url = `http://127.0.0.1:${await closedPort()}`
@@ -79,7 +79,7 @@ describe('after', () => {
         assert.equal(sent.length, sent === first.sent ? 1 : 0)
       }
       assert.ok(api.calls.length <= 1)
-      assert.deepEqual(first.troubles, [])
+      assert.deepEqual(first.troubles.map(({ code }) => code), trouble ? [trouble] : [])
       assert.deepEqual(second.errors, [])
     })
   }

@@ -7,7 +7,7 @@ import { describe, test } from 'node:test'
 import { sleep } from '../dev/clock.mjs'
 import { startRedis } from '../dev/redis.mjs'
 import { runNode } from './support/child.mjs'
-import { FlagCacheError, failure, openCache, publish, standIn } from './support/client.mjs'
+import { elsewhere, FlagCacheError, failure, openCache, publish, standIn } from './support/client.mjs'
 import { nextEvent, startSharing } from './support/shared.mjs'
 import { newProjectKey, STORES } from './support/stores.mjs'
 
@@ -26,7 +26,7 @@ describe('a listener of onError()', () => {
       const options = { projectKey: newProjectKey(), url: store.url }
       await publish(openCache(t, options), { flags: [], cohorts: {} })
       await store.damage(options.projectKey, Buffer.from('{"flags":['))
-      const reader = openCache(t, { ...options, role: 'reader', coldStartWaitMs: 0 })
+      const reader = openCache(t, { ...options, role: 'reader', coldStartWaitMs: 0, ...elsewhere() })
       const troubles = []
       reader.onError((error) => troubles.push(error))
       const told = nextTrouble(reader, 'ERR_FLAG_CACHE_CORRUPT')

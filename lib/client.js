@@ -6,7 +6,9 @@ class Client {
   isEmergency = false
   /** The API's host, by the first request for the definitions. */
   origin = undefined
-  /** For the array `flags` of a parsed answer: the answer. */
+  /** The definitions that were made or received last: while their version stays the same, so does the object. */
+  held = {}
+  /** For the array `flags` of an answer: what publishes it. */
   answers = new WeakMap()
   #version
   #etag

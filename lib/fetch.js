@@ -1,6 +1,8 @@
 'use strict'
 
+const { assemble } = require('./assemble.js')
 const { FlagCacheError } = require('./error.js')
+const { NativeText } = require('../native.js')
 
 /** Where posthog-node asks for the definitions: the current path, and that of older versions. */
 const PATHS = /\/(flags\/definitions|feature_flag\/local_evaluation)\/?$/
@@ -9,10 +11,11 @@ const PATHS = /\/(flags\/definitions|feature_flag\/local_evaluation)\/?$/
  * Makes a fetch whose requests for the definitions carry the ETag of the fleet's snapshot, and whose
  * outcome the whole fleet learns. All other requests pass through untouched.
  *
- * `share` runs one of our own calls and reports its failure: it never rejects, because none of them may
- * cost the client its answer. `during` notes that a call of the client is under way.
+ * `attempt` runs one of our own calls and reports its failure: it never rejects, because none of them may
+ * cost the client its answer. `share` is the same for what tells the fleet something. `during` notes that a
+ * call of the client is under way.
  */
-function shareEtag({ native, client, projectKey, share, report, during }, inner) {
+function shareEtag({ native, client, projectKey, attempt, share, report, during }, inner) {
   return function fetch(url, options) {
     return isForDefinitions(url, options) ? during(() => fetchDefinitions(url, options)) : inner(url, options)
   }
@@ -35,7 +38,7 @@ function shareEtag({ native, client, projectKey, share, report, during }, inner)
     let response
     try {
       response = await inner(url, withEtag(options, etag))
-      if (response.status === 200) return received(await response.text(), response.headers)
+      if (response.status === 200) return await received(response)
     } catch (error) {
       await share(() => native.failed())
       throw error
@@ -69,36 +72,54 @@ function shareEtag({ native, client, projectKey, share, report, during }, inner)
     if (version === undefined) return response
     await share(() => native.confirmed(version))
     if (client.has({ version, etag })) return response
-    const text = native.text(version)
-    return typeof text === 'string' ? answer(text, { etag, version }) : askAgain()
+    const found = await attempt(() => native.newest(version, client.held.version))
+    return found ? answer(found, etag, () => [found.text()], async () => {}) : askAgain()
   }
 
-  function received(text, headers) {
-    return answer(text, { etag: headers?.get('etag') ?? undefined })
-  }
-
-  /** A response with this text; `version` where the fleet has it already. */
-  function answer(text, { etag, version }) {
-    const headers = { 'content-type': 'application/json', ...(etag && { etag }) }
-    const json = async () => {
-      let data
-      try {
-        data = JSON.parse(text)
-      } finally {
-        if (!Array.isArray(data?.flags)) await share(() => native.failed())
-      }
-      if (!Array.isArray(data?.flags)) return data
-      client.take({ version, etag })
-      if (!client.isEmergency) {
-        client.answers.set(data.flags, { text, etag, version })
-      } else if (version === undefined) {
-        // posthog-node, which was told not to fetch, will not say what it received.
-        share(() => native.fetched(text, etag))
-      }
-      return data
+  async function received(response) {
+    const text = new NativeText()
+    const chunks = []
+    for await (const chunk of chunksOf(response)) {
+      text.pushBytes(chunk)
+      chunks.push(chunk)
     }
-    return Object.defineProperty(new Response(text, { headers }), 'json', { value: json })
+    const etag = response.headers?.get('etag') ?? undefined
+    const found = await attempt(() => native.decode(text, client.held.version))
+    if (found) return answer(found, etag, () => chunks, () => native.publish(found, etag))
+    await share(() => native.failed())
+    return responseOf(() => chunks, etag)
   }
+
+  /** A response with these definitions, whose `json()` makes only what the client does not have yet. */
+  function answer(found, etag, chunks, publish) {
+    const { held } = client
+    const json = async () => {
+      client.held = await assemble(found, held)
+      const { version, definitions } = client.held
+      client.take({ version, etag })
+      // posthog-node, if it was told not to fetch, will not say what it received.
+      if (client.isEmergency) share(publish)
+      else client.answers.set(definitions.flags, publish)
+      return definitions
+    }
+    return Object.defineProperty(responseOf(chunks, etag), 'json', { value: json })
+  }
+}
+
+/** The body, whatever kind of fetch it comes from. */
+async function* chunksOf(response) {
+  if (!response.body?.[Symbol.asyncIterator]) return yield Buffer.from(await response.text())
+  for await (const chunk of response.body) yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+}
+
+/** A response whose body is only put together if somebody reads it. */
+function responseOf(chunks, etag) {
+  const pull = (controller) => {
+    for (const chunk of chunks()) controller.enqueue(chunk)
+    controller.close()
+  }
+  const headers = { 'content-type': 'application/json', ...(etag && { etag }) }
+  return new Response(new ReadableStream({ pull }, { highWaterMark: 0 }), { headers })
 }
 
 function withEtag(options, etag) {

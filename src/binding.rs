@@ -1,52 +1,36 @@
 //! What Node.js sees of the engine. Nothing else here knows of it.
 
+mod definitions;
+mod text;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use napi::bindgen_prelude::{
     Env, Function, JsObjectValue, JsValue, Object, PromiseRaw, ToNapiValue, Unknown,
-    create_custom_tokio_runtime, spawn,
 };
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
-use napi::{Status as NapiStatus, ValueType};
-use napi_derive::{module_init, napi};
+use napi::{JsDeferred, Status as NapiStatus, ValueType};
+use napi_derive::napi;
 use tokio::task::JoinHandle;
 
-use crate::error::{Error, Result};
+use self::definitions::NativeDefinitions;
+use self::text::NativeText;
+use crate::error::{Code, Error, Result};
 use crate::observer::{Event, observe};
 use crate::options::{Given, Options, Role};
-use crate::provider::{Provider, Source};
+use crate::provider::Provider;
+use crate::runtime::{off_runtime, spawn};
+use crate::snapshot::Snapshot;
 use crate::status::Status;
-use crate::store;
-
-/// Two threads are plenty: they only wait for the network. A failure leaves napi-rs's default.
-#[module_init]
-fn start_runtime() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("posthog-flag-cache")
-        .enable_all()
-        .build();
-    if let Ok(runtime) = runtime {
-        create_custom_tokio_runtime(runtime);
-    }
-}
+use crate::store::shared::SharedStore;
 
 /// One worker of the fleet, as `index.js` drives it.
 #[napi]
 pub struct NativeProvider {
     provider: Arc<Provider>,
     observer: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// Definitions on their way to JavaScript.
-#[napi(object)]
-pub struct NativeDefinitions {
-    /// Hash of the text.
-    pub version: String,
-    /// JSON; absent when the caller has this version already.
-    pub text: Option<String>,
 }
 
 /// With what a request for the definitions goes out.
@@ -75,8 +59,8 @@ impl NativeProvider {
     #[napi(constructor, catch_unwind)]
     pub fn new(options: Object) -> napi::Result<Self> {
         let options = Options::from_given(given(options)?).map_err(rejection)?;
-        let store = store::open(&options);
-        Ok(NativeProvider { provider: Arc::new(Provider::new(&options, store)), observer: Mutex::default() })
+        let provider = Provider::new(&options, SharedStore::open(&options));
+        Ok(NativeProvider { provider: Arc::new(provider), observer: Mutex::default() })
     }
 
     /// Whether posthog-node shall fetch.
@@ -85,7 +69,7 @@ impl NativeProvider {
         self.promise(env, async move |provider: Arc<Provider>| provider.should_fetch().await)
     }
 
-    /// The fleet's definitions, without their text if their version is the known one.
+    /// The fleet's definitions, for a caller who has those of the `known` version.
     #[napi(catch_unwind)]
     pub fn get<'env>(
         &self,
@@ -93,29 +77,58 @@ impl NativeProvider {
         known: Option<String>,
     ) -> napi::Result<PromiseRaw<'env, Option<NativeDefinitions>>> {
         self.promise(env, async move |provider: Arc<Provider>| {
-            Ok(provider.get().await?.map(|snapshot| NativeDefinitions {
-                version: snapshot.version().to_owned(),
-                text: (known.as_deref() != Some(snapshot.version())).then(|| snapshot.text().to_owned()),
-            }))
+            let Some(snapshot) = provider.get().await? else { return Ok(None) };
+            if known.as_deref() == Some(snapshot.version()) {
+                return Ok(Some(NativeDefinitions::unchanged(&snapshot)));
+            }
+            let delivery = provider.deliver(snapshot.clone(), known).await?;
+            Ok(Some(NativeDefinitions::changed(&snapshot, delivery)))
         })
     }
 
     /// Publishes definitions as posthog-node gives them, and returns their version.
     #[napi(catch_unwind)]
-    pub fn received<'env>(&self, env: &'env Env, text: String) -> napi::Result<PromiseRaw<'env, String>> {
-        self.promise(env, async move |provider: Arc<Provider>| provider.received(text, Source::Client).await)
-    }
-
-    /// Publishes definitions as the API answered them, and returns their version.
-    #[napi(catch_unwind)]
-    pub fn fetched<'env>(
+    pub fn received<'env>(
         &self,
         env: &'env Env,
-        text: String,
-        etag: Option<String>,
+        text: &NativeText,
     ) -> napi::Result<PromiseRaw<'env, String>> {
+        let text = text.take();
         self.promise(env, async move |provider: Arc<Provider>| {
-            provider.received(text, Source::Api(etag)).await
+            let snapshot = off_runtime(move || Snapshot::new(text.decode()).map(Arc::new)).await?;
+            let version = snapshot.version().to_owned();
+            provider.received(snapshot, None).await.map(|()| version)
+        })
+    }
+
+    /// Reads definitions as the API answered them, for a caller who has those of the `known` version.
+    #[napi(catch_unwind)]
+    pub fn decode<'env>(
+        &self,
+        env: &'env Env,
+        text: &NativeText,
+        known: Option<String>,
+    ) -> napi::Result<PromiseRaw<'env, NativeDefinitions>> {
+        let text = text.take();
+        self.promise(env, async move |provider: Arc<Provider>| {
+            let snapshot = off_runtime(move || Snapshot::from_api(text.decode()).map(Arc::new)).await?;
+            let delivery = provider.deliver(snapshot.clone(), known).await?;
+            Ok(NativeDefinitions::fetched(snapshot, delivery))
+        })
+    }
+
+    /// Publishes what was decoded, under the API's ETag.
+    #[napi(catch_unwind)]
+    pub fn publish<'env>(
+        &self,
+        env: &'env Env,
+        definitions: &NativeDefinitions,
+        etag: Option<String>,
+    ) -> napi::Result<PromiseRaw<'env, ()>> {
+        let snapshot = definitions.take_snapshot();
+        self.promise(env, async move |provider: Arc<Provider>| match snapshot {
+            Some(snapshot) => provider.received(snapshot, etag).await,
+            None => Ok(()),
         })
     }
 
@@ -126,10 +139,19 @@ impl NativeProvider {
         NativePlan { etag: plan.etag, version: plan.version, pause_ms: plan.pause.map(millis) }
     }
 
-    /// The text of the newest definitions, if they are of this version.
+    /// The newest definitions, if they are of this version, for a caller who has those of the `known` one.
     #[napi(catch_unwind)]
-    pub fn text(&self, version: String) -> Option<String> {
-        self.provider.definitions(&version).map(|snapshot| snapshot.text().to_owned())
+    pub fn newest<'env>(
+        &self,
+        env: &'env Env,
+        version: String,
+        known: Option<String>,
+    ) -> napi::Result<PromiseRaw<'env, Option<NativeDefinitions>>> {
+        self.promise(env, async move |provider: Arc<Provider>| {
+            let Some(snapshot) = provider.definitions(&version) else { return Ok(None) };
+            let delivery = provider.deliver(snapshot.clone(), known).await?;
+            Ok(Some(NativeDefinitions::fetched(snapshot, delivery)))
+        })
     }
 
     /// The API answered 304 to the ETag of this version.
@@ -168,7 +190,8 @@ impl NativeProvider {
             };
             let _: NapiStatus = callback.call(event, ThreadsafeFunctionCallMode::NonBlocking);
         };
-        self.replace_observer(Some(spawn(observe(Arc::downgrade(&self.provider), emit))));
+        let observer = spawn(observe(Arc::downgrade(&self.provider), emit)).map_err(rejection)?;
+        self.replace_observer(Some(observer));
         Ok(())
     }
 
@@ -205,14 +228,24 @@ impl NativeProvider {
         T: ToNapiValue + Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
+        let (deferred, promise): (JsDeferred<T, Settle<T>>, _) = env.create_deferred()?;
         let provider = self.provider.clone();
         let work = work(provider.clone());
-        env.spawn_future(async move {
-            work.await.map_err(|error| {
-                provider.count(&error);
-                rejection(error)
-            })
-        })
+        let settle = async move {
+            // A task of its own, so that a panic is an error like any other.
+            let outcome = tokio::spawn(work).await.unwrap_or_else(|cause| {
+                Err(Error::new(Code::Unavailable, "the cache failed").caused_by(cause))
+            });
+            match outcome {
+                Ok(value) => deferred.resolve(Box::new(|_| Ok(value))),
+                Err(error) => {
+                    provider.count(&error);
+                    deferred.reject(rejection(error));
+                }
+            }
+        };
+        spawn(settle).map_err(rejection)?;
+        Ok(PromiseRaw::new(env.raw(), promise.raw()))
     }
 
     fn replace_observer(&self, observer: Option<JoinHandle<()>>) {
@@ -222,6 +255,9 @@ impl NativeProvider {
         }
     }
 }
+
+/// Makes the value of a promise, on the main thread.
+type Settle<T> = Box<dyn FnOnce(Env) -> napi::Result<T> + Send>;
 
 impl Drop for NativeProvider {
     fn drop(&mut self) {

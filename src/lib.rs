@@ -6,12 +6,16 @@
 //! directory, memory). `binding` is the only module that knows Node.js.
 
 pub mod cadence;
+pub mod delivery;
 pub mod error;
 pub mod lease;
 pub mod observer;
 pub mod options;
+pub mod patch;
+pub mod pieces;
 pub mod provider;
 pub mod replica;
+pub mod runtime;
 pub mod snapshot;
 pub mod status;
 pub mod store;

@@ -58,7 +58,7 @@ pub enum WhenUnavailable {
 }
 
 /// Where the fleet keeps what it shares.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A Redis (or Valkey) server.
     Redis(Endpoint),
@@ -170,6 +170,11 @@ impl Options {
     /// The key of the fleet's state.
     pub fn state_key(&self) -> String {
         format!("{}:state", self.data_key())
+    }
+
+    /// The key of the patch from the definitions before.
+    pub fn patch_key(&self) -> String {
+        format!("{}:patch", self.data_key())
     }
 
     /// The channel on which a new version is announced.

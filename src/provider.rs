@@ -10,13 +10,19 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cadence::Cadence;
+use crate::delivery::Delivery;
 use crate::error::{Code, Error, Result};
 use crate::lease::{Decision, Rule, Worker};
 use crate::options::{Options, Role, WhenUnavailable};
-use crate::replica::{Replica, off_runtime};
+use crate::replica::Replica;
+use crate::runtime::off_runtime;
 use crate::snapshot::Snapshot;
 use crate::status::{Held, Status};
-use crate::store::{Reading, Store};
+use crate::store::Reading;
+use crate::store::shared::SharedStore;
+
+/// posthog-node asks and reads in one go: within so long the answer to the one goes for the other.
+const SAME_POLL: Duration = Duration::from_millis(100);
 
 /// How often a waiting worker looks although nobody notified it.
 const WAIT_POLL: Duration = Duration::from_millis(100);
@@ -41,19 +47,15 @@ struct Client {
     asks: bool,
     /// The newest grant that it was given.
     fence: Option<u64>,
+    /// When it was told not to fetch, because the store has definitions, which are held now.
+    followed_at: Option<Instant>,
+    /// What was last delivered.
+    delivered: Option<Arc<Snapshot>>,
     /// Whether `invalidate()` was called after its last load.
     impatient: bool,
     cadence: Cadence,
     cadence_reported: bool,
     closed: bool,
-}
-
-/// Where received definitions come from.
-pub enum Source {
-    /// posthog-node, which has completed them.
-    Client,
-    /// The API's answer itself, under this ETag.
-    Api(Option<String>),
 }
 
 /// With what a request for the definitions goes out.
@@ -69,7 +71,7 @@ pub struct Plan {
 
 impl Provider {
     /// A worker with an id of its own. Touches nothing yet.
-    pub fn new(options: &Options, store: Arc<dyn Store>) -> Self {
+    pub fn new(options: &Options, store: Arc<SharedStore>) -> Self {
         let host = gethostname::gethostname();
         let owner = format!("{}:{}:{:08x}", host.to_string_lossy(), std::process::id(), fastrand::u32(..));
         Provider {
@@ -103,6 +105,10 @@ impl Provider {
     /// The fleet's definitions; `None` while there are none: `getFlagDefinitions()`.
     pub async fn get(&self) -> Result<Option<Arc<Snapshot>>> {
         self.require_open()?;
+        let followed_at = self.client().followed_at.take();
+        if followed_at.is_some_and(|at| at.elapsed() < SAME_POLL) {
+            return Ok(self.held());
+        }
         let asks = self.role == Role::Auto && self.client().asks;
         // Who asks first has waited there.
         let wait = if asks { Duration::ZERO } else { self.rule.cold_start_wait };
@@ -112,21 +118,14 @@ impl Provider {
         }
     }
 
-    /// Publishes fetched definitions, and returns their version: `onFlagDefinitionsReceived(data)`.
+    /// Publishes fetched definitions: `onFlagDefinitionsReceived(data)`.
     ///
     /// What cannot be published now is kept, and published at the next poll unless somebody newer
     /// came first: the API will answer 304 from now on, so nobody would send it again.
-    pub async fn received(&self, text: String, source: Source) -> Result<String> {
+    pub async fn received(&self, snapshot: Arc<Snapshot>, etag: Option<String>) -> Result<()> {
         self.require_writer()?;
-        let (snapshot, etag) = off_runtime(move || match source {
-            Source::Client => Ok((Snapshot::new(text)?, None)),
-            Source::Api(etag) => Ok((Snapshot::from_api(text)?, etag)),
-        })
-        .await?;
-        let version = snapshot.version().to_owned();
-        self.replica.stage(Arc::new(snapshot), etag, self.client().fence);
-        self.bounded(self.limit, self.replica.publish()).await?;
-        Ok(version)
+        self.replica.stage(snapshot, etag, self.client().fence);
+        self.bounded(self.limit, self.replica.publish()).await
     }
 
     /// Notes that the API has answered 304 to the ETag of this version.
@@ -191,6 +190,13 @@ impl Provider {
     pub fn definitions(&self, version: &str) -> Option<Arc<Snapshot>> {
         let (snapshot, _) = self.replica.newest()?;
         Some(snapshot).filter(|snapshot| snapshot.version() == version)
+    }
+
+    /// What JavaScript needs to make `snapshot`, having the definitions of the `known` version.
+    pub async fn deliver(&self, snapshot: Arc<Snapshot>, known: Option<String>) -> Result<Delivery> {
+        let earlier = self.client().delivered.replace(snapshot.clone());
+        let earlier = earlier.filter(|earlier| Some(earlier.version()) == known.as_deref());
+        off_runtime(move || Ok(Delivery::new(&snapshot, earlier.as_deref()))).await
     }
 
     /// The snapshot that this worker holds.
@@ -272,7 +278,10 @@ impl Provider {
                 }
                 Decision::Follow | Decision::Wait(_) => false,
             };
-            self.client().impatient = false;
+            let mut client = self.client();
+            client.impatient = false;
+            client.followed_at = (!granted && reading.state.snapshot.is_some()).then(Instant::now);
+            drop(client);
             let mut counters = self.replica.counters();
             *(if granted { &mut counters.grants } else { &mut counters.follows }) += 1;
             return Ok(granted);

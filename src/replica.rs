@@ -3,15 +3,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::lease::{Rule, SnapshotInfo, State};
 use crate::options::{Options, Role, Target};
-use crate::snapshot::{Compression, Snapshot};
+use crate::runtime::off_runtime;
+use crate::snapshot::{Compression, Encoded, Snapshot};
 use crate::status::Counters;
+use crate::store::shared::SharedStore;
 use crate::store::{Reading, Store};
 
 /// So many reports wait for a listener; older ones are dropped.
@@ -26,7 +27,7 @@ pub struct Replica {
     rule: Rule,
     compression: Compression,
     heals: bool,
-    store: Arc<dyn Store>,
+    shared: Arc<SharedStore>,
     memory: Mutex<Memory>,
     counters: Mutex<Counters>,
     reports: broadcast::Sender<Error>,
@@ -42,7 +43,6 @@ struct Memory {
     seen_at: Option<Instant>,
     /// Fetched, but not yet known to be in the store.
     unpublished: Option<Unpublished>,
-    round_trip: Option<Duration>,
 }
 
 #[derive(Clone)]
@@ -54,7 +54,7 @@ struct Unpublished {
 
 impl Replica {
     /// Empty; touches nothing yet.
-    pub fn new(owner: String, options: &Options, store: Arc<dyn Store>) -> Self {
+    pub fn new(owner: String, options: &Options, shared: Arc<SharedStore>) -> Self {
         Replica {
             owner,
             rule: options.rule,
@@ -64,7 +64,7 @@ impl Replica {
                 (_, compression) => compression,
             },
             heals: options.role == Role::Auto,
-            store,
+            shared,
             memory: Mutex::default(),
             counters: Mutex::default(),
             reports: broadcast::Sender::new(REPORTS),
@@ -73,7 +73,7 @@ impl Replica {
 
     /// Where the shared things are.
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+        self.shared.store()
     }
 
     /// The snapshot that was last in the store, and the state in which it was last seen there.
@@ -107,7 +107,7 @@ impl Replica {
 
     /// How long the last read took.
     pub fn round_trip(&self) -> Option<Duration> {
-        self.memory().round_trip
+        self.shared.round_trip()
     }
 
     /// What happened so far.
@@ -135,26 +135,20 @@ impl Replica {
         let mut damage = None;
         loop {
             let held = self.held();
-            let known = held.as_ref().map(|(snapshot, _)| snapshot.version());
-            let asked_at = Instant::now();
-            let (mut reading, bytes) = self.store.load(known).await?;
-            self.memory().round_trip = Some(asked_at.elapsed());
-            let mut news = None;
-            if let (Some(info), Some(bytes)) = (reading.state.snapshot.clone(), bytes) {
-                match off_runtime(move || Snapshot::decode(&bytes, &info.version)).await {
-                    Ok(snapshot) => news = Some(Arc::new(snapshot)),
-                    Err(error) => {
-                        self.report(error.clone());
-                        damage = Some(error);
-                        if self.heals {
-                            self.commit(&reading, &self.rule.discard(&reading.state, reading.now), None)
-                                .await?;
-                            continue;
-                        }
-                        reading.state.snapshot = None;
+            let (mut reading, found) = self.shared.load(held.as_ref().map(|(snapshot, _)| snapshot)).await?;
+            let news = match found.transpose() {
+                Ok(news) => news,
+                Err(error) => {
+                    self.report(error.clone());
+                    damage = Some(error);
+                    if self.heals {
+                        self.commit(&reading, &self.rule.discard(&reading.state, reading.now), None).await?;
+                        continue;
                     }
+                    reading.state.snapshot = None;
+                    None
                 }
-            }
+            };
             let lost = held.as_ref().filter(|_| self.heals).and_then(|(snapshot, seen)| {
                 Some((snapshot, self.rule.restore(&reading.state, reading.now, seen)?))
             });
@@ -183,9 +177,9 @@ impl Replica {
     }
 
     async fn restore(&self, reading: &Reading, snapshot: &Arc<Snapshot>, next: State) -> Result<bool> {
-        let (stored, bytes) = self.encode(snapshot).await?;
+        let (stored, encoded) = self.encode(snapshot, None).await?;
         let info = next.snapshot.map(|info| SnapshotInfo { bytes: stored.bytes, ..info });
-        self.commit(reading, &State { snapshot: info, ..next }, Some(bytes)).await
+        self.commit(reading, &State { snapshot: info, ..next }, Some(encoded)).await
     }
 
     /// Takes fetched definitions; `publish` makes them the fleet's.
@@ -199,16 +193,18 @@ impl Replica {
             return Ok(());
         };
         let next = loop {
-            let reading = self.store.read().await?;
-            let same = reading.state.snapshot.as_ref().filter(|stored| stored.version == snapshot.version());
-            let (info, bytes) = match same {
-                Some(stored) => (stored.clone(), None),
-                None => self.encode(&snapshot).await.map(|(info, bytes)| (info, Some(bytes)))?,
+            let reading = self.store().read().await?;
+            let (info, encoded) = match &reading.state.snapshot {
+                Some(stored) if stored.version == snapshot.version() => (stored.clone(), None),
+                stored => {
+                    let replaced = stored.as_ref().and_then(|stored| self.held_version(&stored.version));
+                    self.encode(&snapshot, replaced).await.map(|(info, encoded)| (info, Some(encoded)))?
+                }
             };
             let info = SnapshotInfo { etag: etag.clone(), ..info };
             let next = self.rule.publish(&reading.state, reading.now, &self.owner, fence, info);
             let Some(next) = next else { break None };
-            if self.commit(&reading, &next, bytes).await? {
+            if self.commit(&reading, &next, encoded).await? {
                 break Some(next);
             }
         };
@@ -216,6 +212,7 @@ impl Replica {
         let mut counters = self.counters();
         *(if next.is_some() { &mut counters.publishes } else { &mut counters.superseded }) += 1;
         if let Some(next) = next {
+            self.shared.published(&snapshot);
             memory.seen_at = Some(Instant::now());
             memory.held = Some((snapshot.clone(), next));
         }
@@ -229,7 +226,7 @@ impl Replica {
     /// Commits the change of the state that `rule` names; `false` where it names none.
     pub async fn change(&self, rule: impl Fn(&Reading) -> Option<State>) -> Result<bool> {
         loop {
-            let reading = self.store.read().await?;
+            let reading = self.store().read().await?;
             let Some(next) = rule(&reading) else { return Ok(false) };
             if self.commit(&reading, &next, None).await? {
                 return Ok(true);
@@ -239,30 +236,32 @@ impl Replica {
 
     /// Commits, and recognises a commit of its own whose reply got lost: then the store has carried
     /// it out twice, and refused it the second time.
-    pub async fn commit(&self, reading: &Reading, next: &State, bytes: Option<Bytes>) -> Result<bool> {
-        let landed = self.store.commit(reading.state.revision, next, bytes).await?
-            || self.store.read().await?.state == *next;
+    pub async fn commit(&self, reading: &Reading, next: &State, encoded: Option<Encoded>) -> Result<bool> {
+        let landed = self.store().commit(reading.state.revision, next, encoded).await?
+            || self.store().read().await?.state == *next;
         if landed {
             self.memory().read = Some((Reading { state: next.clone(), now: reading.now }, Instant::now()));
         }
         Ok(landed)
     }
 
-    async fn encode(&self, snapshot: &Arc<Snapshot>) -> Result<(SnapshotInfo, Bytes)> {
-        let (encoded, compression) = (snapshot.clone(), self.compression);
-        let bytes = off_runtime(move || encoded.encode(compression)).await?;
+    async fn encode(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        replaced: Option<Arc<Snapshot>>,
+    ) -> Result<(SnapshotInfo, Encoded)> {
+        let (snapshot, compression) = (snapshot.clone(), self.compression);
         let version = snapshot.version().to_owned();
-        Ok((SnapshotInfo { version, etag: None, bytes: bytes.len() as u64, published_at: 0 }, bytes))
+        let encoded = off_runtime(move || snapshot.encode(compression, replaced.as_deref())).await?;
+        let bytes = encoded.bytes.len() as u64;
+        Ok((SnapshotInfo { version, etag: None, bytes, published_at: 0 }, encoded))
+    }
+
+    fn held_version(&self, version: &str) -> Option<Arc<Snapshot>> {
+        self.held().map(|(snapshot, _)| snapshot).filter(|snapshot| snapshot.version() == version)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Runs what takes milliseconds for megabytes on a thread where nobody waits behind it.
-pub async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|cause| Err(Error::new(Code::Unavailable, "the work was abandoned").caused_by(cause)))
 }

@@ -1,14 +1,15 @@
 //! The definitions as text: validated, versioned by their hash, compressed for the store.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::io::Read;
 
 use bytes::Bytes;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{Code, Error, Result};
+use crate::patch;
+use crate::pieces::Pieces;
 
 /// The largest text that is decoded: a few bytes of zstd can expand to terabytes.
 pub const MAX_TEXT_BYTES: u64 = 256 * 1024 * 1024;
@@ -20,7 +21,10 @@ pub const AUTO_COMPRESS_FROM: usize = 64 * 1024;
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 
 /// The fastest level that still finds what JSON repeats.
-const ZSTD_LEVEL: i32 = 3;
+pub const ZSTD_LEVEL: i32 = 3;
+
+/// A patch that is less than this much shorter than the snapshot is not worth its place.
+const PATCH_PAYS_FROM: usize = 4;
 
 /// Whether snapshots are compressed in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,20 +42,33 @@ pub enum Compression {
 pub struct Snapshot {
     text: String,
     version: String,
-    flags: usize,
+    pieces: Pieces,
+}
+
+/// A snapshot as a store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// Its JSON, or zstd of it.
+    pub bytes: Bytes,
+    /// How to make it of the version before, for a store to which the way is long.
+    pub patch: Option<Bytes>,
+}
+
+impl From<Bytes> for Encoded {
+    fn from(bytes: Bytes) -> Self {
+        Encoded { bytes, patch: None }
+    }
 }
 
 impl Snapshot {
     /// Validates definitions that are to be published.
     pub fn new(text: String) -> Result<Self> {
-        let flags = check_shape(&text).map_err(not_definitions)?;
-        Ok(Self::of_valid(text, flags))
+        Self::cut(text).map_err(not_definitions)
     }
 
     /// The definitions as PostHog's API answers them, completed to what every posthog-node reads from
     /// a cache: older ones know only the camelCase names, and take no field for granted.
     pub fn from_api(text: String) -> Result<Self> {
-        let flags = check_shape(&text).map_err(not_definitions)?;
         let fields: ApiFields = serde_json::from_str(&text).map_err(not_definitions)?;
         let mut aliases = String::new();
         let mut add = |name: &str, value: &str| {
@@ -71,46 +88,51 @@ impl Snapshot {
                 add(name, value.get());
             }
         }
-        // An object with an array `flags`: it ends in a brace, after at least one field.
+        // An object with `flags`: it ends in a brace, after at least one field.
         let mut text = text;
         text.truncate(text.trim_end().len() - 1);
         text.push_str(&aliases);
         text.push('}');
-        Ok(Self::of_valid(text, flags))
+        Self::cut(text).map_err(not_definitions)
     }
 
-    /// Validates what a store returned for the snapshot of this version.
-    pub fn decode(bytes: &[u8], version: &str) -> Result<Self> {
+    /// Validates what a store returned for the snapshot of this version: its bytes, or a patch to `base`.
+    pub fn decode(bytes: &[u8], version: &str, base: Option<&Snapshot>) -> Result<Self> {
         let corrupt = |what: &str| Error::new(Code::Corrupt, format!("the stored snapshot {what}"));
-        let text = if bytes.starts_with(&ZSTD_MAGIC) {
+        let text = if let (true, Some(base)) = (is_patch(bytes), base) {
+            patch::apply(bytes, base, MAX_TEXT_BYTES)
+                .map_err(|cause| corrupt("has a patch that does not fit").caused_by(cause))?
+        } else if bytes.starts_with(&ZSTD_MAGIC) {
             decompress(bytes, MAX_TEXT_BYTES)
                 .map_err(|cause| corrupt("cannot be decompressed").caused_by(cause))?
         } else {
             bytes.to_vec()
         };
         let text = String::from_utf8(text).map_err(|cause| corrupt("is not UTF-8").caused_by(cause))?;
-        let flags =
-            check_shape(&text).map_err(|cause| corrupt("is not flag definitions").caused_by(cause))?;
-        let snapshot = Self::of_valid(text, flags);
+        let snapshot =
+            Self::cut(text).map_err(|cause| corrupt("is not flag definitions").caused_by(cause))?;
         if snapshot.version != version {
             return Err(corrupt("was changed by somebody else: its hash is not its version"));
         }
         Ok(snapshot)
     }
 
-    /// The bytes for a store.
-    pub fn encode(&self, compression: Compression) -> Result<Bytes> {
+    /// What a store keeps. With the snapshot that it replaces, a compressed one gets a patch.
+    pub fn encode(&self, compression: Compression, replaced: Option<&Snapshot>) -> Result<Encoded> {
         let plain = match compression {
             Compression::Auto => self.text.len() < AUTO_COMPRESS_FROM,
             Compression::Zstd => false,
             Compression::None => true,
         };
         if plain {
-            return Ok(Bytes::copy_from_slice(self.text.as_bytes()));
+            return Ok(Bytes::copy_from_slice(self.text.as_bytes()).into());
         }
-        zstd::bulk::compress(self.text.as_bytes(), ZSTD_LEVEL).map(Bytes::from).map_err(|cause| {
-            Error::new(Code::Data, "the flag definitions cannot be compressed").caused_by(cause)
-        })
+        let failed =
+            |cause| Error::new(Code::Data, "the flag definitions cannot be compressed").caused_by(cause);
+        let bytes: Bytes = zstd::bulk::compress(self.text.as_bytes(), ZSTD_LEVEL).map_err(failed)?.into();
+        let patch = replaced.map(|base| patch::make(self, base)).transpose().map_err(failed)?;
+        let patch = patch.filter(|patch| patch.len() * PATCH_PAYS_FROM <= bytes.len());
+        Ok(Encoded { bytes, patch: patch.map(Bytes::from) })
     }
 
     /// The definitions as JSON text.
@@ -123,15 +145,26 @@ impl Snapshot {
         &self.version
     }
 
-    /// How many flags there are.
-    pub fn flags(&self) -> usize {
-        self.flags
+    /// What the text consists of.
+    pub fn pieces(&self) -> &Pieces {
+        &self.pieces
     }
 
-    fn of_valid(text: String, flags: usize) -> Self {
-        let version = format!("{:032x}", xxh3_128(text.as_bytes()));
-        Snapshot { text, version, flags }
+    /// How many flags there are.
+    pub fn flags(&self) -> usize {
+        self.pieces.flags
     }
+
+    fn cut(text: String) -> serde_json::Result<Self> {
+        let pieces = Pieces::of(&text)?;
+        let version = format!("{:032x}", xxh3_128(text.as_bytes()));
+        Ok(Snapshot { text, version, pieces })
+    }
+}
+
+/// Whether what a store returned for a snapshot is a patch.
+pub fn is_patch(bytes: &[u8]) -> bool {
+    bytes.starts_with(patch::MAGIC)
 }
 
 fn not_definitions(cause: serde_json::Error) -> Error {
@@ -157,83 +190,14 @@ struct ApiFields<'a> {
     matching_alias: Option<&'a RawValue>,
 }
 
-fn decompress(bytes: &[u8], limit: u64) -> std::io::Result<Vec<u8>> {
+/// Decompresses up to `limit` bytes; more are an error.
+pub fn decompress(bytes: &[u8], limit: u64) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     zstd::Decoder::new(bytes)?.take(limit + 1).read_to_end(&mut text)?;
     if text.len() as u64 > limit {
         return Err(std::io::Error::other(format!("it expands to more than {limit} bytes")));
     }
     Ok(text)
-}
-
-/// Whether the text is one JSON object whose `flags` is an array, and of how many. Keeps nothing.
-fn check_shape(text: &str) -> serde_json::Result<usize> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let flags = json.deserialize_any(Definitions)?;
-    json.end()?;
-    Ok(flags)
-}
-
-/// Accepts an object with an array `flags`; as in JavaScript, the last of several counts.
-struct Definitions;
-
-impl<'de> Visitor<'de> for Definitions {
-    type Value = usize;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an object with an array `flags`")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
-        let mut flags = None;
-        while let Some(IsFlags(is_flags)) = map.next_key()? {
-            if is_flags {
-                flags = Some(map.next_value::<FlagCount>()?.0);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        match flags {
-            Some(Some(flags)) => Ok(flags),
-            Some(None) => Err(serde::de::Error::custom("`flags` is not an array")),
-            None => Err(serde::de::Error::missing_field("flags")),
-        }
-    }
-}
-
-/// The length of an array; `None` for any other value.
-struct FlagCount(Option<usize>);
-
-impl<'de> Deserialize<'de> for FlagCount {
-    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(value)?;
-        let flags = raw.get().starts_with('[').then(|| serde_json::from_str::<Vec<IgnoredAny>>(raw.get()));
-        flags
-            .transpose()
-            .map(|flags| FlagCount(flags.map(|flags| flags.len())))
-            .map_err(serde::de::Error::custom)
-    }
-}
-
-/// Whether a key is `flags`. Compared as bytes, because a key may hold a lone surrogate.
-struct IsFlags(bool);
-
-impl<'de> Deserialize<'de> for IsFlags {
-    fn deserialize<D: Deserializer<'de>>(key: D) -> Result<Self, D::Error> {
-        key.deserialize_bytes(IsFlags(false))
-    }
-}
-
-impl Visitor<'_> for IsFlags {
-    type Value = IsFlags;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_bytes<E>(self, key: &[u8]) -> Result<IsFlags, E> {
-        Ok(IsFlags(key == b"flags"))
-    }
 }
 
 #[cfg(test)]
@@ -243,24 +207,24 @@ mod tests {
     const TEXT: &str = r#"{"flags":[{"key":"ä"}],"cohorts":{},"new":1e400}"#;
 
     fn stored(bytes: &[u8]) -> Error {
-        Snapshot::decode(bytes, Snapshot::new(TEXT.into()).unwrap().version()).unwrap_err()
+        Snapshot::decode(bytes, Snapshot::new(TEXT.into()).unwrap().version(), None).unwrap_err()
     }
 
     #[test]
     fn every_compression_gives_the_text_back() {
         let snapshot = Snapshot::new(TEXT.into()).unwrap();
         for compression in [Compression::Auto, Compression::Zstd, Compression::None] {
-            let bytes = snapshot.encode(compression).unwrap();
-            assert_eq!(Snapshot::decode(&bytes, snapshot.version()).unwrap(), snapshot);
+            let bytes = snapshot.encode(compression, None).unwrap().bytes;
+            assert_eq!(Snapshot::decode(&bytes, snapshot.version(), None).unwrap(), snapshot);
         }
     }
 
     #[test]
     fn small_text_stays_readable_and_large_text_is_compressed() {
-        let small = Snapshot::new(TEXT.into()).unwrap().encode(Compression::Auto).unwrap();
+        let small = Snapshot::new(TEXT.into()).unwrap().encode(Compression::Auto, None).unwrap().bytes;
         assert_eq!(small, TEXT.as_bytes());
         let text = format!(r#"{{"flags":[{}1]}}"#, "1,".repeat(AUTO_COMPRESS_FROM));
-        let large = Snapshot::new(text).unwrap().encode(Compression::Auto).unwrap();
+        let large = Snapshot::new(text).unwrap().encode(Compression::Auto, None).unwrap().bytes;
         assert!(large.starts_with(&ZSTD_MAGIC));
     }
 
@@ -310,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_damaged_snapshot_is_corrupt_whatever_the_damage() {
-        let compressed = Snapshot::new(TEXT.into()).unwrap().encode(Compression::Zstd).unwrap();
+        let compressed = Snapshot::new(TEXT.into()).unwrap().encode(Compression::Zstd, None).unwrap().bytes;
         let cases: [&[u8]; 9] = [
             b"",
             &TEXT.as_bytes()[..20],

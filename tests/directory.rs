@@ -177,14 +177,14 @@ fn a_damaged_snapshot_counts_as_none_or_corrupt_and_is_replaced() {
         assert_eq!(block_on(store.read()).unwrap().state, expected);
         assert_eq!(block_on(store.load(None)).unwrap().1, None);
         let next = state(revision + 1, Some(info));
-        assert!(block_on(store.commit(revision, &next, Some(bytes))).unwrap());
+        assert!(block_on(store.commit(revision, &next, Some(bytes.into()))).unwrap());
         assert_eq!(block_on(load(&store)).1, Some(definitions(1)));
     }
     // Of the right length, so that only the hash tells.
     let version = published(1).0.version;
     fs::write(store.path().join(format!("{version}.json")), vec![b' '; length]).unwrap();
     let bytes = block_on(store.load(None)).unwrap().1.unwrap();
-    assert_eq!(Snapshot::decode(&bytes, &version).unwrap_err().code(), Code::Corrupt);
+    assert_eq!(Snapshot::decode(&bytes, &version, None).unwrap_err().code(), Code::Corrupt);
 }
 
 #[test]
@@ -202,7 +202,9 @@ fn a_foreign_version_does_not_lead_out_of_the_directory() {
         assert_eq!(block_on(store.load(None)).unwrap().1, None, "{foreign}");
         let revision = block_on(store.read()).unwrap().state.revision;
         let (info, bytes) = published(1);
-        assert!(block_on(store.commit(revision, &state(revision + 1, Some(info)), Some(bytes))).unwrap());
+        assert!(
+            block_on(store.commit(revision, &state(revision + 1, Some(info)), Some(bytes.into()))).unwrap()
+        );
     }
     assert!(secret.exists(), "nor is anything swept there");
 }
@@ -315,7 +317,7 @@ async fn increment(store: &DirectoryStore) -> u64 {
         assert!(snapshot.is_none_or(|snapshot| snapshot == definitions(number)));
         let (info, bytes) = published(number + 1);
         let next = State { fence: number + 1, ..state(reading.state.revision + 1, Some(info)) };
-        if store.commit(reading.state.revision, &next, Some(bytes)).await.unwrap() {
+        if store.commit(reading.state.revision, &next, Some(bytes.into())).await.unwrap() {
             return number + 1;
         }
     }
@@ -324,8 +326,9 @@ async fn increment(store: &DirectoryStore) -> u64 {
 /// Whatever is loaded, is valid.
 async fn load(store: &DirectoryStore) -> (Reading, Option<Snapshot>) {
     let (reading, bytes) = store.load(None).await.unwrap();
-    let snapshot = bytes
-        .map(|bytes| Snapshot::decode(&bytes, &reading.state.snapshot.as_ref().unwrap().version).unwrap());
+    let snapshot = bytes.map(|bytes| {
+        Snapshot::decode(&bytes, &reading.state.snapshot.as_ref().unwrap().version, None).unwrap()
+    });
     (reading, snapshot)
 }
 

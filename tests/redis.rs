@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 
 use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::lease::State;
-use posthog_flag_cache::options::{Endpoint, Given, Options};
-use posthog_flag_cache::provider::{Provider, Source};
+use posthog_flag_cache::options::{Endpoint, Given, Options, Target};
+use posthog_flag_cache::provider::Provider;
+use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::redis::RedisStore;
+use posthog_flag_cache::store::shared::SharedStore;
 use redis::{Commands, Value};
 
 use content::{definitions, options, published, state};
@@ -22,7 +24,16 @@ use redis_server::RedisServer;
 
 const DATA: &str = "posthog:flags:{phc_test}";
 const STATE: &str = "posthog:flags:{phc_test}:state";
+const PATCH: &str = "posthog:flags:{phc_test}:patch";
 const CHANNEL: &str = "posthog:flags:{phc_test}:updates";
+
+/// So large that they are compressed; one flag differs from those of another number.
+fn large_definitions(number: u64) -> Arc<Snapshot> {
+    let flag = |id: u64| format!(r#"{{"id":{id},"key":"flag {}"}}"#, id * 7_919 % 10_007);
+    let mut flags: Vec<_> = (0..5_000).map(flag).collect();
+    flags[2_500] = format!(r#"{{"key":"{number}"}}"#);
+    Arc::new(Snapshot::new(format!(r#"{{"flags":[{}]}}"#, flags.join(","))).unwrap())
+}
 
 /// Limits that a failing test reaches soon, and a working one on a slow machine does not.
 const CONNECT_MS: u64 = 2_000;
@@ -106,10 +117,10 @@ async fn the_keys_are_the_documented_ones_and_uncompressed_definitions_are_plain
     channel.subscribe(CHANNEL).unwrap();
     channel.set_read_timeout(Some(PATIENCE)).unwrap();
 
-    let provider = Provider::new(&options, Arc::new(RedisStore::new(&server.endpoint(), &options)));
+    let provider = Provider::new(&options, SharedStore::open(&options));
     provider.should_fetch().await.unwrap();
     let large = format!(r#"{{"flags":["{}"]}}"#, "x".repeat(100_000));
-    provider.received(large.clone(), Source::Client).await.unwrap();
+    provider.received(Arc::new(Snapshot::new(large.clone()).unwrap()), None).await.unwrap();
 
     let mut keys: Vec<String> = client.keys("*").unwrap();
     keys.sort_unstable();
@@ -120,14 +131,54 @@ async fn the_keys_are_the_documented_ones_and_uncompressed_definitions_are_plain
 }
 
 #[tokio::test]
+async fn an_edit_reaches_a_follower_as_a_patch_and_anybody_else_as_a_whole() {
+    let server = RedisServer::start(&[]);
+    let options = server.target(options(&[("refreshIntervalMs", Given::Number(60_000.0))]));
+    let mut client = server.client();
+    let leader = Provider::new(&options, SharedStore::open(&options));
+    assert!(leader.should_fetch().await.unwrap());
+    let versions = [1, 2, 3].map(large_definitions);
+    let store = RedisStore::new(&server.endpoint(), &options);
+    leader.received(versions[0].clone(), None).await.unwrap();
+    assert!(!client.exists::<_, bool>(PATCH).unwrap(), "nothing came before");
+
+    leader.received(versions[1].clone(), None).await.unwrap();
+    let load = async |known: Option<&Snapshot>| {
+        store.load(known.map(Snapshot::version)).await.unwrap().1.expect("the definitions are new")
+    };
+    let (patch, whole) = (load(Some(&versions[0])).await, load(None).await);
+    assert!(patch.len() * 20 < whole.len(), "a patch of {} bytes for {}", patch.len(), whole.len());
+    assert_eq!(*versions[1], Snapshot::decode(&patch, versions[1].version(), Some(&versions[0])).unwrap());
+    assert_eq!(load(Some(&versions[2])).await, whole);
+    let max_age = i64::try_from(options.max_age.as_millis()).unwrap();
+    assert!((1..=max_age).contains(&client.pttl(PATCH).unwrap()));
+
+    leader.received(versions[2].clone(), None).await.unwrap();
+    let whole = load(None).await;
+    assert_eq!(load(Some(&versions[0])).await, whole, "two versions behind");
+    for damage in ["PATCH1:", &format!("PATCH1:{}", versions[1].version()), "", "x"] {
+        let _: () = client.set(PATCH, damage).unwrap();
+        let follower = SharedStore::new(Arc::new(RedisStore::new(&server.endpoint(), &options)));
+        let found = follower.load(Some(&versions[1])).await.unwrap().1.unwrap();
+        assert_eq!(found.unwrap(), versions[2], "{damage}");
+    }
+    let _: () = client.del(PATCH).unwrap();
+    let _: () = client.lpush(PATCH, "x").unwrap();
+    assert_eq!(load(Some(&versions[1])).await, whole);
+    leader.received(versions[0].clone(), None).await.unwrap();
+    assert!(load(Some(&versions[2])).await.len() < whole.len(), "whatever was there is replaced");
+}
+
+#[tokio::test]
 async fn both_keys_expire_and_a_grant_renews_both() {
     let server = RedisServer::start(&[]);
     let options = server.target(options(&[("refreshIntervalMs", Given::Number(100.0))]));
     let max_age = i64::try_from(options.max_age.as_millis()).unwrap();
     let store = Arc::new(RedisStore::new(&server.endpoint(), &options));
-    let (provider, mut client) = (Provider::new(&options, store), server.client());
+    let (provider, mut client) =
+        (Provider::new(&options, Arc::new(SharedStore::new(store))), server.client());
     assert!(provider.should_fetch().await.unwrap());
-    provider.received(definitions(1).text().to_owned(), Source::Client).await.unwrap();
+    provider.received(Arc::new(definitions(1)), None).await.unwrap();
     for key in [DATA, STATE] {
         assert!((1..=max_age).contains(&client.pttl(key).unwrap()), "{key}");
         assert!(client.pexpire::<_, bool>(key, 60_000).unwrap());
@@ -284,20 +335,24 @@ async fn a_replica_is_read_only_until_it_is_promoted() {
 async fn stores_of_one_identity_share_one_connection() {
     let server = RedisServer::start(&[]);
     let mut client = server.client();
-    let (endpoint, options) = (server.endpoint(), server.target(options(&[])));
-    let stores = [(); 3].map(|()| RedisStore::shared(&endpoint, &options));
-    for store in &stores {
-        heal(store).await;
+    let options = server.target(options(&[]));
+    let shared = [(); 3].map(|()| SharedStore::open(&options));
+    for shared in &shared {
+        shared.load(None).await.unwrap();
     }
     assert_eq!(connections(&mut client).len(), 1);
     let others = [
-        (endpoint.clone(), Options { project_key: "other".into(), ..options.clone() }),
-        (Endpoint { password: Some("other".into()), ..endpoint.clone() }, options.clone()),
+        Options { project_key: "other".into(), ..options.clone() },
+        Options { max_age: options.max_age * 2, ..options.clone() },
+        Options {
+            target: Target::Redis(Endpoint { password: Some("other".into()), ..server.endpoint() }),
+            ..options.clone()
+        },
     ];
-    for (endpoint, options) in others {
-        assert!(!Arc::ptr_eq(&stores[0], &RedisStore::shared(&endpoint, &options)));
+    for options in others {
+        assert!(!Arc::ptr_eq(&shared[0], &SharedStore::open(&options)));
     }
-    drop(stores);
+    drop(shared);
     let closed = async {
         while !connections(&mut client).is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -359,7 +414,7 @@ async fn heal(store: &RedisStore) {
     let reading = store.read().await.unwrap();
     let (info, bytes) = published(1);
     let next = state(1, Some(info));
-    assert!(store.commit(reading.state.revision, &next, Some(bytes.clone())).await.unwrap());
+    assert!(store.commit(reading.state.revision, &next, Some(bytes.clone().into())).await.unwrap());
     let (reading, loaded) = store.load(None).await.unwrap();
     assert_eq!((reading.state, loaded), (next, Some(bytes)));
 }

@@ -7,8 +7,8 @@ mod content;
 #[allow(dead_code, reason = "tests/redis.rs uses all of it")]
 mod redis_server;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -16,8 +16,8 @@ use posthog_flag_cache::lease::{Lease, SnapshotInfo, State};
 use posthog_flag_cache::options::{Directory, Given, Options, Target};
 use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::store::directory::DirectoryStore;
-use posthog_flag_cache::store::memory::MemoryStore;
 use posthog_flag_cache::store::redis::RedisStore;
+use posthog_flag_cache::store::shared::SharedStore;
 use posthog_flag_cache::store::{Reading, Store};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -30,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What one implementation stores in; empty, and of one test alone.
 enum Place {
-    /// In memory everybody shares what `MemoryStore::shared` finds under the project key.
-    Memory(String),
+    /// Everybody in a process shares a store in memory for as long as one of them lives.
+    Memory(String, Mutex<Vec<Arc<SharedStore>>>),
     Directory(TempDir),
     Redis(RedisServer),
 }
@@ -39,7 +39,7 @@ enum Place {
 impl Place {
     fn memory() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Place::Memory(format!("memory-{}-", NEXT.fetch_add(1, Ordering::Relaxed)))
+        Place::Memory(format!("memory-{}-", NEXT.fetch_add(1, Ordering::Relaxed)), Mutex::default())
     }
 
     fn directory() -> Self {
@@ -57,9 +57,13 @@ impl Place {
 
     fn store_of(&self, options: &Options) -> Arc<dyn Store> {
         match self {
-            Place::Memory(unique) => {
+            Place::Memory(unique, in_use) => {
                 let key_prefix = unique.clone() + &options.key_prefix;
-                MemoryStore::shared(&Options { key_prefix, target: Target::Memory, ..options.clone() })
+                let options = Options { key_prefix, target: Target::Memory, ..options.clone() };
+                let shared = SharedStore::open(&options);
+                let store = shared.store().clone();
+                in_use.lock().unwrap().push(shared);
+                store
             }
             Place::Directory(directory) => {
                 let directory = Directory { path: directory.path().to_owned(), is_default: false };
@@ -146,7 +150,7 @@ async fn a_refused_commit_changes_nothing(place: Place) {
     publish(&*store, 0, 1).await;
     let before = load(&*store).await;
     let (other, bytes) = published(2);
-    assert!(!store.commit(0, &state(2, Some(other)), Some(bytes)).await.unwrap());
+    assert!(!store.commit(0, &state(2, Some(other)), Some(bytes.into())).await.unwrap());
     assert!(!store.commit(0, &state(3, None), None).await.unwrap());
     assert_eq!(load(&*store).await, before);
 }
@@ -168,7 +172,7 @@ async fn a_state_comes_back_with_every_field_set(place: Place) {
         retry_at: Some(u64::MAX - 5),
         invalidated_at: Some(u64::MAX - 6),
     };
-    assert!(store.commit(0, &all, Some(bytes)).await.unwrap());
+    assert!(store.commit(0, &all, Some(bytes.into())).await.unwrap());
     assert_eq!(place.store().read().await.unwrap().state, all);
 }
 
@@ -191,7 +195,7 @@ async fn a_state_comes_back_with_every_field_unset(place: Place) {
         fence: 0,
         ..state(2, Some(empty))
     };
-    assert!(store.commit(1, &zeros, Some(bytes)).await.unwrap());
+    assert!(store.commit(1, &zeros, Some(bytes.into())).await.unwrap());
     assert_eq!(place.store().read().await.unwrap().state, zeros, "absent and zero are two things");
 }
 
@@ -206,7 +210,7 @@ async fn a_field_that_the_next_state_lacks_is_gone(place: Place) {
         invalidated_at: Some(1),
         ..state(1, Some(SnapshotInfo { etag: Some("x".into()), ..snapshot.clone() }))
     };
-    assert!(store.commit(0, &full, Some(bytes)).await.unwrap());
+    assert!(store.commit(0, &full, Some(bytes.into())).await.unwrap());
     let bare = State { fence: 0, ..state(2, Some(snapshot)) };
     assert!(store.commit(1, &bare, None).await.unwrap());
     assert_eq!(store.read().await.unwrap().state, bare);
@@ -239,7 +243,7 @@ async fn a_snapshot_of_another_length_than_its_bytes_counts_as_none(place: Place
     for (revision, wrong) in (0..).zip([0, info.bytes - 1, info.bytes + 1]) {
         let lying = SnapshotInfo { bytes: wrong, ..info.clone() };
         let next = state(revision + 1, Some(lying));
-        assert!(store.commit(revision, &next, Some(bytes.clone())).await.unwrap());
+        assert!(store.commit(revision, &next, Some(bytes.clone().into())).await.unwrap());
         let expected = State { snapshot: None, ..next };
         assert_eq!(store.read().await.unwrap().state, expected);
         assert_eq!(load(&*store).await, (expected, None));
@@ -321,7 +325,7 @@ async fn any_valid_project_key_and_prefix_can_be_stored(place: Place) {
         let options = content::options(&[given("projectKey"), given("keyPrefix")]);
         let (info, bytes) = published(number);
         let store = place.store_of(&options);
-        let landed = store.commit(0, &state(1, Some(info.clone())), Some(bytes.clone())).await;
+        let landed = store.commit(0, &state(1, Some(info.clone())), Some(bytes.clone().into())).await;
         assert!(landed.is_ok_and(|landed| landed), "{name}");
         let again = load(&*place.store_of(&options)).await;
         assert_eq!(again, (state(1, Some(info)), Some(bytes)), "{name}");
@@ -339,7 +343,7 @@ async fn large_and_binary_bytes_come_back_unchanged(place: Place) {
             published_at: 1,
         };
         let next = state(revision + 1, Some(info));
-        assert!(store.commit(revision, &next, Some(bytes.clone())).await.unwrap());
+        assert!(store.commit(revision, &next, Some(bytes.clone().into())).await.unwrap());
         assert!(load(&*place.store()).await == (next, Some(bytes)), "revision {revision}");
     }
 }
@@ -377,7 +381,7 @@ async fn of_concurrent_commits_on_one_revision_exactly_one_lands(place: Place) {
             commits.spawn(async move {
                 let (info, bytes) = published(number);
                 let next = State { fence: number, ..state(revision + 1, Some(info)) };
-                store.commit(revision, &next, Some(bytes)).await.unwrap().then_some(number)
+                store.commit(revision, &next, Some(bytes.into())).await.unwrap().then_some(number)
             });
         }
         let winners: Vec<_> = commits.join_all().await.into_iter().flatten().collect();
@@ -407,7 +411,7 @@ async fn a_reader_never_sees_bytes_without_their_state_while_others_publish(plac
                     "bytes where they are news"
                 );
                 if let Some(bytes) = bytes {
-                    Snapshot::decode(&bytes, &info.version).expect("the bytes of that very version");
+                    Snapshot::decode(&bytes, &info.version, None).expect("the bytes of that very version");
                     known = Some(info.version);
                     versions_seen += 1;
                 }
@@ -427,7 +431,7 @@ async fn a_reader_never_sees_bytes_without_their_state_while_others_publish(plac
 
 async fn publish(store: &dyn Store, expected: u64, number: u64) {
     let (info, bytes) = published(number);
-    assert!(store.commit(expected, &state(number, Some(info)), Some(bytes)).await.unwrap());
+    assert!(store.commit(expected, &state(number, Some(info)), Some(bytes.into())).await.unwrap());
 }
 
 async fn load(store: &dyn Store) -> (State, Option<Bytes>) {

@@ -16,6 +16,11 @@ export async function standIn(t, options) {
   return api
 }
 
+let others = 0
+
+/** Options by which a cache has nothing in common with others of this process, as one elsewhere: a limit of its own. */
+export const elsewhere = () => ({ commandTimeoutMs: 1_001 + (others += 1) })
+
 /** A cache that is shut down when the test ends. */
 export function openCache(t, options) {
   const cache = new FlagDefinitionCache(options)

@@ -27,6 +27,7 @@ use super::{Reading, Store, StoreFuture, is_news};
 use crate::error::{Code, Error, Result};
 use crate::lease::{Millis, State, millis};
 use crate::options::{Directory, Options};
+use crate::snapshot::Encoded;
 use crate::status::Backend;
 
 /// How often a waiting committer tries the lock. Blocking on it could take for ever: its holder may
@@ -237,8 +238,14 @@ impl Store for DirectoryStore {
         Box::pin(self.blocking(move |files| files.read(|state| is_news(state, known.as_deref()))))
     }
 
-    fn commit<'a>(&'a self, expected: u64, next: &'a State, bytes: Option<Bytes>) -> StoreFuture<'a, bool> {
+    fn commit<'a>(
+        &'a self,
+        expected: u64,
+        next: &'a State,
+        snapshot: Option<Encoded>,
+    ) -> StoreFuture<'a, bool> {
         let (next, deadline) = (next.clone(), Instant::now() + self.timeout);
+        let bytes = snapshot.map(|snapshot| snapshot.bytes);
         Box::pin(self.blocking(move |files| files.commit(expected, &next, bytes.as_deref(), deadline)))
     }
 

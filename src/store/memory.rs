@@ -1,7 +1,6 @@
 //! The store inside one process: for tests, and for several clients in one process.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -10,10 +9,8 @@ use tokio::time::Instant;
 
 use super::{Reading, Store, StoreFuture};
 use crate::lease::{Millis, State, millis};
-use crate::options::Options;
+use crate::snapshot::Encoded;
 use crate::status::Backend;
-
-static SHARED: Mutex<Option<HashMap<String, Weak<MemoryStore>>>> = Mutex::new(None);
 
 /// A state and a snapshot behind a mutex. Its clock is Tokio's, so that a test can pause it.
 pub struct MemoryStore {
@@ -42,21 +39,6 @@ impl MemoryStore {
             content: Mutex::default(),
             notices: watch::Sender::new(0),
         }
-    }
-
-    /// The store of everyone in this process with the same project key and prefix, for as long as
-    /// one of them lives.
-    pub fn shared(options: &Options) -> Arc<Self> {
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        let stores = shared.get_or_insert_default();
-        stores.retain(|_, store| store.strong_count() > 0);
-        let key = options.data_key();
-        if let Some(store) = stores.get(&key).and_then(Weak::upgrade) {
-            return store;
-        }
-        let store = Arc::new(MemoryStore::new(options.max_age));
-        stores.insert(key, Arc::downgrade(&store));
-        store
     }
 
     fn now(&self) -> Millis {
@@ -94,7 +76,12 @@ impl Store for MemoryStore {
         })
     }
 
-    fn commit<'a>(&'a self, expected: u64, next: &'a State, bytes: Option<Bytes>) -> StoreFuture<'a, bool> {
+    fn commit<'a>(
+        &'a self,
+        expected: u64,
+        next: &'a State,
+        snapshot: Option<Encoded>,
+    ) -> StoreFuture<'a, bool> {
         Box::pin(async move {
             let mut content = self.content();
             if content.state.revision != expected {
@@ -104,8 +91,8 @@ impl Store for MemoryStore {
             content.expires_at = self.now().saturating_add(millis(self.max_age));
             if next.snapshot.is_none() {
                 content.bytes = None;
-            } else if bytes.is_some() {
-                content.bytes = bytes;
+            } else if let Some(snapshot) = snapshot {
+                content.bytes = Some(snapshot.bytes);
                 self.notices.send_modify(|count| *count += 1);
             }
             Ok(true)

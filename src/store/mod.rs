@@ -6,17 +6,17 @@
 pub mod directory;
 pub mod memory;
 pub mod redis;
+pub mod shared;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
 use crate::lease::{Millis, State};
-use crate::options::{Options, Target};
+use crate::snapshot::Encoded;
 use crate::status::Backend;
 
 /// What a store's methods return: boxed, so that the provider needs no type parameter.
@@ -30,14 +30,20 @@ pub trait Store: Send + Sync {
     /// state says: a state that nobody can use is no better than none.
     fn read(&self) -> StoreFuture<'_, Reading>;
 
-    /// The same, with the snapshot's bytes unless its version is the `known` one.
+    /// The same, with the snapshot's bytes unless its version is the `known` one. Where the store has
+    /// a patch from that one, it may return this instead.
     fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)>;
 
     /// Replaces the state if its revision is still `expected`; says whether it did.
     ///
-    /// Atomic, with the snapshot's bytes where given (otherwise those in the store stay). Renews the
-    /// expiry of everything, and notifies the watchers where bytes were given.
-    fn commit<'a>(&'a self, expected: u64, next: &'a State, bytes: Option<Bytes>) -> StoreFuture<'a, bool>;
+    /// Atomic, with the snapshot where given (otherwise that in the store stays). Renews the expiry of
+    /// everything, and notifies the watchers where a snapshot was given.
+    fn commit<'a>(
+        &'a self,
+        expected: u64,
+        next: &'a State,
+        snapshot: Option<Encoded>,
+    ) -> StoreFuture<'a, bool>;
 
     /// Changes whenever a new snapshot may be there. A hint: a notice can be lost, or be our own.
     fn watch(&self) -> watch::Receiver<u64>;
@@ -58,15 +64,6 @@ pub struct Reading {
     pub state: State,
     /// The store's time at the reading.
     pub now: Millis,
-}
-
-/// The store that the options name. Connects to nothing: the first call does.
-pub fn open(options: &Options) -> Arc<dyn Store> {
-    match &options.target {
-        Target::Redis(endpoint) => redis::RedisStore::shared(endpoint, options),
-        Target::Directory(directory) => Arc::new(directory::DirectoryStore::new(directory.clone(), options)),
-        Target::Memory => memory::MemoryStore::shared(options),
-    }
 }
 
 /// Whether the state has a snapshot of another version than the known one.

@@ -3,17 +3,17 @@
 //! ```text
 //! <prefix>:{<project>}            the definitions: JSON, or zstd of it
 //! <prefix>:{<project>}:state      hash: the state
+//! <prefix>:{<project>}:patch      what makes the definitions of those before
 //! <prefix>:{<project>}:updates    channel: the new version
 //! ```
 //!
 //! The state is one hash with the fields `revision`, `fence`, `owner` and `expires_at` (of the
 //! lease), `granted_at`, `version`, `etag`, `bytes` and `published_at` (of the snapshot),
-//! `confirmed_at`, `retry_at`, `invalidated_at`. Both keys expire together.
+//! `confirmed_at`, `retry_at`, `invalidated_at`. All keys expire together.
 
 mod connection;
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use super::{Reading, Store, StoreFuture};
 use crate::error::{Code, Error, Result};
 use crate::lease::{Lease, Millis, SnapshotInfo, State, millis};
 use crate::options::{Endpoint, Options};
+use crate::snapshot::Encoded;
 use crate::status::Backend;
 
 static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/read.lua")));
@@ -42,42 +43,24 @@ impl Script {
     }
 }
 
-/// The stores in use: everybody in this process who means the same shares one connection.
-static SHARED: LazyLock<Mutex<HashMap<Identity, Weak<RedisStore>>>> = LazyLock::new(Mutex::default);
-
-type Identity = (Endpoint, String, [Duration; 3]);
-
 /// The store of one project in Redis.
 pub struct RedisStore {
     connection: Connection,
     data_key: String,
     state_key: String,
+    patch_key: String,
     channel: String,
     max_age: Duration,
 }
 
 impl RedisStore {
-    /// The store of everyone in this process with the same server, project and limits, for as long
-    /// as one of them lives. Connects to nothing yet.
-    pub fn shared(endpoint: &Endpoint, options: &Options) -> Arc<Self> {
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.retain(|_, store| store.strong_count() > 0);
-        let limits = [options.max_age, options.connect_timeout, options.command_timeout];
-        let identity = (endpoint.clone(), options.data_key(), limits);
-        if let Some(store) = shared.get(&identity).and_then(Weak::upgrade) {
-            return store;
-        }
-        let store = Arc::new(RedisStore::new(endpoint, options));
-        shared.insert(identity, Arc::downgrade(&store));
-        store
-    }
-
-    /// A store with a connection of its own.
+    /// Connects to nothing yet.
     pub fn new(endpoint: &Endpoint, options: &Options) -> Self {
         RedisStore {
             connection: Connection::new(endpoint, options.updates_channel(), options),
             data_key: options.data_key(),
             state_key: options.state_key(),
+            patch_key: options.patch_key(),
             channel: options.updates_channel(),
             max_age: options.max_age,
         }
@@ -86,7 +69,8 @@ impl RedisStore {
     async fn run(&self, script: &Script, arguments: &[&[u8]]) -> Result<Value> {
         let command = |name: &str, script: &str| {
             let mut command = redis::cmd(name);
-            command.arg(script).arg(2).arg(&self.data_key).arg(&self.state_key).arg(arguments);
+            command.arg(script).arg(3).arg(&self.data_key).arg(&self.state_key).arg(&self.patch_key);
+            command.arg(arguments);
             command
         };
         match self.connection.send(&command("EVALSHA", &script.hash)).await {
@@ -119,9 +103,14 @@ impl Store for RedisStore {
         })
     }
 
-    fn commit<'a>(&'a self, expected: u64, next: &'a State, bytes: Option<Bytes>) -> StoreFuture<'a, bool> {
+    fn commit<'a>(
+        &'a self,
+        expected: u64,
+        next: &'a State,
+        snapshot: Option<Encoded>,
+    ) -> StoreFuture<'a, bool> {
         Box::pin(async move {
-            let mode: &[u8] = match (&next.snapshot, &bytes) {
+            let mode: &[u8] = match (&next.snapshot, &snapshot) {
                 (None, _) => b"drop",
                 (Some(_), None) => b"keep",
                 (Some(_), Some(_)) => b"set",
@@ -134,7 +123,8 @@ impl Store for RedisStore {
                 max_age.as_bytes(),
                 self.channel.as_bytes(),
                 mode,
-                bytes.as_deref().unwrap_or_default(),
+                snapshot.as_ref().map_or(b"", |snapshot| &snapshot.bytes),
+                snapshot.as_ref().and_then(|snapshot| snapshot.patch.as_deref()).unwrap_or_default(),
             ];
             arguments.extend(fields.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
             Ok(self.run(&COMMIT, &arguments).await? == Value::Int(1))

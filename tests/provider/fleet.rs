@@ -7,9 +7,11 @@ use bytes::Bytes;
 use posthog_flag_cache::error::Result;
 use posthog_flag_cache::lease::State;
 use posthog_flag_cache::options::{Given, Options};
-use posthog_flag_cache::provider::{Provider, Source};
+use posthog_flag_cache::provider::Provider;
+use posthog_flag_cache::snapshot::Encoded;
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::memory::MemoryStore;
+use posthog_flag_cache::store::shared::SharedStore;
 use tokio::time::Instant;
 
 use crate::content::{self, definitions};
@@ -34,7 +36,7 @@ impl Worker {
     }
 
     pub async fn receives(&self, number: u64) -> Result<()> {
-        self.provider.received(definitions(number).text().to_owned(), Source::Client).await.map(|_| ())
+        self.provider.received(Arc::new(definitions(number)), None).await
     }
 
     /// The number of the definitions that it gets.
@@ -84,7 +86,7 @@ impl Fleet {
         let given: Vec<_> = given.iter().cloned().chain(memory).collect();
         let options: Options = content::options(&given);
         let store = FaultyStore::over(self.store.clone());
-        Worker { provider: Provider::new(&options, store.clone()), store }
+        Worker { provider: Provider::new(&options, Arc::new(SharedStore::new(store.clone()))), store }
     }
 
     pub async fn state(&self) -> State {
@@ -97,7 +99,7 @@ impl Fleet {
 
     pub async fn overwrite(&self, next: State, bytes: Option<Bytes>) {
         let revision = self.state().await.revision;
-        assert!(self.store.commit(revision, &next, bytes).await.unwrap());
+        assert!(self.store.commit(revision, &next, bytes.map(Encoded::from)).await.unwrap());
     }
 
     pub async fn loses_everything(&self) {

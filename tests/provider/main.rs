@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "other tests use the rest")]
 mod content;
 #[path = "../support/faulty_store.rs"]
+#[allow(dead_code, reason = "tests/shared.rs uses the rest")]
 mod faulty_store;
 mod fleet;
 mod troubles;

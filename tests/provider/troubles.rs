@@ -6,7 +6,6 @@ use crate::fleet::{A_SECOND, COLD_START_WAIT, Fleet, INTERVAL, LEASE, LIMIT, set
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::lease::State;
 use posthog_flag_cache::options::Given;
-use posthog_flag_cache::provider::Source;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -267,17 +266,4 @@ async fn unchanged_definitions_stay_the_same_object() {
     }
     leader.receives(2).await.unwrap();
     assert!(!Arc::ptr_eq(&held, &follower.provider.get().await.unwrap().unwrap()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn definitions_without_flags_are_refused_and_change_nothing() {
-    let (fleet, leader) = Fleet::warm().await;
-    let before = fleet.state().await;
-    for text in ["", "null", "[]", "{}", r#"{"flags":{}}"#] {
-        let error = leader.provider.received(text.to_owned(), Source::Client).await.unwrap_err();
-        assert_eq!(error.code(), Code::Data, "{text}");
-    }
-    sleep(A_SECOND).await;
-    leader.polls().await;
-    assert_eq!(fleet.state().await, before);
 }

@@ -23,7 +23,7 @@ pub fn definitions(number: u64) -> Snapshot {
 /// Those definitions, with what the state says of them.
 pub fn published(number: u64) -> (SnapshotInfo, Bytes) {
     let snapshot = definitions(number);
-    let bytes = snapshot.encode(Compression::None).unwrap();
+    let bytes = snapshot.encode(Compression::None, None).unwrap().bytes;
     let version = snapshot.version().to_owned();
     (SnapshotInfo { version, etag: None, bytes: bytes.len() as u64, published_at: number }, bytes)
 }

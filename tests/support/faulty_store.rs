@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use posthog_flag_cache::error::{Code, Error, Result};
 use posthog_flag_cache::lease::State;
+use posthog_flag_cache::snapshot::Encoded;
 use posthog_flag_cache::status::Backend;
 use posthog_flag_cache::store::{Reading, Store, StoreFuture};
 use tokio::sync::watch;
@@ -35,12 +36,13 @@ pub struct FaultyStore {
     fault: Mutex<Fault>,
     calls: AtomicUsize,
     commits: AtomicUsize,
+    loaded: AtomicUsize,
 }
 
 impl FaultyStore {
     pub fn over(inner: Arc<dyn Store>) -> Arc<Self> {
-        let (calls, commits) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(FaultyStore { inner, fault: Mutex::new(Fault::None), calls, commits })
+        let [calls, commits, loaded] = [(); 3].map(|()| AtomicUsize::new(0));
+        Arc::new(FaultyStore { inner, fault: Mutex::new(Fault::None), calls, commits, loaded })
     }
 
     pub fn set(&self, fault: Fault) {
@@ -55,6 +57,11 @@ impl FaultyStore {
     /// How many of these calls were commits.
     pub fn commits(&self) -> usize {
         self.commits.load(Ordering::Relaxed)
+    }
+
+    /// How often it returned a snapshot.
+    pub fn loaded(&self) -> usize {
+        self.loaded.load(Ordering::Relaxed)
     }
 
     async fn begin(&self) -> Result<Fault> {
@@ -79,28 +86,35 @@ impl Store for FaultyStore {
     fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
         Box::pin(async move {
             self.begin().await?;
-            self.inner.load(known).await
+            let (reading, bytes) = self.inner.load(known).await?;
+            self.loaded.fetch_add(usize::from(bytes.is_some()), Ordering::Relaxed);
+            Ok((reading, bytes))
         })
     }
 
-    fn commit<'a>(&'a self, expected: u64, next: &'a State, bytes: Option<Bytes>) -> StoreFuture<'a, bool> {
+    fn commit<'a>(
+        &'a self,
+        expected: u64,
+        next: &'a State,
+        snapshot: Option<Encoded>,
+    ) -> StoreFuture<'a, bool> {
         Box::pin(async move {
             self.commits.fetch_add(1, Ordering::Relaxed);
             let lost = || Error::new(Code::Timeout, "the reply got lost");
             match self.begin().await? {
                 Fault::FailsCommits => Err(lost()),
-                Fault::LosesReplies => self.inner.commit(expected, next, bytes).await.and(Err(lost())),
+                Fault::LosesReplies => self.inner.commit(expected, next, snapshot).await.and(Err(lost())),
                 Fault::RepeatsCommits => {
                     // Takes time, so that whoever tries for ever meets its limit.
                     tokio::time::sleep(Duration::from_millis(10)).await;
-                    self.inner.commit(expected, next, bytes.clone()).await?;
-                    self.inner.commit(expected, next, bytes).await
+                    self.inner.commit(expected, next, snapshot.clone()).await?;
+                    self.inner.commit(expected, next, snapshot).await
                 }
                 Fault::RefusesCommits => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                     Ok(false)
                 }
-                _ => self.inner.commit(expected, next, bytes).await,
+                _ => self.inner.commit(expected, next, snapshot).await,
             }
         })
     }

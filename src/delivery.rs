@@ -1,0 +1,260 @@
+//! Definitions on their way to JavaScript: the pieces that it does not have yet, and a plan of how to
+//! make the whole of them.
+//!
+//! The plan is JSON in the shape of the definitions; `lib/assemble.js` carries it out:
+//!
+//! - an object stands for an object, with a plan for each value;
+//! - an array of runs `[first, count]` stands for an array. `first` is the number of a new piece, or
+//!   -1 - the place of an element in the earlier array under the same key;
+//! - a number stands for that new piece, or (-1) for the earlier value under the same key.
+//!
+//! All of it is Latin-1, what that lacks is escaped: V8 takes one-byte text over by copying it, and
+//! parses it faster.
+
+use std::cell::LazyCell;
+use std::collections::{HashMap, VecDeque};
+use std::io::Write;
+
+use crate::pieces::{Member, Name, Parts, Span, name};
+use crate::snapshot::Snapshot;
+
+/// So much text is parsed at once: a few milliseconds on a slow machine.
+const SLICE_BYTES: usize = 256 * 1024;
+
+/// An array of more runs is all new: JavaScript joins them in one call with as many arguments.
+const MAX_RUNS: usize = 8192;
+
+/// What JavaScript needs to make the definitions of one version.
+pub struct Delivery {
+    /// How to make them.
+    pub plan: Vec<u8>,
+    /// The new pieces in order, in JSON arrays of about [`SLICE_BYTES`].
+    pub slices: VecDeque<Vec<u8>>,
+}
+
+impl Delivery {
+    /// All that is in `snapshot`, less what JavaScript has of `earlier`.
+    pub fn new(snapshot: &Snapshot, earlier: Option<&Snapshot>) -> Self {
+        let mut known = HashMap::new();
+        if let Some(earlier) = earlier {
+            for member in &earlier.pieces().members {
+                known.insert(name(member.key.of(earlier.text())), (member, earlier.text()));
+            }
+        }
+        let mut writer =
+            Writer { text: snapshot.text(), plan: Vec::new(), slices: VecDeque::new(), pieces: 0 };
+        let members = snapshot.pieces().members.iter().map(|member| (member.key, member));
+        writer.object(members, |writer, key, member| writer.member(member, known.get(&key).copied()));
+        for slice in &mut writer.slices {
+            slice.push(b']');
+        }
+        Delivery { plan: writer.plan, slices: writer.slices }
+    }
+}
+
+struct Writer<'a> {
+    text: &'a str,
+    plan: Vec<u8>,
+    slices: VecDeque<Vec<u8>>,
+    pieces: usize,
+}
+
+impl<'a> Writer<'a> {
+    fn object<T>(
+        &mut self,
+        entries: impl Iterator<Item = (Span, T)>,
+        mut value: impl FnMut(&mut Self, Name<'a>, T),
+    ) {
+        self.plan.push(b'{');
+        for (place, (key, entry)) in entries.enumerate() {
+            if place > 0 {
+                self.plan.push(b',');
+            }
+            let key = key.of(self.text);
+            one_byte(key, &mut self.plan);
+            self.plan.push(b':');
+            value(self, name(key), entry);
+        }
+        self.plan.push(b'}');
+    }
+
+    /// `earlier`: the member of the same key, and the text that it is in.
+    fn member(&mut self, member: &Member, earlier: Option<(&Member, &str)>) {
+        match (&member.parts, earlier) {
+            (Parts::Array(elements), Some((Member { parts: Parts::Array(earlier), .. }, text))) => {
+                let earlier: Vec<_> = earlier.iter().map(|element| element.of(text)).collect();
+                self.array(elements, &earlier);
+            }
+            (Parts::Array(elements), _) => self.array(elements, &[]),
+            (_, Some((earlier, text))) if member.value.of(self.text) == earlier.value.of(text) => {
+                self.number(-1)
+            }
+            (Parts::Object(entries), earlier) => {
+                let mut known = HashMap::new();
+                if let Some((Member { parts: Parts::Object(earlier), .. }, text)) = earlier {
+                    known.extend(earlier.iter().map(|(key, value)| (name(key.of(text)), value.of(text))));
+                }
+                self.object(entries.iter().copied(), |writer, key, value| {
+                    let is_known = known.get(&key) == Some(&value.of(writer.text));
+                    let piece = if is_known { -1 } else { writer.piece(value) };
+                    writer.number(piece);
+                });
+            }
+            (Parts::None, _) => {
+                let piece = self.piece(member.value);
+                self.number(piece);
+            }
+        }
+    }
+
+    fn array(&mut self, elements: &[Span], earlier: &[&str]) {
+        // Mostly an element stands where it stood, counted from the last one that was found.
+        let mut place = 0;
+        let places = LazyCell::new(|| -> HashMap<&str, usize> {
+            earlier.iter().enumerate().map(|(place, element)| (*element, place)).collect()
+        });
+        let mut found = Vec::with_capacity(elements.len());
+        for element in elements {
+            let text = element.of(self.text);
+            let known =
+                if earlier.get(place) == Some(&text) { Some(place) } else { places.get(text).copied() };
+            place = known.unwrap_or(place) + 1;
+            found.push(known);
+        }
+        let breaks = found.windows(2).filter(|pair| pair[1] != pair[0].map(|place| place + 1)).count();
+        if breaks >= MAX_RUNS {
+            found.fill(None);
+        }
+        let mut runs: Vec<(i64, i64)> = Vec::new();
+        for (element, known) in elements.iter().zip(found) {
+            let number = known.map_or_else(|| self.piece(*element), |place| -1 - place as i64);
+            match runs.last_mut() {
+                Some((first, count)) if number == *first + if *first < 0 { -*count } else { *count } => {
+                    *count += 1
+                }
+                _ => runs.push((number, 1)),
+            }
+        }
+        self.plan.push(b'[');
+        for (place, (first, count)) in runs.iter().enumerate() {
+            let comma = if place > 0 { "," } else { "" };
+            // Writing to a vector cannot fail.
+            let _ = write!(self.plan, "{comma}[{first},{count}]");
+        }
+        self.plan.push(b']');
+    }
+
+    fn number(&mut self, number: i64) {
+        let _ = write!(self.plan, "{number}");
+    }
+
+    /// Adds a new piece, and returns its number.
+    fn piece(&mut self, piece: Span) -> i64 {
+        let text = piece.of(self.text);
+        match self.slices.back_mut() {
+            // With a comma before it, and a bracket behind.
+            Some(slice) if slice.len() + text.len() + 2 <= SLICE_BYTES => slice.push(b','),
+            _ => self.slices.push_back(vec![b'[']),
+        }
+        if let Some(slice) = self.slices.back_mut() {
+            one_byte(text, slice);
+        }
+        self.pieces += 1;
+        self.pieces as i64 - 1
+    }
+}
+
+/// Appends JSON text as Latin-1. What is not ASCII stands in a string, so that it may be escaped.
+fn one_byte(text: &str, to: &mut Vec<u8>) {
+    if text.is_ascii() {
+        return to.extend_from_slice(text.as_bytes());
+    }
+    for character in text.chars() {
+        match u8::try_from(character) {
+            Ok(byte) => to.push(byte),
+            Err(_) => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(to, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(text: &str, earlier: Option<&str>) -> (String, Vec<String>) {
+        let snapshot = |text: &str| Snapshot::new(text.to_owned()).unwrap();
+        let delivery = Delivery::new(&snapshot(text), earlier.map(snapshot).as_ref());
+        let latin1 = |bytes: &Vec<u8>| bytes.iter().copied().map(char::from).collect();
+        (latin1(&delivery.plan), delivery.slices.iter().map(latin1).collect())
+    }
+
+    #[test]
+    fn the_first_version_is_all_new() {
+        let (plan, slices) =
+            plan(r#"{"flags":[{"a":1},2],"cohorts":{"7":[3]},"n":null,"e":[],"o":{}}"#, None);
+        assert_eq!(plan, r#"{"flags":[[0,2]],"cohorts":{"7":2},"n":3,"e":[],"o":{}}"#);
+        assert_eq!(slices, [r#"[{"a":1},2,[3],null]"#]);
+    }
+
+    #[test]
+    fn of_a_later_version_only_what_changed_is_new() {
+        let earlier = r#"{"flags":[0,1,2,3],"cohorts":{"a":1,"b":2},"n":null,"same":{"x":1}}"#;
+        let later = r#"{"flags":[0,1,9,3],"cohorts":{"b":3,"a":1},"n":null,"same":{"x":1}}"#;
+        let expected = r#"{"flags":[[-1,2],[0,1],[-4,1]],"cohorts":{"b":1,"a":-1},"n":-1,"same":-1}"#;
+        assert_eq!(plan(later, Some(earlier)), (expected.to_owned(), vec!["[9,3]".to_owned()]));
+    }
+
+    #[test]
+    fn elements_are_found_wherever_they_stand_now() {
+        let flags = |list: &str| format!(r#"{{"flags":[{list}]}}"#);
+        for (later, runs) in [
+            ("9,0,1,2,3", "[[0,1],[-1,4]]"),
+            ("1,2,3", "[[-2,3]]"),
+            ("3,2,1,0", "[[-4,1],[-3,1],[-2,1],[-1,1]]"),
+            ("0,0,1", "[[-1,1],[-1,2]]"),
+            ("0,1,8,9,2", "[[-1,2],[0,2],[-3,1]]"),
+        ] {
+            let expected = format!(r#"{{"flags":{runs}}}"#);
+            assert_eq!(plan(&flags(later), Some(&flags("0,1,2,3"))).0, expected, "{later}");
+        }
+    }
+
+    #[test]
+    fn an_array_of_too_many_runs_is_all_new() {
+        let flags = |step: usize| {
+            let flag =
+                |id: usize| if id.is_multiple_of(2) { id.to_string() } else { (id * step).to_string() };
+            let flags: Vec<_> = (0..2 * MAX_RUNS).map(flag).collect();
+            format!(r#"{{"flags":[{}]}}"#, flags.join(","))
+        };
+        let (plan, _) = plan(&flags(100_000), Some(&flags(1)));
+        assert_eq!(plan, format!(r#"{{"flags":[[0,{}]]}}"#, 2 * MAX_RUNS));
+    }
+
+    #[test]
+    fn a_value_of_another_kind_than_before_is_new() {
+        let (plan, _) = plan(r#"{"flags":[1],"x":[1]}"#, Some(r#"{"flags":[1],"x":{"0":1}}"#));
+        assert_eq!(plan, r#"{"flags":[[-1,1]],"x":[[0,1]]}"#);
+    }
+
+    #[test]
+    fn text_is_latin1_and_the_rest_of_unicode_escaped() {
+        let (plan, slices) = plan(r#"{"flags":["é€😀\n"],"ключ":1}"#, None);
+        assert_eq!(slices, [r#"["é\u20ac\ud83d\ude00\n",1]"#]);
+        assert!(plan.contains(r#""\u043a\u043b\u044e\u0447":1"#), "{plan}");
+    }
+
+    #[test]
+    fn many_pieces_come_in_slices() {
+        let flag = format!(r#""{}""#, "x".repeat(SLICE_BYTES / 4));
+        let text = format!(r#"{{"flags":[{}]}}"#, [flag.as_str(); 10].join(","));
+        let (plan, slices) = plan(&text, None);
+        assert_eq!(plan, r#"{"flags":[[0,10]]}"#);
+        assert_eq!(slices.len(), 4);
+        assert!(slices.iter().all(|slice| slice.len() <= SLICE_BYTES));
+    }
+}

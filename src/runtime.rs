@@ -1,0 +1,49 @@
+//! The Tokio runtime: one per process, whatever Node.js environments come and go.
+//!
+//! napi-rs has one too, but it ends with the last worker thread that uses it, and comes back with other
+//! settings; whatever outlives that (a shared connection) would be dead.
+
+use std::future::Future;
+use std::io;
+use std::sync::LazyLock;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+
+use crate::error::{Code, Error, Result};
+
+/// Two threads are plenty: they only wait for the network.
+const THREADS: usize = 2;
+
+/// For what takes milliseconds of computing, or blocks on a file.
+const BLOCKING_THREADS: usize = 8;
+
+static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
+    Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("posthog-flag-cache")
+        .enable_all()
+        .build()
+});
+
+/// Runs a task in the background.
+pub fn spawn<F>(task: F) -> Result<JoinHandle<F::Output>>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    match &*RUNTIME {
+        Ok(runtime) => Ok(runtime.spawn(task)),
+        Err(cause) => {
+            let message = format!("the threads of the cache cannot be started: {cause}");
+            Err(Error::new(Code::Unavailable, message))
+        }
+    }
+}
+
+/// Runs what takes milliseconds for megabytes on a thread where nobody waits behind it.
+pub async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|cause| Err(Error::new(Code::Unavailable, "the work was abandoned").caused_by(cause)))
+}

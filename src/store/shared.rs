@@ -1,0 +1,131 @@
+//! What everybody in this process who means the same target has in common: one store with one
+//! connection, and the snapshot in it, loaded and decoded once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync;
+use tokio::time::Instant;
+
+use super::directory::DirectoryStore;
+use super::memory::MemoryStore;
+use super::redis::RedisStore;
+use super::{Reading, Store};
+use crate::error::Result;
+use crate::options::{Options, Target};
+use crate::runtime::off_runtime;
+use crate::snapshot::{Snapshot, is_patch};
+
+/// Those in use. (Worker threads load this addon once for all.)
+static IN_USE: LazyLock<Mutex<HashMap<Identity, Weak<SharedStore>>>> = LazyLock::new(Mutex::default);
+
+/// Target, keys, and limits.
+type Identity = (Target, String, [Duration; 3]);
+
+/// A store, and what was found in it.
+pub struct SharedStore {
+    store: Arc<dyn Store>,
+    /// The snapshot that somebody last loaded or published, for as long as somebody holds it.
+    newest: Mutex<Weak<Snapshot>>,
+    /// Held by whoever loads.
+    turn: sync::Mutex<()>,
+    round_trip: Mutex<Option<Duration>>,
+}
+
+impl SharedStore {
+    /// Over a store of its own.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        SharedStore {
+            store,
+            newest: Mutex::default(),
+            turn: sync::Mutex::default(),
+            round_trip: Mutex::default(),
+        }
+    }
+
+    /// That of everyone in this process with the same options in what concerns the store, for as long
+    /// as one of them lives. Connects to nothing: the first call does.
+    pub fn open(options: &Options) -> Arc<Self> {
+        let limits = match options.target {
+            // Its content is in this process: whoever sees another store sees other content.
+            Target::Memory => Default::default(),
+            _ => [options.max_age, options.connect_timeout, options.command_timeout],
+        };
+        let identity = (options.target.clone(), options.data_key(), limits);
+        let mut in_use = lock(&IN_USE);
+        in_use.retain(|_, store| store.strong_count() > 0);
+        if let Some(shared) = in_use.get(&identity).and_then(Weak::upgrade) {
+            return shared;
+        }
+        let store: Arc<dyn Store> = match &options.target {
+            Target::Redis(endpoint) => Arc::new(RedisStore::new(endpoint, options)),
+            Target::Directory(directory) => Arc::new(DirectoryStore::new(directory.clone(), options)),
+            Target::Memory => Arc::new(MemoryStore::new(options.max_age)),
+        };
+        let shared = Arc::new(SharedStore::new(store));
+        in_use.insert(identity, Arc::downgrade(&shared));
+        shared
+    }
+
+    /// The store itself.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// How long the last load took.
+    pub fn round_trip(&self) -> Option<Duration> {
+        *lock(&self.round_trip)
+    }
+
+    /// Notes a snapshot that was published: others need not load it.
+    pub fn published(&self, snapshot: &Arc<Snapshot>) {
+        *lock(&self.newest) = Arc::downgrade(snapshot);
+    }
+
+    /// The state, and its snapshot unless that is the `held` one. A damaged snapshot is an error of
+    /// its own: the state is known all the same.
+    pub async fn load(
+        &self,
+        held: Option<&Arc<Snapshot>>,
+    ) -> Result<(Reading, Option<Result<Arc<Snapshot>>>)> {
+        // In turn: whoever waited here finds what the one before has decoded.
+        let _turn = self.turn.lock().await;
+        let newest = lock(&self.newest).upgrade();
+        let mut known = newest.as_ref().or(held);
+        loop {
+            let asked_at = Instant::now();
+            let (reading, bytes) = self.store.load(known.map(|known| known.version())).await?;
+            *lock(&self.round_trip) = Some(asked_at.elapsed());
+            let Some(info) = &reading.state.snapshot else { return Ok((reading, None)) };
+            let found = match bytes {
+                None => known.cloned().map(Ok),
+                Some(bytes) => {
+                    let is_patch = is_patch(&bytes);
+                    match decode(bytes, info.version.clone(), known.cloned()).await {
+                        // The whole will do.
+                        Err(_) if is_patch => {
+                            known = None;
+                            continue;
+                        }
+                        decoded => Some(decoded),
+                    }
+                }
+            };
+            if let Some(Ok(snapshot)) = &found {
+                self.published(snapshot);
+            }
+            let is_held = held.is_some_and(|held| held.version() == info.version);
+            return Ok((reading, found.filter(|_| !is_held)));
+        }
+    }
+}
+
+async fn decode(bytes: Bytes, version: String, base: Option<Arc<Snapshot>>) -> Result<Arc<Snapshot>> {
+    off_runtime(move || Snapshot::decode(&bytes, &version, base.as_deref()).map(Arc::new)).await
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

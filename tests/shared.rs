@@ -1,0 +1,100 @@
+//! What the workers of one process have in common.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/content.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod content;
+#[path = "support/faulty_store.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod faulty_store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use posthog_flag_cache::options::Given;
+use posthog_flag_cache::provider::Provider;
+use posthog_flag_cache::store::memory::MemoryStore;
+use posthog_flag_cache::store::shared::SharedStore;
+
+use content::{definitions, options};
+use faulty_store::{Fault, FaultyStore};
+
+/// The store of another process, which has published definitions number 1, and this process's own.
+async fn published() -> (Provider, Arc<FaultyStore>, Arc<SharedStore>) {
+    let content = Arc::new(MemoryStore::new(Duration::from_secs(86_400)));
+    let elsewhere = Provider::new(&options(&[]), Arc::new(SharedStore::new(content.clone())));
+    assert!(elsewhere.should_fetch().await.unwrap());
+    elsewhere.received(Arc::new(definitions(1)), None).await.unwrap();
+    let store = FaultyStore::over(content);
+    let shared = Arc::new(SharedStore::new(store.clone()));
+    (elsewhere, store, shared)
+}
+
+fn reader(shared: &Arc<SharedStore>) -> Provider {
+    Provider::new(&options(&[("role", Given::Text("reader".into()))]), shared.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn definitions_are_loaded_and_decoded_once_for_all() {
+    let (elsewhere, store, shared) = published().await;
+    let readers = [(); 3].map(|()| reader(&shared));
+    for number in [1, 2] {
+        let found = tokio::join!(readers[0].get(), readers[1].get(), readers[2].get());
+        let [first, others @ ..] = [found.0, found.1, found.2].map(|found| found.unwrap().unwrap());
+        assert_eq!(*first, definitions(number));
+        assert!(others.iter().all(|other| Arc::ptr_eq(other, &first)));
+        elsewhere.received(Arc::new(definitions(2)), None).await.unwrap();
+    }
+    assert_eq!((store.calls(), store.loaded()), (6, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_has_published_the_others_need_not_load() {
+    let (_, store, shared) = published().await;
+    let leader = Provider::new(&options(&[]), shared.clone());
+    leader.invalidate().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(leader.should_fetch().await.unwrap());
+    let loaded = store.loaded();
+    leader.received(Arc::new(definitions(2)), None).await.unwrap();
+    assert_eq!(*reader(&shared).get().await.unwrap().unwrap(), definitions(2));
+    assert_eq!(store.loaded(), loaded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn definitions_that_nobody_holds_any_more_are_loaded_again() {
+    let (_, store, shared) = published().await;
+    for loaded in [1, 2] {
+        let reader = reader(&shared);
+        assert_eq!(*reader.get().await.unwrap().unwrap(), definitions(1));
+        assert_eq!(store.loaded(), loaded);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_fails_or_hangs_does_not_keep_the_others_from_theirs() {
+    let (_, store, shared) = published().await;
+    let [first, second] = [(); 2].map(|()| reader(&shared));
+    for fault in [Fault::Fails, Fault::Hangs] {
+        store.set(fault);
+        assert!(first.get().await.is_err());
+        store.set(Fault::None);
+        assert_eq!(*second.get().await.unwrap().unwrap(), definitions(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_the_question_goes_for_the_read_that_follows_at_once() {
+    let (elsewhere, store, shared) = published().await;
+    let worker = Provider::new(&options(&[]), shared);
+    assert!(!worker.should_fetch().await.unwrap());
+    assert_eq!(*worker.get().await.unwrap().unwrap(), definitions(1));
+    assert_eq!(store.calls(), 1);
+    elsewhere.received(Arc::new(definitions(2)), None).await.unwrap();
+    assert_eq!(*worker.get().await.unwrap().unwrap(), definitions(2), "once only");
+    elsewhere.received(Arc::new(definitions(3)), None).await.unwrap();
+    assert!(!worker.should_fetch().await.unwrap());
+    elsewhere.received(Arc::new(definitions(4)), None).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(*worker.get().await.unwrap().unwrap(), definitions(4), "not later");
+}
