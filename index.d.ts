@@ -215,8 +215,10 @@ export declare class FlagDefinitionCache implements Provider {
    * Definitions that the store has lost, or that were damaged there, are put back by any process that holds them. In a process
    * that only reads, and finds none while another one is fetching them, this method waits for them, `coldStartWaitMs` at most.
    *
-   * @returns the definitions, or `undefined` if the store has none. The same object as long as they are unchanged: do not
-   * modify it
+   * Only what changed is parsed: while the definitions stay the same, so does the object; after an edit it and its arrays are
+   * new, but a flag or a cohort that did not change is the same object as before.
+   *
+   * @returns the definitions, or `undefined` if the store has none. Do not modify them
    * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`: the store cannot be read
    * @throws `ERR_FLAG_CACHE_CORRUPT`: the definitions in the store are damaged, and this process holds none
    * @throws `ERR_FLAG_CACHE_CLOSED` after `shutdown()`
@@ -281,7 +283,8 @@ export declare class FlagDefinitionCache implements Provider {
    *
    * - PostHog finds them unchanged (304): posthog-node gets the 304, or a 200 made from the shared definitions if its client has
    *   others or none.
-   * - New definitions (200): published with their ETag, as PostHog sent them.
+   * - New definitions (200): published with their ETag, as PostHog sent them. The response's `json()` parses only what changed,
+   *   and returns what `getFlagDefinitions()` would.
    * - 429, 5xx, a network error, an answer that is not definitions: no process calls again before `Retry-After` (an hour at
    *   most) or the interval is over. A process without definitions gets a 503 until then.
    * - 401, 402, 403: left to posthog-node, and told to `onError()` listeners.
