@@ -34,7 +34,7 @@ pub fn apply(patch: &[u8], base: &Snapshot, limit: u64) -> io::Result<Vec<u8>> {
         .and_then(|rest| rest.strip_prefix(base.version().as_bytes()))
         .ok_or_else(|| invalid("it is for another version"))?;
     let steps = decompress(steps, limit)?;
-    let (mut rest, mut text) = (steps.as_slice(), Vec::new());
+    let (mut rest, mut text) = (steps.as_slice(), Vec::with_capacity(base.text().len()));
     while !rest.is_empty() {
         let length = take_number(&mut rest).ok_or_else(|| invalid("it is cut off"))?;
         let (new, behind) = rest.split_at_checked(length).ok_or_else(|| invalid("it is cut off"))?;

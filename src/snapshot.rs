@@ -235,7 +235,8 @@ mod tests {
         let base = snapshot(flags(1).collect());
         let edited = snapshot(flags(1).chain([1]).collect());
         let other = snapshot(flags(2).collect());
-        let patch = |snapshot: &Snapshot, compression| snapshot.encode(compression, Some(&base)).unwrap().patch;
+        let patch =
+            |snapshot: &Snapshot, compression| snapshot.encode(compression, Some(&base)).unwrap().patch;
         let found = patch(&edited, Compression::Zstd).unwrap();
         assert_eq!(Snapshot::decode(&found, edited.version(), Some(&base)).unwrap(), edited);
         assert_eq!(patch(&other, Compression::Zstd), None);
