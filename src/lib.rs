@@ -6,6 +6,7 @@
 //! directory, memory). `binding` is the only module that knows Node.js.
 
 pub mod cadence;
+pub mod endpoint;
 pub mod error;
 pub mod lease;
 pub mod observer;
@@ -15,5 +16,6 @@ pub mod replica;
 pub mod snapshot;
 pub mod status;
 pub mod store;
+pub mod tls;
 
 mod binding;

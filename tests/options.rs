@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use posthog_flag_cache::endpoint::{Address, Endpoint, Topology};
 use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::options::{
-    COLD_START_WAIT_MS, COMMAND_TIMEOUT_MS, CONNECT_TIMEOUT_MS, Directory, Endpoint, Given, KEY_PREFIX,
-    MAX_AGE_MS, MAX_DURATION_MS, MIN_REFRESH_INTERVAL_MS, Options, REFRESH_INTERVAL_MS, Role, Target,
-    WhenUnavailable,
+    COLD_START_WAIT_MS, COMMAND_TIMEOUT_MS, CONNECT_TIMEOUT_MS, Directory, Given, KEY_PREFIX, MAX_AGE_MS,
+    MAX_DURATION_MS, MIN_REFRESH_INTERVAL_MS, Options, REFRESH_INTERVAL_MS, Role, Target, WhenUnavailable,
 };
 use posthog_flag_cache::snapshot::Compression;
 
@@ -23,7 +23,7 @@ const NUMBERS: [&str; 6] = [
     "connectTimeoutMs",
     "commandTimeoutMs",
 ];
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 11] = [
     "projectKey",
     "url",
     "keyPrefix",
@@ -32,6 +32,8 @@ const TEXTS: [&str; 9] = [
     "compression",
     "username",
     "password",
+    "sentinelUsername",
+    "sentinelPassword",
     "clientName",
 ];
 
@@ -180,7 +182,7 @@ fn an_unknown_option_is_named_with_all_that_exist() {
         let message = fault(&[(name, Given::Number(1.0))], name);
         assert!(message.contains("is not an option"), "{message}");
     }
-    let all: BTreeSet<_> = NUMBERS.into_iter().chain(TEXTS).map(str::to_owned).collect();
+    let all: BTreeSet<_> = NUMBERS.into_iter().chain(TEXTS).chain(["tls"]).map(str::to_owned).collect();
     assert_eq!(names_in_messages(), all);
     for name in all {
         let value = if NUMBERS.contains(&&*name) { Given::Number(-1.0) } else { Given::Other("null") };
@@ -200,14 +202,15 @@ fn urls_name_a_server_a_directory_or_memory() {
         ("redis://127.0.0.1:6380/2", "127.0.0.1", 6380, 2),
         ("redis://[::1]:6380", "::1", 6380, 0),
     ] {
-        let expected = Endpoint { host: host.into(), port, database, ..endpoint("redis://cache", &[]) };
+        let topology = Topology::Server(Address::Tcp(host.into(), port));
+        let expected = Endpoint { topology, database, ..endpoint("redis://cache", &[]) };
         assert_eq!(endpoint(url, &[]), expected, "{url}");
     }
 }
 
 #[test]
 fn credentials_are_decoded_from_the_url_and_overridden_by_the_options() {
-    let login = |endpoint: Endpoint| (endpoint.username, endpoint.password);
+    let login = |endpoint: Endpoint| (endpoint.login.username, endpoint.login.password);
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(login(endpoint("redis://h", &[])), (None, None));
     assert_eq!(login(endpoint("redis://:p%40%2F@h", &[])), (None, some("p@/")));
@@ -319,7 +322,7 @@ fn target(url: &str) -> Target {
 fn endpoint(url: &str, given: &[(&str, Given)]) -> Endpoint {
     let all: Vec<_> = given.iter().cloned().chain([("url", text(url))]).collect();
     match parse(&all).unwrap().target {
-        Target::Redis(endpoint) => endpoint,
+        Target::Redis(endpoint) => *endpoint,
         other => panic!("{url}: {other:?}"),
     }
 }

@@ -9,9 +9,10 @@ mod redis_server;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use posthog_flag_cache::endpoint::{Endpoint, Login};
 use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::lease::State;
-use posthog_flag_cache::options::{Endpoint, Given, Options};
+use posthog_flag_cache::options::{Given, Options};
 use posthog_flag_cache::provider::{Provider, Source};
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::redis::RedisStore;
@@ -292,7 +293,7 @@ async fn stores_of_one_identity_share_one_connection() {
     assert_eq!(connections(&mut client).len(), 1);
     let others = [
         (endpoint.clone(), Options { project_key: "other".into(), ..options.clone() }),
-        (Endpoint { password: Some("other".into()), ..endpoint.clone() }, options.clone()),
+        (Endpoint { login: login(None, Some("other")), ..endpoint.clone() }, options.clone()),
     ];
     for (endpoint, options) in others {
         assert!(!Arc::ptr_eq(&stores[0], &RedisStore::shared(&endpoint, &options)));
@@ -346,12 +347,11 @@ fn store_with(server: &RedisServer, username: Option<&str>, password: Option<&st
         ("connectTimeoutMs", Given::Number(CONNECT_MS as f64)),
         ("commandTimeoutMs", Given::Number(COMMAND_MS as f64)),
     ]);
-    let login = Endpoint {
-        username: username.map(str::to_owned),
-        password: password.map(str::to_owned),
-        ..server.endpoint()
-    };
-    RedisStore::new(&login, &options)
+    RedisStore::new(&Endpoint { login: login(username, password), ..server.endpoint() }, &options)
+}
+
+fn login(username: Option<&str>, password: Option<&str>) -> Login {
+    Login { username: username.map(str::to_owned), password: password.map(str::to_owned) }
 }
 
 /// Publishes over whatever is there, and reads it back.

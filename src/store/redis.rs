@@ -10,7 +10,14 @@
 //! lease), `granted_at`, `version`, `etag`, `bytes` and `published_at` (of the snapshot),
 //! `confirmed_at`, `retry_at`, `invalidated_at`. Both keys expire together.
 
+mod cluster;
 mod connection;
+mod dial;
+mod failure;
+mod link;
+mod race;
+mod route;
+mod sentinel;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
@@ -22,9 +29,10 @@ use tokio::sync::watch;
 
 use self::connection::Connection;
 use super::{Reading, Store, StoreFuture};
+use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
 use crate::lease::{Lease, Millis, SnapshotInfo, State, millis};
-use crate::options::{Endpoint, Options};
+use crate::options::Options;
 use crate::status::Backend;
 
 static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/read.lua")));
@@ -75,7 +83,7 @@ impl RedisStore {
     /// A store with a connection of its own.
     pub fn new(endpoint: &Endpoint, options: &Options) -> Self {
         RedisStore {
-            connection: Connection::new(endpoint, options.updates_channel(), options),
+            connection: Connection::new(endpoint, options),
             data_key: options.data_key(),
             state_key: options.state_key(),
             channel: options.updates_channel(),

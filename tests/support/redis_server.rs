@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use posthog_flag_cache::options::{Endpoint, Options, Target};
+use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
+use posthog_flag_cache::options::{Options, Target};
 use tempfile::TempDir;
 
 /// Runs until dropped, on a port and in a directory of its own, on the loopback address only.
@@ -54,18 +55,17 @@ impl RedisServer {
     /// Where a store finds it.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint {
-            host: "127.0.0.1".into(),
-            port: self.port,
+            topology: Topology::Server(Address::Tcp("127.0.0.1".into(), self.port)),
+            tls: None,
             database: 0,
-            username: None,
-            password: None,
+            login: Login::default(),
             client_name: Some("store".into()),
         }
     }
 
     /// The same options for this server.
     pub fn target(&self, options: Options) -> Options {
-        Options { target: Target::Redis(self.endpoint()), ..options }
+        Options { target: Target::Redis(Box::new(self.endpoint())), ..options }
     }
 
     fn spawn(&self) -> Option<(Child, BufReader<ChildStdout>)> {
