@@ -4,7 +4,10 @@
 #[path = "support/content.rs"]
 mod content;
 #[path = "support/redis_server.rs"]
+#[allow(dead_code, reason = "tests/topologies uses the rest")]
 mod redis_server;
+#[path = "support/redis_store.rs"]
+mod redis_store;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,17 +23,13 @@ use redis::{Commands, Value};
 
 use content::{definitions, options, published, state};
 use redis_server::RedisServer;
+use redis_store::{
+    COMMAND_MS, LIMIT, PATIENCE, connected, fails_at_once, fails_within, heal, read_error, store_at,
+};
 
 const DATA: &str = "posthog:flags:{phc_test}";
 const STATE: &str = "posthog:flags:{phc_test}:state";
 const CHANNEL: &str = "posthog:flags:{phc_test}:updates";
-
-/// Limits that a failing test reaches soon, and a working one on a slow machine does not.
-const CONNECT_MS: u64 = 2_000;
-const COMMAND_MS: u64 = 1_000;
-const LIMIT: Duration = Duration::from_millis(CONNECT_MS + 2 * COMMAND_MS);
-/// For tests that wait for an event: longer than any machine needs, so that a failure ends too.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn keys_of_another_type_count_as_absent_and_are_replaced() {
@@ -343,51 +342,11 @@ fn store(server: &RedisServer) -> RedisStore {
 }
 
 fn store_with(server: &RedisServer, username: Option<&str>, password: Option<&str>) -> RedisStore {
-    let options = options(&[
-        ("connectTimeoutMs", Given::Number(CONNECT_MS as f64)),
-        ("commandTimeoutMs", Given::Number(COMMAND_MS as f64)),
-    ]);
-    RedisStore::new(&Endpoint { login: login(username, password), ..server.endpoint() }, &options)
+    store_at(&Endpoint { login: login(username, password), ..server.endpoint() })
 }
 
 fn login(username: Option<&str>, password: Option<&str>) -> Login {
     Login { username: username.map(str::to_owned), password: password.map(str::to_owned) }
-}
-
-/// Publishes over whatever is there, and reads it back.
-async fn heal(store: &RedisStore) {
-    let reading = store.read().await.unwrap();
-    let (info, bytes) = published(1);
-    let next = state(1, Some(info));
-    assert!(store.commit(reading.state.revision, &next, Some(bytes.clone())).await.unwrap());
-    let (reading, loaded) = store.load(None).await.unwrap();
-    assert_eq!((reading.state, loaded), (next, Some(bytes)));
-}
-
-async fn read_error(store: &RedisStore) -> Error {
-    store.read().await.unwrap_err()
-}
-
-async fn fails_within(limit: Duration, code: Code, store: &RedisStore) {
-    let started = Instant::now();
-    let error = read_error(store).await;
-    assert_eq!(error.code(), code, "{error}");
-    assert!(started.elapsed() < limit, "{:?}", started.elapsed());
-}
-
-/// Hundred calls together take less time than one that waits.
-async fn fails_at_once(code: Code, store: &RedisStore) {
-    let started = Instant::now();
-    for _ in 0..100 {
-        let error = read_error(store).await;
-        assert_eq!(error.code(), code, "{error}");
-    }
-    assert!(started.elapsed() < Duration::from_millis(COMMAND_MS), "{:?}", started.elapsed());
-}
-
-/// A new connection is announced, because messages may have been missed.
-async fn connected(notices: &mut tokio::sync::watch::Receiver<u64>) {
-    tokio::time::timeout(PATIENCE, notices.changed()).await.expect("it connects by itself").unwrap();
 }
 
 /// The ids of the connections of the stores under test.
