@@ -105,7 +105,15 @@ impl RedisServer {
         let mut process = Command::new(&self.binary)
             .arg(file)
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""])
-            .args(["--appendonly", "no", "--dir", directory, "--unixsocket"])
+            .args([
+                "--appendonly",
+                "no",
+                "--repl-diskless-sync-delay",
+                "0",
+                "--dir",
+                directory,
+                "--unixsocket",
+            ])
             .arg(self.socket())
             .args(filled)
             .stdin(Stdio::null())

@@ -53,11 +53,12 @@ impl Route {
 
     /// Finds the server anew and connects to it. Has no limit of its own.
     pub async fn connect(&self, config: &AsyncConnectionConfig) -> Result<Link> {
-        let (redirect, guides) = match &self.endpoint.topology {
+        let guides = match &self.endpoint.topology {
             Topology::Server(address) => return self.open(address, config).await,
-            Topology::Sentinel { sentinels, .. } => (None, self.guides(sentinels)),
-            Topology::Cluster { seeds } => (self.learnt().redirect.take(), self.guides(seeds)),
+            Topology::Sentinel { sentinels, .. } => self.guides(sentinels),
+            Topology::Cluster { seeds } => self.guides(seeds),
         };
+        let redirect = self.learnt().redirect.take();
         let ways = redirect.into_iter().map(Way::Redirect).chain(guides.into_iter().map(Way::Guide));
         let errors = match race(ways.map(|way| self.follow(way, config)), NEXT_GUIDE_AFTER).await {
             Ok(link) => return Ok(link),
