@@ -12,9 +12,9 @@ use posthog_flag_cache::store::redis::RedisStore;
 use crate::authority::Authority;
 use crate::content::{options, published, state};
 use crate::deployment::{Cluster, run, text};
-use crate::login::{allow, documented_user};
 use crate::redis_server::RedisServer;
 use crate::redis_store::{LIMIT, PATIENCE, connected, heal, read_error, store_at};
+use crate::users::{allow, documented_user};
 
 const DATA: &str = "posthog:flags:{phc_test}";
 const STATE: &str = "posthog:flags:{phc_test}:state";

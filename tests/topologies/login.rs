@@ -1,7 +1,5 @@
 //! Users, passwords, databases, sockets, and the rights that docs/redis.md says are enough.
 
-use std::path::Path;
-
 use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::options::{Given, Options, Target};
@@ -10,25 +8,13 @@ use redis::Commands;
 
 use crate::content::{self, published, state};
 use crate::redis_server::RedisServer;
-use crate::redis_store::{heal, read_error, store_at};
+use crate::redis_store::{connected, heal, read_error, store_at};
+use crate::users::{allow, documented_user};
 
 fn endpoint(url: &str, more: &[(&str, Given)]) -> Endpoint {
     let given = [&[("url", Given::Text(url.into()))], more].concat();
     let Options { target: Target::Redis(endpoint), .. } = content::options(&given) else { panic!("{url}") };
     *endpoint
-}
-
-/// The line of docs/redis.md that makes this user.
-pub fn documented_user(name: &str) -> Vec<String> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/redis.md");
-    let begin = format!("ACL SETUSER {name} ");
-    let text = std::fs::read_to_string(file).unwrap();
-    let line = text.lines().find(|line| line.starts_with(&begin)).expect("the user is documented");
-    line.split(' ').map(str::to_owned).collect()
-}
-
-pub fn allow(client: &mut redis::Connection, line: &[String]) {
-    redis::cmd(&line[0]).arg(&line[1..]).exec(client).unwrap();
 }
 
 #[tokio::test]
@@ -91,7 +77,7 @@ async fn a_reader_needs_no_more_than_its_documented_rights() {
     assert_eq!(error.code(), Code::Auth, "{error}");
     let mut notices = reader.watch();
     heal(&store_at(&server.endpoint())).await;
-    crate::redis_store::connected(&mut notices).await;
+    connected(&mut notices).await;
 }
 
 /// Each right taken away makes something fail, so that the line names none too many.

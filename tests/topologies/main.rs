@@ -18,3 +18,5 @@ mod redis_server;
 mod redis_store;
 mod sentinel;
 mod tls;
+#[path = "../support/users.rs"]
+mod users;

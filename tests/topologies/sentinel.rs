@@ -11,9 +11,9 @@ use redis::Commands;
 
 use crate::authority::Authority;
 use crate::deployment::{MASTER, Watched, run, text, until};
-use crate::login::{allow, documented_user};
 use crate::redis_server::RedisServer;
 use crate::redis_store::{LIMIT, PATIENCE, heal, read_error, store_at};
+use crate::users::{allow, documented_user};
 
 /// Where our connection leads.
 fn is_connected_to(server: &RedisServer) -> bool {
