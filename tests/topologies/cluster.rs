@@ -136,6 +136,40 @@ async fn a_replica_that_takes_over_is_found_though_the_only_seed_is_dead() {
     heal(&store).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_send_us_to_and_fro_are_not_asked_faster() {
+    let cluster = Cluster::start(false);
+    let (slot, owner) = (cluster.slot(DATA).to_string(), cluster.owner(DATA));
+    let store = store_at(&cluster.endpoint(seeds(&cluster)));
+    heal(&store).await;
+    run(&cluster.servers[owner], &["FLUSHALL"]);
+    // Nobody claims the slot: each holds another one for its node.
+    for node in 0..3 {
+        run(&cluster.servers[node], &["CLUSTER", "SETSLOT", &slot, "NODE", &cluster.id((node + 1) % 3)]);
+    }
+    let connections = || {
+        let numbers = cluster.servers.iter().map(|server| {
+            let stats = text(server, &["INFO", "stats"]);
+            let (_, number) = stats.split_once("total_connections_received:").unwrap();
+            number.lines().next().unwrap().parse::<u64>().unwrap()
+        });
+        numbers.sum::<u64>()
+    };
+    let before = connections();
+    let mut notices = store.watch();
+    let reading_at_every_notice = async {
+        loop {
+            assert!(store.read().await.is_err());
+            notices.changed().await.unwrap();
+        }
+    };
+    let over = tokio::time::timeout(Duration::from_secs(2), reading_at_every_notice).await;
+    assert!(over.is_err());
+    // Each attempt asks a node and goes to another; the counting itself connects three times.
+    let attempts = connections() - before - 3;
+    assert!((2..=30).contains(&attempts), "{attempts}");
+}
+
 #[tokio::test]
 async fn a_cluster_without_a_node_for_our_slot_is_unavailable() {
     let server = RedisServer::start(&["--cluster-enabled", "yes"]);
