@@ -144,6 +144,7 @@ async fn in_a_process_of_its_own() {
         client_name: None,
     };
     heal(&store_at(&at(Tls { ca: Some(variable("TEST_CA")), ..Tls::default() }))).await;
+    heal(&store_at(&at(Tls { insecure_skip_verify: true, ..Tls::default() }))).await;
     match variable("TEST_WITHOUT").as_str() {
         "" => heal(&store_at(&at(Tls::default()))).await,
         why => refused(&at(Tls::default()), why).await,
