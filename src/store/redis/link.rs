@@ -69,7 +69,7 @@ impl Link {
     }
 }
 
-/// What a server is told first. The name of the database is of no use to a sentinel.
+/// What a server is told first.
 pub fn setup(login: &Login) -> RedisConnectionInfo {
     let setup = RedisConnectionInfo::default().set_lib_name("posthog-flag-cache", env!("CARGO_PKG_VERSION"));
     match login {

@@ -51,7 +51,8 @@ impl Route {
         &self.endpoint
     }
 
-    /// Finds the server anew and connects to it. Has no limit of its own.
+    /// Finds the server anew and connects to it. Has no limit of its own: the caller's holds for all
+    /// guides together.
     pub async fn connect(&self, config: &AsyncConnectionConfig) -> Result<Link> {
         let guides = match &self.endpoint.topology {
             Topology::Server(address) => return self.open(address, config).await,
@@ -111,7 +112,8 @@ impl Route {
             _ => &self.endpoint.login,
         };
         let encryption = self.encryption().await?;
-        let link = Link::open(guide, encryption, &setup(login), AsyncConnectionConfig::new()).await?;
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let link = Link::open(guide, encryption, &setup(login), config).await?;
         let (master, guides) = match &self.endpoint.topology {
             Topology::Sentinel { master, .. } => (sentinel::master(&link, master).await?, Vec::new()),
             _ => cluster::owner(&link, self.slot).await?,
