@@ -24,9 +24,12 @@ export function largeDefinitions({ bytes, seed = 1 }) {
   return set
 }
 
-/** A new set in which one flag has changed, the `n`th edit another one than the last. */
+/** The index of the flag that the `n`th edit changes, another one than the last. */
+export const editedAt = (set, n) => (n * 7_919) % set.flags.length
+
+/** A new set in which that one flag has changed. */
 export function edit(set, n) {
-  const index = (n * 7_919) % set.flags.length
+  const index = editedAt(set, n)
   const flag = set.flags[index]
   const [first, ...others] = flag.filters.groups
   const filters = { ...flag.filters, groups: [{ ...first, rollout_percentage: (first.rollout_percentage + 1) % 101 }, ...others] }
