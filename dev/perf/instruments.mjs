@@ -30,15 +30,14 @@ function findMainThreadCpu() {
   return () => performance.eventLoopUtilization().active
 }
 
-/** What measuring itself costs, to be taken off: found by `calibrate()`. */
+/** What measuring itself costs, to be taken off. */
 const own = { cpuMs: 0, processCpuMs: 0, wallMs: 0, allocatedBytes: 0 }
 
-export async function calibrate() {
-  for (const instrument of [cost, allocation]) {
-    const empty = []
-    for (let n = 0; n < CALIBRATIONS; n += 1) empty.push((await instrument(async () => {})).cost)
-    for (const name of Object.keys(empty[0])) own[name] = median(empty.map((one) => one[name]))
-  }
+/** Finds that for `instrument`. */
+export async function calibrate(instrument) {
+  const empty = []
+  for (let n = 0; n < CALIBRATIONS; n += 1) empty.push((await instrument(async () => {})).cost)
+  for (const name of Object.keys(empty[0])) own[name] = median(empty.map((one) => one[name]))
 }
 
 const withoutOwn = (measured) =>

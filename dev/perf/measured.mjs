@@ -2,8 +2,6 @@
 
 import { deepStrictEqual } from 'node:assert'
 
-import { PostHog } from 'posthog-node'
-
 import { edit, editedAt, largeDefinitions } from '../large-definitions.mjs'
 import { allocation, calibrate, cost, longestBlock } from './instruments.mjs'
 import { asReceived, prepare } from './subjects.mjs'
@@ -26,7 +24,7 @@ const COMMANDS = {
   async start(config) {
     settings = config
     open = config.kind && (await prepare(config.kind))
-    await calibrate()
+    await calibrate(INSTRUMENTS[config.calibrated])
   },
   async connect() {
     opened = await open(settings)
@@ -65,6 +63,7 @@ const COMMANDS = {
   },
   /** posthog-node itself, with a provider that has the definitions ready. */
   async load(n, measure) {
+    const { PostHog } = await import('posthog-node')
     const data = asReceived(JSON.parse(textOf(n)))
     const flagDefinitionCacheProvider = {
       shouldFetchFlagDefinitions: () => false,

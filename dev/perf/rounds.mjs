@@ -1,9 +1,7 @@
 // The rounds of one size: every provider in processes of its own, all doing the same thing in turn.
 
-import { createServer } from 'node:http'
-
-import { edit, largeDefinitions } from '../large-definitions.mjs'
 import { startCountingProxy } from './counting-proxy.mjs'
+import { startDefinitionsServer } from './definitions-server.mjs'
 import { GC_AS_USUAL, GC_HELD_OFF } from './instruments.mjs'
 import { startMeasured } from './measured-process.mjs'
 import { KINDS, OURS } from './subjects.mjs'
@@ -44,8 +42,9 @@ export async function measureSize({ bytes, rounds, seed, redis, progress }) {
 
 async function measureRounds({ definitions, redis, record, progress, rounds, instruments, execArgv }) {
   const api = await startDefinitionsServer(definitions)
-  const subjects = await Promise.all(KINDS.map((kind) => openSubject({ kind, definitions, redis, api, execArgv })))
-  const floors = await openFloors({ definitions, api, execArgv })
+  const settings = { definitions, calibrated: instruments[0] }
+  const subjects = await Promise.all(KINDS.map((kind) => openSubject({ kind, redis, api, settings, execArgv })))
+  const floors = await openFloors({ api, settings, execArgv })
 
   // The first round warms up: nobody's first call is of interest, except the first read of a process.
   for (let round = 0; round <= rounds; round += 1) {
@@ -73,8 +72,8 @@ function takesPart(id, kind) {
   return kinds === undefined || kinds.includes(kind)
 }
 
-async function openFloors({ definitions, api, execArgv }) {
-  const floors = await startMeasured({ definitions, definitionsUrl: api.url('phc_floor') }, execArgv)
+async function openFloors({ api, settings, execArgv }) {
+  const floors = await startMeasured({ ...settings, definitionsUrl: api.url('phc_floor') }, execArgv)
   let edits = 0
   return {
     measure(id, instrument) {
@@ -87,11 +86,11 @@ async function openFloors({ definitions, api, execArgv }) {
 }
 
 /** One provider: a process that publishes and one that reads, and the number of edits so far. */
-async function openSubject({ kind, definitions, redis, api, execArgv }) {
+async function openSubject({ kind, redis, api, settings, execArgv }) {
   const proxy = await startCountingProxy(redis.port)
-  const projectKey = `phc_${kind}_${definitions.bytes}`
-  const settings = { kind, definitions, url: proxy.url, projectKey, definitionsUrl: api.url(projectKey) }
-  const start = () => startMeasured(settings, execArgv)
+  const projectKey = `phc_${kind}`
+  const own = { ...settings, kind, url: proxy.url, projectKey, definitionsUrl: api.url(projectKey) }
+  const start = () => startMeasured(own, execArgv)
   const [publisher, reader] = await Promise.all([start(), start()])
   await Promise.all([publisher.ask('connect'), reader.ask('connect')])
   await publisher.ask('lead')
@@ -121,7 +120,7 @@ async function openSubject({ kind, definitions, redis, api, execArgv }) {
     },
     async verifyAndClose() {
       const fresh = await start()
-      await fresh.measure('first', edits, 'cost')
+      await fresh.measure('first', edits, settings.calibrated)
       for (const one of [reader, fresh]) {
         await one.ask('verify', edits)
         await one.close()
@@ -129,28 +128,5 @@ async function openSubject({ kind, definitions, redis, api, execArgv }) {
       await publisher.close()
       await proxy.close()
     },
-  }
-}
-
-/** Answers as PostHog does, with the definitions after so many edits. */
-async function startDefinitionsServer(definitions) {
-  let set = largeDefinitions(definitions)
-  let edits = 0
-  let body
-  const server = createServer((request, response) => {
-    response.writeHead(200, { 'content-type': 'application/json', etag: `"${edits}"` }).end(body)
-  })
-  await new Promise((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve))
-  return {
-    url: (projectKey) => `http://127.0.0.1:${server.address().port}/flags/definitions?token=${projectKey}&send_cohorts`,
-    offer(n) {
-      if (n < edits) [set, edits] = [largeDefinitions(definitions), 0]
-      while (edits < n) set = edit(set, (edits += 1))
-      body = Buffer.from(JSON.stringify(set))
-    },
-    close: () => new Promise((resolve) => {
-      server.close(() => resolve())
-      server.closeAllConnections()
-    }),
   }
 }
