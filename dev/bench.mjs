@@ -87,7 +87,7 @@ async function measureAll() {
 const measured = args.from ? JSON.parse(readFileSync(args.from, 'utf8')) : await measureAll()
 if (args.json) writeFileSync(args.json, `${JSON.stringify(measured)}\n`)
 
-const note = `Medians of ${measured.rounds} rounds. ${measured.machine}.`
+const note = `Medians of ${measured.rounds} round${measured.rounds === 1 ? '' : 's'}. ${measured.machine}.`
 const tables = Object.entries(measured.sizes).map(([name, size]) => {
   const heading = `### ${name.replace(/(?=[KM]B)/, ' ')}, ${size.flags.toLocaleString('en-US')} flags`
   return `${heading}\n\n${sizeTable(size)}`

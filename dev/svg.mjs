@@ -18,10 +18,12 @@ export function svg({ width, height, title, content }) {
   ].join('\n')}\n`
 }
 
-export function text(at, baseline, content, { size, weight = 400, fill = INK, anchor = 'start' }) {
+/** `halo`: keeps lines that it crosses off the letters. */
+export function text(at, baseline, content, { size, weight = 400, fill = INK, anchor = 'start', halo = false }) {
   const place = `x="${round(at)}" y="${round(baseline)}" font-size="${size}" fill="${fill}"`
   const style = `${weight === 400 ? '' : ` font-weight="${weight}"`}${anchor === 'start' ? '' : ` text-anchor="${anchor}"`}`
-  return `<text ${place}${style}>${escape(String(content))}</text>`
+  const edge = halo ? ` stroke="${PAPER}" stroke-width="4" paint-order="stroke"` : ''
+  return `<text ${place}${style}${edge}>${escape(String(content))}</text>`
 }
 
 /** 1, 2 or 5 times a power of ten, for four to nine rules. */
