@@ -7,7 +7,6 @@ import { GCProfiler } from 'node:v8'
 /** Longer than anything that a call leaves to be done after it has returned. */
 const SETTLE_MS = 5
 const BEAT_MS = 1
-const CALIBRATIONS = 5
 
 const SCHEDSTAT = `/proc/self/task/${process.pid}/schedstat`
 
@@ -30,29 +29,23 @@ function findMainThreadCpu() {
   return () => performance.eventLoopUtilization().active
 }
 
-/** What measuring itself costs, to be taken off. */
-const own = { cpuMs: 0, processCpuMs: 0, wallMs: 0, allocatedBytes: 0 }
-
-/** Finds that for `instrument`. */
-export async function calibrate(instrument) {
-  const empty = []
-  for (let n = 0; n < CALIBRATIONS; n += 1) empty.push((await instrument(async () => {})).cost)
-  for (const name of Object.keys(empty[0])) own[name] = median(empty.map((one) => one[name]))
-}
-
-const withoutOwn = (measured) =>
-  Object.fromEntries(Object.entries(measured).map(([name, sum]) => [name, Math.max(0, sum - own[name])]))
-
 /** `{ value, cost: { cpuMs, processCpuMs, wallMs } }` of `work()`: CPU of the main thread, of all threads, and the time. */
 export async function cost(work) {
   await settle()
+  // What measuring itself costs, to be taken off.
+  const { cost: own } = await stretch(async () => {})
+  const { value, cost: all } = await stretch(work)
+  return { value, cost: Object.fromEntries(Object.entries(all).map(([name, sum]) => [name, Math.max(0, sum - own[name])])) }
+}
+
+async function stretch(work) {
   const [cpu, processCpu, at] = [mainThreadCpu(), process.cpuUsage(), performance.now()]
   const value = await work()
   const wallMs = performance.now() - at
   await sleep(SETTLE_MS)
   const cpuMs = mainThreadCpu() - cpu
   const { user, system } = process.cpuUsage(processCpu)
-  return { value, cost: withoutOwn({ cpuMs, processCpuMs: (user + system) / 1_000, wallMs }) }
+  return { value, cost: { cpuMs, processCpuMs: (user + system) / 1_000, wallMs } }
 }
 
 /**
@@ -68,7 +61,7 @@ export async function allocation(work) {
   const grown = heapSize() - before
   const size = ({ heapStatistics: { usedHeapSize, externalMemory } }) => usedHeapSize + externalMemory
   const freed = profiler.stop().statistics.reduce((sum, { beforeGC, afterGC }) => sum + size(beforeGC) - size(afterGC), 0)
-  return { value, cost: withoutOwn({ allocatedBytes: grown + freed }) }
+  return { value, cost: { allocatedBytes: grown + freed } }
 }
 
 /** Options of a process in which even the largest call does not fill the young generation. */

@@ -3,7 +3,7 @@
 import { deepStrictEqual } from 'node:assert'
 
 import { edit, editedAt, largeDefinitions } from '../large-definitions.mjs'
-import { allocation, calibrate, cost, longestBlock } from './instruments.mjs'
+import { allocation, cost, longestBlock } from './instruments.mjs'
 import { asReceived, prepare } from './subjects.mjs'
 
 const INSTRUMENTS = { cost, longestBlock, allocation }
@@ -24,7 +24,6 @@ const COMMANDS = {
   async start(config) {
     settings = config
     open = config.kind && (await prepare(config.kind))
-    await calibrate(INSTRUMENTS[config.calibrated])
   },
   async connect() {
     opened = await open(settings)

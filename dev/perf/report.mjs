@@ -23,7 +23,7 @@ export function sizeTable({ results }) {
 }
 
 function costs({ cpuMs, processCpuMs, blockMs, allocatedBytes, wallMs }, ratio, traffic) {
-  return [time(cpuMs), ratio, time(blockMs), time(processCpuMs), size(allocatedBytes), traffic, time(wallMs)]
+  return [time(cpuMs), ratio, time(blockMs), time(processCpuMs), garbage(allocatedBytes), traffic, time(wallMs)]
 }
 
 export function footprintTable(footprint) {
@@ -54,12 +54,16 @@ export const time = (ms) => `${precise(ms)} ms`
 
 const times = (ratio) => `${ratio < 0.01 ? '< 0.01' : precise(ratio)} ×`
 
+/** A collection of some kilobytes is nobody's concern, and within what the measurement itself allocates. */
+const garbage = (bytes) => (bytes < 10_000 ? '< 10 KB' : size(bytes))
+
 function size(bytes) {
   const [unit, power] = [['MB', 1e6], ['KB', 1e3]].find(([, least]) => bytes >= least) ?? ['B', 1]
   return unit === 'B' ? `${Math.round(bytes)} B` : `${precise(bytes / power)} ${unit}`
 }
 
-const precise = (number) => number.toFixed(number < 1 ? 2 : number < 10 ? 1 : 0)
+/** Two digits are what a noisy machine allows. */
+const precise = (number) => number.toFixed(number < 0.995 ? 2 : number < 9.95 ? 1 : 0)
 
 /** "68 to 77 ms": one unit for both, where it is the same. */
 function range(numbers, unit) {

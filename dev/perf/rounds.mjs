@@ -42,9 +42,8 @@ export async function measureSize({ bytes, rounds, seed, redis, progress }) {
 
 async function measureRounds({ definitions, redis, record, progress, rounds, instruments, execArgv }) {
   const api = await startDefinitionsServer(definitions)
-  const settings = { definitions, calibrated: instruments[0] }
-  const subjects = await Promise.all(KINDS.map((kind) => openSubject({ kind, redis, api, settings, execArgv })))
-  const floors = await openFloors({ api, settings, execArgv })
+  const subjects = await Promise.all(KINDS.map((kind) => openSubject({ kind, definitions, redis, api, execArgv })))
+  const floors = await openFloors({ definitions, api, execArgv })
 
   // The first round warms up: nobody's first call is of interest, except the first read of a process.
   for (let round = 0; round <= rounds; round += 1) {
@@ -72,8 +71,8 @@ function takesPart(id, kind) {
   return kinds === undefined || kinds.includes(kind)
 }
 
-async function openFloors({ api, settings, execArgv }) {
-  const floors = await startMeasured({ ...settings, definitionsUrl: api.url('phc_floor') }, execArgv)
+async function openFloors({ definitions, api, execArgv }) {
+  const floors = await startMeasured({ definitions, definitionsUrl: api.url('phc_floor') }, execArgv)
   let edits = 0
   return {
     measure(id, instrument) {
@@ -86,11 +85,11 @@ async function openFloors({ api, settings, execArgv }) {
 }
 
 /** One provider: a process that publishes and one that reads, and the number of edits so far. */
-async function openSubject({ kind, redis, api, settings, execArgv }) {
+async function openSubject({ kind, definitions, redis, api, execArgv }) {
   const proxy = await startCountingProxy(redis.port)
   const projectKey = `phc_${kind}`
-  const own = { ...settings, kind, url: proxy.url, projectKey, definitionsUrl: api.url(projectKey) }
-  const start = () => startMeasured(own, execArgv)
+  const settings = { kind, definitions, url: proxy.url, projectKey, definitionsUrl: api.url(projectKey) }
+  const start = () => startMeasured(settings, execArgv)
   const [publisher, reader] = await Promise.all([start(), start()])
   await Promise.all([publisher.ask('connect'), reader.ask('connect')])
   await publisher.ask('lead')
@@ -120,7 +119,7 @@ async function openSubject({ kind, redis, api, settings, execArgv }) {
     },
     async verifyAndClose() {
       const fresh = await start()
-      await fresh.measure('first', edits, settings.calibrated)
+      await fresh.measure('first', edits, 'cost')
       for (const one of [reader, fresh]) {
         await one.ask('verify', edits)
         await one.close()
