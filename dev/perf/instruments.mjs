@@ -7,6 +7,7 @@ import { GCProfiler } from 'node:v8'
 /** Longer than anything that a call leaves to be done after it has returned. */
 const SETTLE_MS = 5
 const BEAT_MS = 1
+const EMPTY_STRETCHES = 4
 
 const SCHEDSTAT = `/proc/self/task/${process.pid}/schedstat`
 
@@ -32,10 +33,12 @@ function findMainThreadCpu() {
 /** `{ value, cost: { cpuMs, processCpuMs, wallMs } }` of `work()`: CPU of the main thread, of all threads, and the time. */
 export async function cost(work) {
   await settle()
-  // What measuring itself costs, to be taken off.
-  const { cost: own } = await stretch(async () => {})
+  // What measuring itself costs is taken off: the least of some, because the first ones are slow, and too much would flatter.
+  const empty = []
+  for (let n = 0; n < EMPTY_STRETCHES; n += 1) empty.push((await stretch(async () => {})).cost)
   const { value, cost: all } = await stretch(work)
-  return { value, cost: Object.fromEntries(Object.entries(all).map(([name, sum]) => [name, Math.max(0, sum - own[name])])) }
+  const own = (name) => Math.min(...empty.map((one) => one[name]))
+  return { value, cost: Object.fromEntries(Object.entries(all).map(([name, sum]) => [name, sum - own(name)])) }
 }
 
 async function stretch(work) {

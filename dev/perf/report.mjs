@@ -49,8 +49,8 @@ and ${among('changed')}. The package loads in ${time(of('loadMs'))} (theirs: ${t
 
 export const medians = (lists) => Object.fromEntries(Object.entries(lists).map(([name, numbers]) => [name, median(numbers)]))
 
-/** "0.12 ms", "6.3 ms", "71 ms". */
-export const time = (ms) => `${precise(ms)} ms`
+/** "0.12 ms", "6.3 ms", "71 ms"; nothing that is within the error of the measurement. */
+export const time = (ms) => (ms < 0.05 ? '< 0.05 ms' : `${precise(ms)} ms`)
 
 const times = (ratio) => `${ratio < 0.01 ? '< 0.01' : precise(ratio)} ×`
 
