@@ -219,11 +219,12 @@ fn readable(revision: u64) -> u64 {
     if revision < 10_u64.pow(16) { revision } else { 0 }
 }
 
-fn decode_reading(reply: Value) -> redis::RedisResult<(Reading, Option<Bytes>)> {
+/// What the reply to `read.lua` says.
+pub fn decode_reading(reply: Value) -> redis::RedisResult<(Reading, Option<Bytes>)> {
     type Reply = (u64, u64, u64, Option<Vec<u8>>, Vec<Option<Vec<u8>>>);
     let (seconds, micros, length, bytes, fields): Reply = from_redis_value(reply)?;
     let text = |field: Vec<u8>| String::from_utf8_lossy(&field).into_owned();
     let fields = fields.into_iter().map(|field| field.map(text)).collect();
-    let now: Millis = seconds * 1000 + micros / 1000;
+    let now: Millis = seconds.saturating_mul(1000).saturating_add(micros / 1000);
     Ok((Reading { state: decode_state(fields, length), now }, bytes.map(Bytes::from)))
 }
