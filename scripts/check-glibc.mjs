@@ -3,12 +3,12 @@
 import { execFileSync } from 'node:child_process'
 import { statSync } from 'node:fs'
 
-import { buildPortable, GLIBC } from './build-portable.mjs'
+import { BINARY as binary, buildRelease, GLIBC } from './build-release.mjs'
 
 /** What glibc itself consists of: anything else would have to be installed. */
 const LIBRARIES = /^(ld-linux-.*|lib(c|m|dl|pthread|rt|util)\.so)\.\d+$/
 
-const binary = buildPortable()
+buildRelease()
 const objdump = (option) => execFileSync('objdump', [option, binary], { encoding: 'utf8', maxBuffer: 2 ** 26 })
 
 const versions = new Set(objdump('-T').match(/(?<=\bGLIBC_)[\d.]+/g))

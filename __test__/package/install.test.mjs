@@ -54,7 +54,7 @@ describe('the published package works', () => {
 
   test('from TypeScript, with the module resolutions nodenext and bundler', async () => {
     const tsc = [join(ROOT, 'node_modules/typescript', json(ROOT, 'node_modules/typescript/package.json').bin.tsc), '--strict']
-    const compile = (...args) => run(process.execPath, [...tsc, '--skipLibCheck', '--target', 'es2022', ...args], { cwd: project })
+    const compile = (...args) => run(process.execPath, [...tsc, '--skipLibCheck', '--types', 'node', '--target', 'es2022', ...args], { cwd: project })
     await compile('--module', 'esnext', '--moduleResolution', 'bundler', '--noEmit', 'typed.mts')
     await compile('--module', 'nodenext', 'typed.mts', 'typed.cts')
     await assertWorks(process.execPath, ['typed.mjs'])
@@ -90,7 +90,7 @@ describe('the published package works', () => {
       const cwd = newProject(t, registry)
       await npm(cwd, 'install', 'posthog-flag-cache', `posthog-node@${version}`)
       assert.equal(json(cwd, 'node_modules/posthog-node/package.json').version, version)
-      await assertWorks(process.execPath, ['use.cjs'], { cwd })
+      await assertWorks(process.execPath, ['exit.cjs'], { cwd })
     })
   }
 })

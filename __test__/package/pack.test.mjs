@@ -29,7 +29,8 @@ const FILES = [
 
 const published = await publish({ after })
 const project = newProject({ after }, published.registry)
-await npm(project, 'install', NAME)
+// With a cache of its own, or npm may know the tarballs of an earlier test.
+await npm(project, 'install', NAME, `--cache=${join(project, '.npm')}`)
 
 describe('the published packages', () => {
   test('hold exactly the files that are needed', () => {
@@ -128,7 +129,7 @@ describe('the packages, installed with npm,', () => {
   })
 
   test('without optional dependencies name the package that is missing, the platform and the fix', async () => {
-    await npm(project, 'ci', '--omit=optional')
+    await npm(project, 'ci', '--omit=optional', `--cache=${join(project, '.npm')}`)
     const said = await node(LOAD)
     const { glibcVersionRuntime } = process.report.getReport().header
     assert.ok(said.includes(`${NAME}-${HOST}, with the binary for linux ${process.arch} with glibc ${glibcVersionRuntime}, is not`), said)

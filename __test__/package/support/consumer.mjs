@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import { BINARY } from '../../../scripts/build-portable.mjs'
+import { BINARY } from '../../../scripts/build-release.mjs'
 import { pack } from '../../../scripts/pack.mjs'
 import { run } from './run.mjs'
 import { startRegistry } from './registry.mjs'

@@ -10,7 +10,9 @@ export function run(command, args, { cwd, env, timeoutMs = 240_000 }) {
   const { POSTHOG_FLAG_CACHE_URL, REDIS_URL, NODE_OPTIONS, ...inherited } = process.env
   // npm tells its scripts the settings it has: those of the repository are none of a consumer's.
   const own = Object.fromEntries(Object.entries(inherited).filter(([name]) => !/^npm_/i.test(name)))
-  const child = spawn(command, args, { cwd, env: { ...own, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  // Windows starts npm, a .cmd, only through a shell.
+  const shell = command === 'npm' && process.platform === 'win32'
+  const child = spawn(command, args, { cwd, env: { ...own, ...env }, stdio: ['ignore', 'pipe', 'pipe'], shell })
   living.add(child)
   let [stdout, stderr] = ['', '']
   child.stdout.setEncoding('utf8').on('data', (text) => (stdout += text))
