@@ -181,7 +181,7 @@ function withoutServices(action) {
 
 try {
   const wanted = process.argv.slice(2)
-  const unknown = wanted.find((argument) => !(argument in PROGRAMS))
+  const unknown = wanted.find((argument) => !Object.hasOwn(PROGRAMS, argument))
   if (unknown) throw new Unready(`unknown argument ${unknown}; allowed: ${Object.keys(PROGRAMS).join(' ')}`)
   checkNode()
   checkRust()
