@@ -54,7 +54,7 @@ function stageAll(stage, binaries) {
     cpSync(join(root, file), join(stage, 'root', file), { recursive: true })
   }
   for (const field of NOT_PUBLISHED) delete manifest[field]
-  // Not in the repository: `npm ci` would look these names up, which nobody owns before the first release.
+  // Not in the repository: `npm ci` refuses a lock file that lacks them, and npm writes none with names that are not published yet.
   manifest.optionalDependencies = Object.fromEntries(platforms.map(({ manifest: { name } }) => [name, manifest.version]))
   return [...platforms, write(join(stage, 'root'), manifest, true)]
 }
