@@ -14,6 +14,7 @@ import { startPostHogApi } from '../../dev/posthog-api.mjs'
 import { freePort, startRedis } from '../../dev/redis.mjs'
 import { HOST, newProject, npm, publish, ROOT, tools } from '../package/support/consumer.mjs'
 import { run } from '../package/support/run.mjs'
+import { FlagDefinitionCache } from '../support/client.mjs'
 import { newProjectKey, temporaryDirectory } from '../support/stores.mjs'
 
 const INTERVAL_MS = 1_000
@@ -72,7 +73,11 @@ async function serve(t, folder, env) {
     if (/Ready in/.test(log)) child.emit('ready')
   })
   await nextEvent(child, 'ready', undefined, { timeoutMs: 60_000, what: `server that is ready: ${log}` })
-  return { url: `http://127.0.0.1:${port}`, pid: child.pid, log: () => log }
+  const stop = () => {
+    child.kill('SIGTERM')
+    return ended
+  }
+  return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop }
 }
 
 /** A window on that address, wide enough for the screenshot. */
@@ -128,6 +133,22 @@ for (const [bundler, args] of Object.entries(BUNDLERS)) {
       if (process.env.UPDATE_SCREENSHOT && bundler === 'Turbopack') {
         await windows[0].page.screenshot({ path: join(ROOT, 'docs/nextjs.png') })
       }
+    })
+
+    test('gives the turn back when a server is told to stop', async (t) => {
+      const api = await startPostHogApi({ projectKey: newProjectKey() })
+      t.after(() => api.close())
+      const server = await serve(t, join(app, '.next/standalone'), environmentOf(api))
+      await api.nextCall()
+      const leader = async () => {
+        const cache = new FlagDefinitionCache({ projectKey: api.projectKey, url: redis.url, role: 'reader' })
+        await cache.getFlagDefinitions()
+        await cache.shutdown()
+        return cache.status().leader
+      }
+      assert.match(await leader(), new RegExp(`:${server.pid}:`))
+      await server.stop()
+      assert.equal(await leader(), null)
     })
 
     test('carries the addon of this platform in the standalone output, and no other', () => {
