@@ -514,6 +514,8 @@ export interface FlagCacheStatus {
  * - `ERR_FLAG_CACHE_READONLY`: the store is a replica that takes no writes, or `role: 'reader'` allows none.
  * - `ERR_FLAG_CACHE_CLOSED`: `shutdown()` was called before.
  * - `ERR_FLAG_CACHE_API`: PostHog refused a request for the definitions (401, 402, 403).
+ * - `ERR_FLAG_CACHE_NATIVE`: the package's binary for this platform is missing or does not load. Thrown by `import` or `require`.
+ * - `ERR_FLAG_CACHE_RUNTIME`: the constructor was called in an edge runtime, a worker without Node.js or a browser.
  */
 export type FlagCacheErrorCode =
   | 'ERR_FLAG_CACHE_OPTIONS'
@@ -525,6 +527,8 @@ export type FlagCacheErrorCode =
   | 'ERR_FLAG_CACHE_READONLY'
   | 'ERR_FLAG_CACHE_CLOSED'
   | 'ERR_FLAG_CACHE_API'
+  | 'ERR_FLAG_CACHE_NATIVE'
+  | 'ERR_FLAG_CACHE_RUNTIME'
 
 /**
  * Every error of this package. Its message never holds a password.

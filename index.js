@@ -1,6 +1,6 @@
 'use strict'
 
-const { NativeProvider } = require('./native.js')
+const { NativeProvider } = require('./lib/native.js')
 const { assemble } = require('./lib/assemble.js')
 const { Client } = require('./lib/client.js')
 const { FlagCacheError, translate } = require('./lib/error.js')

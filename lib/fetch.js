@@ -2,7 +2,7 @@
 
 const { assemble } = require('./assemble.js')
 const { FlagCacheError } = require('./error.js')
-const { NativeText } = require('../native.js')
+const { NativeText } = require('./native.js')
 
 /** Where posthog-node asks for the definitions: the current path, and that of older versions. */
 const PATHS = /\/(flags\/definitions|feature_flag\/local_evaluation)\/?$/

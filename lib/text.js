@@ -2,7 +2,7 @@
 
 const { setImmediate: turn } = require('node:timers/promises')
 
-const { NativeText } = require('../native.js')
+const { NativeText } = require('./native.js')
 
 /** So many characters are copied in a fraction of a millisecond. */
 const PART = 256 * 1024

@@ -1,4 +1,4 @@
-// Gets a fresh clone ready to run: `node scripts/setup.mjs [--redis] [--release]`. Knows nothing but
+// Gets a fresh clone ready to run: `node scripts/setup.mjs [--redis] [--chromium] [--release]`. Knows nothing but
 // Node's own modules, because it runs before anything is installed. Quick and quiet when all is in place.
 
 import { spawn, spawnSync } from 'node:child_process'
@@ -115,26 +115,28 @@ async function buildAddon(script) {
   if (!isBuilding) say('the addon is up to date')
 }
 
-function howToInstallRedis() {
-  const commands = [
-    ['apt-get', 'sudo apt-get install redis-server'],
-    ['dnf', 'sudo dnf install redis'],
-    ['apk', 'sudo apk add redis'],
-    ['pacman', 'sudo pacman -S redis'],
-    ['brew', 'brew install redis'],
-  ]
-  const found = commands.find(([manager]) => onPath(manager))
-  return found ? `Type: ${found[1]}` : 'Install Redis and put redis-server on PATH'
+/** What the tests start, by the argument that asks for it: any of `commands`; and the package that brings it. */
+const PROGRAMS = {
+  '--redis': {
+    commands: ['redis-server'],
+    packages: { 'apt-get': 'redis-server', dnf: 'redis', apk: 'redis', pacman: 'redis', brew: 'redis' },
+  },
+  '--chromium': {
+    commands: ['chromium', 'google-chrome'],
+    packages: { 'apt-get': 'chromium', dnf: 'chromium', apk: 'chromium', pacman: 'chromium', brew: '--cask chromium' },
+  },
 }
+const INSTALL = { 'apt-get': 'sudo apt-get install', dnf: 'sudo dnf install', apk: 'sudo apk add', pacman: 'sudo pacman -S', brew: 'brew install' }
 
-function ensureRedis() {
-  if (onPath('redis-server')) return
+function ensureProgram({ commands, packages }) {
+  if (commands.some(onPath)) return
+  const [command] = commands
+  const manager = Object.keys(packages).find(onPath)
+  const hint = manager ? `Type: ${INSTALL[manager]} ${packages[manager]}` : `Install it and put ${command} on PATH`
   const isRoot = process.getuid?.() === 0
-  if (!isRoot || !onPath('apt-get')) {
-    throw new Unready(`there is no redis-server on PATH, which the tests start. ${howToInstallRedis()}`)
-  }
-  say('installing redis-server')
-  const install = ['install', '-y', '--no-install-recommends', 'redis-server']
+  if (!isRoot || manager !== 'apt-get') throw new Unready(`there is no ${command} on PATH, which the tests start. ${hint}`)
+  say(`installing ${command}`)
+  const install = ['install', '-y', '--no-install-recommends', packages[manager]]
   const outcome = withoutServices(() => {
     const first = aptGet(install)
     if (first.status === 0) return first
@@ -142,9 +144,9 @@ function ensureRedis() {
     const update = aptGet(['update'])
     return update.status === 0 ? aptGet(install) : update
   })
-  if (outcome.status !== 0 || !onPath('redis-server')) {
+  if (outcome.status !== 0 || !onPath(command)) {
     process.stderr.write(outcome.stdout + outcome.stderr)
-    throw new Unready(`apt-get could not install redis-server. ${howToInstallRedis()}`)
+    throw new Unready(`apt-get could not install ${command}. ${hint}`)
   }
 }
 
@@ -179,11 +181,12 @@ function withoutServices(action) {
 
 try {
   const args = process.argv.slice(2)
-  const unknown = args.find((argument) => !['--redis', '--release'].includes(argument))
-  if (unknown) throw new Unready(`unknown argument ${unknown}; allowed: --redis, --release`)
+  const programs = args.filter((argument) => argument !== '--release')
+  const unknown = programs.find((argument) => !Object.hasOwn(PROGRAMS, argument))
+  if (unknown) throw new Unready(`unknown argument ${unknown}; allowed: ${Object.keys(PROGRAMS).join(' ')} --release`)
   checkNode()
   checkRust()
-  if (args.includes('--redis')) ensureRedis()
+  for (const argument of programs) ensureProgram(PROGRAMS[argument])
   installPackages()
   await buildAddon(args.includes('--release') ? 'build' : 'build:quick')
 } catch (error) {

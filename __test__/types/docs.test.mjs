@@ -6,7 +6,10 @@ import { test } from 'node:test'
 
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 const declarations = read('index.d.ts')
-const engine = { options: read('src/options.rs'), errors: read('src/error.rs') + read('lib/fetch.js') }
+const engine = {
+  options: read('src/options.rs'),
+  errors: ['src/error.rs', 'lib/fetch.js', 'lib/native.js', 'unsupported.js'].map(read).join(''),
+}
 
 const [optionsBody] = declarations.split('interface FlagDefinitionCacheOptions')[1].split('\n}\n')
 /** The name of each option, and its documentation. */

@@ -85,6 +85,8 @@ export function explain(error: FlagCacheError): string {
     case 'ERR_FLAG_CACHE_READONLY':
     case 'ERR_FLAG_CACHE_CLOSED':
     case 'ERR_FLAG_CACHE_API':
+    case 'ERR_FLAG_CACHE_NATIVE':
+    case 'ERR_FLAG_CACHE_RUNTIME':
       return `${error.name}: ${error.message} (${String(error.cause)})`
     default:
       return error.code satisfies never

@@ -1,0 +1,1 @@
+export declare function use(posthogNode: object, flagCache: object, print?: (line: string) => unknown): Promise<void>

@@ -1,0 +1,52 @@
+// The package as its users have it: packed, published to a registry of the test, and installed into a folder elsewhere.
+
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+import { BINARY } from '../../../scripts/build-release.mjs'
+import { pack } from '../../../scripts/pack.mjs'
+import { run } from './run.mjs'
+import { startRegistry } from './registry.mjs'
+
+export const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
+export const HOST = `linux-${process.arch}-gnu`
+
+const folder = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url))
+export const json = (...path) => JSON.parse(readFileSync(join(...path), 'utf8'))
+
+/** Everything that would be published, and a registry that has it until the suite ends. */
+export async function publish(suite) {
+  const packages = pack({ folder: join(ROOT, 'target/package'), binaries: { [HOST]: BINARY } })
+  const registry = await startRegistry(packages)
+  suite.after(() => registry.close())
+  return { packages, registry, root: packages.at(-1), host: packages.find(({ manifest }) => manifest.name.endsWith(HOST)) }
+}
+
+/** An empty project in which package managers find that registry; removed when `t` ends. Its path. */
+export function newProject(t, registry, manifest) {
+  const path = mkdtempSync(join(tmpdir(), 'flag-cache-consumer-'))
+  t.after(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }))
+  writeFileSync(join(path, '.npmrc'), `registry=${registry.url}/\n`)
+  writeFileSync(join(path, 'package.json'), JSON.stringify({ name: 'consumer', private: true, ...manifest }))
+  cpSync(folder('programs'), path, { recursive: true })
+  return path
+}
+
+export const npm = (cwd, ...args) => run('npm', [...args, '--no-audit', '--no-fund', '--loglevel=error'], { cwd })
+
+/** The folder in which the programs of `tools.json` are installed. */
+export async function tools() {
+  const path = join(ROOT, 'target/tools/npm')
+  const wanted = readFileSync(folder('tools.json'), 'utf8')
+  const manifest = join(path, 'package.json')
+  const isThere = existsSync(join(path, 'node_modules/.package-lock.json')) && readFileSync(manifest, 'utf8') === wanted
+  if (!isThere) {
+    mkdirSync(path, { recursive: true })
+    writeFileSync(manifest, wanted)
+    // None of them needs its scripts: these are the packages with the binaries themselves.
+    await npm(path, 'install', '--ignore-scripts')
+  }
+  return join(path, 'node_modules')
+}

@@ -1,0 +1,38 @@
+// Express: one client for all requests. npm install express posthog-node posthog-flag-cache
+
+import express from 'express'
+import { FlagDefinitionCache } from 'posthog-flag-cache'
+import { PostHog } from 'posthog-node'
+
+const { POSTHOG_PROJECT_KEY, POSTHOG_SECRET_KEY, POSTHOG_HOST, REDIS_URL, WEBHOOK_SECRET, PORT = '3000' } = process.env
+
+const flagCache = new FlagDefinitionCache({ projectKey: POSTHOG_PROJECT_KEY, url: REDIS_URL })
+const posthog = new PostHog(POSTHOG_PROJECT_KEY, {
+  host: POSTHOG_HOST,
+  secretKey: POSTHOG_SECRET_KEY,
+  flagDefinitionCacheProvider: flagCache,
+  fetch: flagCache.fetch,
+})
+posthog.on('error', console.error)
+flagCache.onUpdate(() => posthog.reloadFeatureFlags())
+
+const app = express()
+
+app.get('/flags/:user', async (request, response) => {
+  response.json(await posthog.getAllFlags(request.params.user, { onlyEvaluateLocally: true }))
+})
+
+// Asks nobody, so it is safe in a health check.
+app.get('/health', (request, response) => response.json(flagCache.status()))
+
+// For a webhook that tells of an edit: the whole fleet has it at once.
+app.post('/flags-changed', async (request, response) => {
+  if (!WEBHOOK_SECRET || request.get('x-webhook-secret') !== WEBHOOK_SECRET) return response.sendStatus(403)
+  await flagCache.invalidate()
+  await posthog.reloadFeatureFlags()
+  response.sendStatus(204)
+})
+
+const server = app.listen(Number(PORT), '127.0.0.1', () => console.log('listening'))
+// Gives the turn to fetch to another process, at once.
+process.once('SIGTERM', () => server.close(() => posthog.shutdown()))
