@@ -332,6 +332,31 @@ async fn a_replica_is_read_only_until_it_is_promoted() {
 }
 
 #[tokio::test]
+async fn a_replica_that_lost_its_master_is_not_asked_faster() {
+    let server = RedisServer::start(&["--replica-serve-stale-data", "no"]);
+    let (store, mut client) = (store(&server), server.client());
+    heal(&store).await;
+    redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
+    let received = |client: &mut redis::Connection| {
+        let stats: String = redis::cmd("INFO").arg("stats").query(client).unwrap();
+        let (_, number) = stats.split_once("total_connections_received:").unwrap();
+        number.lines().next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = received(&mut client);
+    // As a listener does: each new connection is a notice, and each notice a reading.
+    let mut notices = store.watch();
+    let reading_at_every_notice = async {
+        loop {
+            assert!(store.read().await.is_err());
+            notices.changed().await.unwrap();
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(2), reading_at_every_notice).await.is_err());
+    let attempts = received(&mut client) - before;
+    assert!((2..=10).contains(&attempts), "{attempts}");
+}
+
+#[tokio::test]
 async fn stores_of_one_identity_share_one_connection() {
     let server = RedisServer::start(&[]);
     let mut client = server.client();

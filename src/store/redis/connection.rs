@@ -4,11 +4,11 @@
 //! errors, and there is no way to make it. This one replaces the connection whatever went wrong.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
@@ -47,6 +47,10 @@ struct Shared {
     trouble: watch::Sender<Option<Error>>,
     server: StdMutex<Option<String>>,
     timeouts: AtomicU32,
+    /// Whether the connection has been of any use.
+    is_proven: AtomicBool,
+    /// Why the last connection was given up.
+    loss: StdMutex<Option<Error>>,
 }
 
 #[derive(Clone)]
@@ -72,6 +76,8 @@ impl Connection {
             trouble: watch::Sender::new(None),
             server: StdMutex::default(),
             timeouts: AtomicU32::new(0),
+            is_proven: AtomicBool::new(false),
+            loss: StdMutex::default(),
         };
         Connection { shared: Arc::new(shared), supervisor: Mutex::new(None) }
     }
@@ -107,24 +113,30 @@ impl Connection {
             match timeout(shared.command_timeout, command.query_async::<Value>(&mut connection)).await {
                 Ok(Ok(reply)) => {
                     shared.timeouts.store(0, Ordering::Relaxed);
+                    shared.is_proven.store(true, Ordering::Relaxed);
                     return Ok(reply);
                 }
                 Ok(Err(cause)) => {
                     let is_lost = needs_new_connection(&cause);
                     let error = shared.refused(cause);
+                    // A replica still reads.
+                    if !is_lost || error.code() == Code::ReadOnly {
+                        shared.is_proven.store(true, Ordering::Relaxed);
+                    }
                     if !is_lost {
                         return Err(error);
                     }
-                    shared.lose(number);
+                    shared.lose(number, &error);
                     if attempts == 0 {
                         return Err(error);
                     }
                 }
                 Err(_) => {
+                    let error = shared.timed_out(shared.command_timeout);
                     if shared.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_UNTIL_DEAD {
-                        shared.lose(number);
+                        shared.lose(number, &error);
                     }
-                    return Err(shared.timed_out(shared.command_timeout));
+                    return Err(error);
                 }
             }
         }
@@ -165,30 +177,35 @@ impl Drop for Connection {
 
 impl Shared {
     async fn keep_connected(self: Arc<Self>) {
+        let mut waits = backoff();
         for number in 1.. {
-            let mut waits = ExponentialBuilder::new()
-                .with_min_delay(RETRY_FROM)
-                .with_max_delay(RETRY_UP_TO)
-                .with_jitter()
-                .without_max_times()
-                .build();
             let connection = loop {
                 match self.connect(number).await {
                     Ok(connection) => break connection,
-                    Err(error) => {
-                        self.trouble.send_replace(Some(error.clone()));
-                        self.status.send_replace(Status::Down(error));
-                    }
+                    Err(error) => self.wait(error, &mut waits).await,
                 }
-                tokio::time::sleep(waits.next().unwrap_or(RETRY_UP_TO)).await;
             };
             self.timeouts.store(0, Ordering::Relaxed);
+            self.is_proven.store(false, Ordering::Relaxed);
             let mut status = self.status.subscribe();
             self.status.send_replace(Status::Up(connection, number));
             // Whatever was announced meanwhile is missed: look.
             self.notices.send_modify(|count| *count += 1);
             let _ = status.wait_for(|status| matches!(status, Status::Connecting)).await;
+            let loss = self.loss().take();
+            if self.is_proven.load(Ordering::Relaxed) {
+                waits = backoff();
+            } else if let Some(error) = loss {
+                // As good as a failed attempt: a server that sends us away is not asked faster.
+                self.wait(error, &mut waits).await;
+            }
         }
+    }
+
+    async fn wait(&self, error: Error, waits: &mut ExponentialBackoff) {
+        self.trouble.send_replace(Some(error.clone()));
+        self.status.send_replace(Status::Down(error));
+        tokio::time::sleep(waits.next().unwrap_or(RETRY_UP_TO)).await;
     }
 
     async fn connect(self: &Arc<Self>, number: u64) -> Result<MultiplexedConnection> {
@@ -197,7 +214,7 @@ impl Shared {
             if let Some(shared) = receiver.upgrade() {
                 match push.kind {
                     PushKind::Message => shared.notices.send_modify(|count| *count += 1),
-                    PushKind::Disconnection => shared.lose(number),
+                    PushKind::Disconnection => shared.disconnected(number),
                     _ => {}
                 }
             }
@@ -259,15 +276,25 @@ impl Shared {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn loss(&self) -> MutexGuard<'_, Option<Error>> {
+        self.loss.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Has the connection of this number replaced; a later one is not affected.
-    fn lose(&self, number: u64) {
+    fn lose(&self, number: u64, error: &Error) {
         self.status.send_if_modified(|status| {
             let is_current = matches!(status, Status::Up(_, current) if *current == number);
             if is_current {
+                *self.loss() = Some(error.clone());
                 *status = Status::Connecting;
             }
             is_current
         });
+    }
+
+    fn disconnected(&self, number: u64) {
+        let endpoint = &self.endpoint;
+        self.lose(number, &Error::new(Code::Unavailable, format!("{endpoint} closed the connection")));
     }
 
     fn refused(&self, cause: RedisError) -> Error {
@@ -299,4 +326,13 @@ fn needs_new_connection(cause: &RedisError) -> bool {
                 | ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
         )
         || cause.code() == Some("NOAUTH")
+}
+
+fn backoff() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(RETRY_FROM)
+        .with_max_delay(RETRY_UP_TO)
+        .with_jitter()
+        .without_max_times()
+        .build()
 }
