@@ -12,6 +12,7 @@
 //! `confirmed_at`, `retry_at`, `invalidated_at`. All keys expire together.
 
 mod connection;
+mod quote;
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::quote::Quote;
 use crate::error::{Code, Error, Result};
 use crate::options::{Endpoint, Options};
 
@@ -306,7 +307,11 @@ impl Shared {
             _ if cause.is_io_error() => (Code::Unavailable, "cannot be reached"),
             _ => (Code::Unavailable, "refuses to work"),
         };
-        Error::new(code, format!("{endpoint} {what}")).caused_by(cause)
+        let error = Error::new(code, format!("{endpoint} {what}"));
+        match endpoint.password.as_deref().and_then(|password| Quote::of(password, &cause)) {
+            Some(quote) => error.caused_by(quote),
+            None => error.caused_by(cause),
+        }
     }
 
     fn timed_out(&self, limit: Duration) -> Error {
