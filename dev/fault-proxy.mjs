@@ -1,8 +1,7 @@
 // A TCP proxy on 127.0.0.1 that does to connections what networks, load balancers and hosts do.
 
-import { EventEmitter } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { connect, createServer } from 'node:net'
-import { pipeline } from 'node:stream'
 
 import { now, sleep } from './clock.mjs'
 
@@ -122,8 +121,8 @@ class Link {
     for (const socket of [this.#near, this.#far]) socket.on('error', () => {})
     this.#near.once('close', () => this.#far.destroy())
     this.#far.once('close', () => this.#hushed || this.#near.destroy())
-    this.#pipe(this.#near, this.#far, 'up', shape)
-    this.#pipe(this.#far, this.#near, 'down', shape)
+    this.#pump(this.#near, this.#far, 'up', shape)
+    this.#pump(this.#far, this.#near, 'down', shape)
   }
 
   suffer(fate) {
@@ -136,16 +135,17 @@ class Link {
     this.#near.resetAndDestroy()
   }
 
-  #pipe(from, to, direction, shape) {
-    const shaped = async function* (pieces) {
-      for await (const piece of pieces) yield* shape()?.(piece, this, direction) ?? [piece]
-    }
-    const audible = async function* (pieces) {
-      for await (const piece of pieces) {
-        if (!this.#hushed) yield piece
+  async #pump(from, to, direction, shape) {
+    try {
+      for await (const piece of from) {
+        for await (const part of shape()?.(piece, this, direction) ?? [piece]) {
+          if (!this.#hushed && !to.write(part)) await once(to, 'drain')
+        }
       }
+      if (!this.#hushed) to.end()
+    } catch {
+      if (!this.#hushed) to.destroy()
     }
-    pipeline(from, shaped.bind(this), audible.bind(this), to, () => {})
   }
 }
 
