@@ -14,6 +14,9 @@ export const ALLOWANCE_MS = 1_500
 /** Two processors run several fleets: a process may be this many polls late. */
 const LATE_POLLS = 3
 
+/** A process may try so often to connect, on the average. */
+const ATTEMPTS_A_SECOND = 3
+
 /** docs/design.md: the waits between attempts to connect double up to 2 s, each lengthened by up to its own length. */
 const reconnectMs = (lastedMs, { connectTimeoutMs }) => Math.min(4_000, 2 * (lastedMs + 100)) + connectTimeoutMs
 
@@ -57,6 +60,18 @@ export function assertCalled({ clients, fleet, pollMs }, { alone, mayTell = [] }
   // A call that failed at the very begin, or just when its process continued, makes one more.
   const most = alone ? each * (clients * fleet.workers.length + strangers) : 1 + each + strangers + mayTell.length
   assert.ok(calls <= most, `${calls} calls in ${elapsedMs} ms, where ${most} are allowed`)
+}
+
+/** posthog-node reported what it had to, and nothing else. */
+export function assertTold({ tells, mayTell = [] }, { told }) {
+  assert.deepEqual([...told].filter((code) => !tells.includes(code) && !mayTell.includes(code)), [])
+  assert.ok(told.size > 0 || tells.length === 0, 'nothing was reported')
+}
+
+/** How often a process tried to connect: at once, then after waits that double from 100 ms on. */
+export function assertNoHammering({ attempts, elapsedMs }) {
+  const most = 2 + (ATTEMPTS_A_SECOND * elapsedMs) / 1_000
+  assert.ok(attempts <= most, `each process tried ${attempts} times to connect in ${elapsedMs} ms, where ${most} are allowed`)
 }
 
 /** Each call of posthog-node ended within its limit, but for the time that its process was stopped. */
