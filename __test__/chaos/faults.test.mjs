@@ -16,7 +16,7 @@ const outcomes = []
 describe('a fleet shares again, has lost no evaluation, and leaves nothing behind, after', { concurrency: 3 }, () => {
   for (const [family, faults] of Object.entries(FAULTS)) {
     for (const fault of faults) {
-      test(`${family}: ${fault.name}`, async (t) => outcomes.push({ family, fault, ...(await suffer(t, fault)) }))
+      test(`${family}: ${fault.name}`, async (t) => outcomes.push({ fault, ...(await suffer(t, fault)) }))
     }
   }
 })
@@ -27,7 +27,14 @@ describe("with whenUnavailable: 'stale' it makes no call more than without a fau
       test(`${family}: ${fault.name}`, async (t) => {
         const { options, tells } = fault
         // Who is just publishing still hears that this failed.
-        await suffer(t, { ...fault, alone: false, tells: [], mayTell: tells, options: { ...SHORT, ...options, whenUnavailable: 'stale' } })
+        const outcome = await suffer(t, {
+          ...fault,
+          alone: false,
+          tells: [],
+          mayTell: tells,
+          options: { ...SHORT, ...options, whenUnavailable: 'stale' },
+        })
+        assert.ok(fault.grants || outcome.meanwhile === 0, `${outcome.meanwhile} calls were made meanwhile`)
       })
     }
   }
@@ -56,6 +63,8 @@ async function suffer(t, fault) {
     lastedMs: endedAt - begunAt,
     tookMs: Math.max(0, sharedAt - endedAt),
     calls: api.calls.length - callsBefore,
+    // Whoever had its turn before has called within a poll.
+    meanwhile: api.calls.filter(({ at }) => at > begunAt + lab.pollMs && at < endedAt).length,
     attempts: (proxy.attempts.length - attemptsBefore) / WORKERS,
     told: judge.codesTold(lab),
   }

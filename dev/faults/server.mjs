@@ -141,7 +141,16 @@ export const SERVER_FAULTS = [
     alone: true,
     reconnects: true,
   },
-  { id: 'oom', name: 'its memory is full (OOM, noeviction)', begin: config('maxmemory', '1'), end: config('maxmemory', '0'), tells: LOST, alone: true },
+  {
+    id: 'oom',
+    name: 'its memory is full (OOM, noeviction)',
+    begin: config('maxmemory', '1'),
+    end: config('maxmemory', '0'),
+    tells: LOST,
+    alone: true,
+    // The state replaces itself, and needs no more memory.
+    grants: true,
+  },
   {
     id: 'misconf',
     name: 'it cannot save its data (MISCONF)',
