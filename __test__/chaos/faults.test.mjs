@@ -63,11 +63,13 @@ async function suffer(t, fault) {
     lastedMs: endedAt - begunAt,
     tookMs: Math.max(0, sharedAt - endedAt),
     calls: api.calls.length - callsBefore,
+    full: api.calls.slice(callsBefore).filter(({ status }) => status === 200).length,
     // Whoever had its turn before has called within a poll.
     meanwhile: api.calls.filter(({ at }) => at > begunAt + lab.pollMs && at < endedAt).length,
     attempts: (proxy.attempts.length - attemptsBefore) / WORKERS,
     told: judge.codesTold(lab),
   }
+  judge.assertUnharmed(lab)
   await fleet.everyone({ version: early })
   judge.assertRecovered(lab, fault, outcome)
   judge.assertCalled(lab, fault, outcome)
@@ -83,9 +85,9 @@ async function suffer(t, fault) {
   assert.equal(api.count(200) - full, 1, 'one process fetches it for all')
   assert.deepEqual([...judge.codesTold(lab)], [])
 
-  judge.assertBounded(lab)
   judge.assertUnharmed(lab)
   judge.assertFlagsKept(lab)
+  judge.assertBounded(lab)
   await judge.assertEvaluated(lab)
   await judge.assertWhole(lab)
   await judge.assertOneConnectionEach(lab)

@@ -52,14 +52,17 @@ export async function assertPaced({ api, pollMs }, polls = 4) {
 }
 
 /**
- * `calls` of PostHog were made from the begin of a fault until the fleet shared again: one an interval, but where it left the
- * processes alone one a poll of each client. `strangers`: how many clients were started meanwhile.
+ * What PostHog was asked from the begin of a fault until the fleet shared again: one call an interval, but where it left the
+ * processes alone one a poll of each client. `full`, if given: how many of these fetched the one edit; `strangers`: how many
+ * clients were started meanwhile.
  */
-export function assertCalled({ clients, fleet, pollMs }, { alone, mayTell = [] }, { calls, elapsedMs, strangers = 0 }) {
+export function assertCalled({ clients, fleet, pollMs }, { alone, mayTell = [] }, { calls, elapsedMs, full = 0, strangers = 0 }) {
   const each = callsAtMost(elapsedMs, pollMs)
-  // A call that failed at the very begin, or just when its process continued, makes one more.
-  const most = alone ? each * (clients * fleet.workers.length + strangers) : 1 + each + strangers + Math.min(1, mayTell.length)
+  // Whoever may fail may fetch for itself once.
+  const failures = Math.min(1, mayTell.length)
+  const most = alone ? each * (clients * fleet.workers.length + strangers) : 1 + each + strangers + failures
   assert.ok(calls <= most, `${calls} calls in ${elapsedMs} ms, where ${most} are allowed`)
+  assert.ok(alone || full <= 1 + failures, `the edit was fetched ${full} times`)
 }
 
 /** posthog-node reported what it had to, and nothing else. */
