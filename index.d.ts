@@ -37,7 +37,13 @@ export interface FlagDefinitionCacheOptions {
   /**
    * Where the fleet keeps what it shares.
    *
-   * - `redis://[user:password@]host[:port][/database]`, or the same with `valkey://`: a Redis or Valkey server.
+   * - `redis://[user:password@]host[:port][/database]`: a Redis server. Port 6379, database 0 unless given.
+   * - `redis+unix:///socket[?db=database]`: a Redis server of this host, over its Unix socket.
+   * - `redis-sentinel://[user:password@]host[:port][,host[:port]…][/database]?master=name`: the master that these sentinels know
+   *   under this name, looked up anew at each connect. Port 26379. User and password are for the master; see
+   *   `sentinelPassword`.
+   * - `redis-cluster://[user:password@]host[:port][,host[:port]…]`: a Redis cluster, of which these are some nodes. Database 0.
+   * - `rediss` instead of `redis`: the same over TLS (not over a socket). `valkey` and `valkeys`: the same for Valkey.
    * - `file:///directory`: a directory on this host, for processes of one machine. Created (mode 0700) if it does not exist.
    * - `memory:`: this process only.
    *
@@ -167,11 +173,76 @@ export interface FlagDefinitionCacheOptions {
   password?: string | undefined
 
   /**
+   * The sentinels' ACL user. Only with `redis-sentinel://` and its like; ignored with `file:` and `memory:`.
+   *
+   * @default the sentinels' default user
+   */
+  sentinelUsername?: string | undefined
+
+  /**
+   * The password to log in to the sentinels with: they have their own. Never part of a message. Only with `redis-sentinel://` and
+   * its like; ignored with `file:` and `memory:`.
+   *
+   * @default none
+   */
+  sentinelPassword?: string | undefined
+
+  /**
+   * How the connections are encrypted, those to sentinels too. Only with `rediss://` and its like; ignored with `file:` and
+   * `memory:`.
+   *
+   * @default with `rediss://` and its like: the system's certificate authorities, and the host's name in the certificate
+   */
+  tls?: FlagCacheTlsOptions | undefined
+
+  /**
    * The name of this process's connection in `CLIENT LIST`. Without blanks. Has no effect on `file:` and `memory:`.
    *
    * @default none
    */
   clientName?: string | undefined
+}
+
+/**
+ * The option `tls`. What cannot be used, a text without a certificate for example, makes the constructor throw
+ * `ERR_FLAG_CACHE_OPTIONS`. Certificates and keys are texts in PEM, as `readFileSync(file, 'utf8')` returns them.
+ */
+export interface FlagCacheTlsOptions {
+  /**
+   * The certificate authorities to trust, one after another, instead of those of the system.
+   *
+   * @default the system's: OpenSSL's directories, `SSL_CERT_FILE`, `SSL_CERT_DIR`; the keychain on macOS and Windows
+   */
+  ca?: string | undefined
+
+  /**
+   * The certificate to show to the server, then those between it and its authority. Only with `key`.
+   *
+   * @default none
+   */
+  cert?: string | undefined
+
+  /**
+   * The private key of `cert`, not encrypted. Only with `cert`. Never part of a message.
+   *
+   * @default none
+   */
+  key?: string | undefined
+
+  /**
+   * The name or address that the server's certificate must be for. Of every server: for clusters and sentinels that announce
+   * addresses which their certificates do not have.
+   *
+   * @default the server's name or address
+   */
+  serverName?: string | undefined
+
+  /**
+   * Take any certificate, of anybody: whoever is in the way can read and change everything. Not for production.
+   *
+   * @default false
+   */
+  insecureSkipVerify?: boolean | undefined
 }
 
 /**
@@ -215,8 +286,10 @@ export declare class FlagDefinitionCache implements Provider {
    * Definitions that the store has lost, or that were damaged there, are put back by any process that holds them. In a process
    * that only reads, and finds none while another one is fetching them, this method waits for them, `coldStartWaitMs` at most.
    *
-   * @returns the definitions, or `undefined` if the store has none. The same object as long as they are unchanged: do not
-   * modify it
+   * Only what changed is parsed: while the definitions stay the same, so does the object; after an edit it and its arrays are
+   * new, but a flag or a cohort that did not change is the same object as before.
+   *
+   * @returns the definitions, or `undefined` if the store has none. Do not modify them
    * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`: the store cannot be read
    * @throws `ERR_FLAG_CACHE_CORRUPT`: the definitions in the store are damaged, and this process holds none
    * @throws `ERR_FLAG_CACHE_CLOSED` after `shutdown()`
@@ -281,7 +354,8 @@ export declare class FlagDefinitionCache implements Provider {
    *
    * - PostHog finds them unchanged (304): posthog-node gets the 304, or a 200 made from the shared definitions if its client has
    *   others or none.
-   * - New definitions (200): published with their ETag, as PostHog sent them.
+   * - New definitions (200): published with their ETag, as PostHog sent them. The response's `json()` parses only what changed,
+   *   and returns what `getFlagDefinitions()` would.
    * - 429, 5xx, a network error, an answer that is not definitions: no process calls again before `Retry-After` (an hour at
    *   most) or the interval is over. A process without definitions gets a 503 until then.
    * - 401, 402, 403: left to posthog-node, and told to `onError()` listeners.

@@ -19,6 +19,8 @@ function create(options) {
   try {
     const { url = POSTHOG_FLAG_CACHE_URL || REDIS_URL || undefined, ...others } = options
     given = { url, ...others }
+    // Read here, so that what a getter throws is kept.
+    if (isPlain(given.tls)) given.tls = { ...given.tls }
   } catch (cause) {
     throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'the options cannot be read', cause)
   }
@@ -28,6 +30,8 @@ function create(options) {
     throw translate(cause)
   }
 }
+
+const isPlain = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 class FlagDefinitionCache {
   #native

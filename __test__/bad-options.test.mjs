@@ -8,7 +8,7 @@ import { FlagCacheError, FlagDefinitionCache } from './support/client.mjs'
 
 const SECRET = 's3cret-p4ssword'
 const DURATIONS = ['refreshIntervalMs', 'leaseTtlMs', 'maxAgeMs', 'coldStartWaitMs', 'connectTimeoutMs', 'commandTimeoutMs']
-const TEXTS = ['projectKey', 'url', 'keyPrefix', 'role', 'whenUnavailable', 'compression', 'username', 'password', 'clientName']
+const TEXTS = ['projectKey', 'url', 'keyPrefix', 'role', 'whenUnavailable', 'compression', 'username', 'password', 'sentinelUsername', 'sentinelPassword', 'clientName']
 
 /** The error with which the constructor refuses `options`. */
 function refusal(options, what = inspect(options)) {
@@ -88,7 +88,7 @@ describe('the constructor refuses', () => {
   test('an option that there is not', () => {
     for (const name of ['refreshInterval', 'ttl', 'toString', 'URL', '', 'tls ']) refused(name, 1)
     refused('fetch', () => {})
-    assert.match(refused('refreshInterval', 1), /is not an option; allowed: projectKey, url, .*clientName$/)
+    assert.match(refused('refreshInterval', 1), /is not an option; allowed: projectKey, url, .*tls, clientName$/)
     refusal(JSON.parse('{"projectKey":"phc_x","url":"memory:","__proto__":{"role":"reader"}}'))
   })
 
@@ -116,6 +116,31 @@ describe('the constructor refuses', () => {
     refusal({ projectKey: 'phc_x', url: `redis://:${SECRET}@host`, password: SECRET, username: SECRET, role: 'no' })
     refused('password', [SECRET])
     refused('password', { toString: () => SECRET })
+  })
+
+  test('TLS that cannot be used, by the name of what is wrong', () => {
+    const url = 'rediss://host'
+    const cyclic = {}
+    cyclic.tls = cyclic
+    for (const tls of [null, 7, true, SECRET, [], [SECRET], () => SECRET, Buffer.from(SECRET), new Map(), cyclic, { rejectUnauthorized: false }]) {
+      const { message } = refusal({ projectKey: 'phc_x', url, tls: tls instanceof Map ? { ca: tls } : tls })
+      assert.match(message, /^option 'tls[^ ]*' .*; allowed: /)
+    }
+    for (const name of ['ca', 'cert', 'key', 'serverName', 'insecureSkipVerify']) {
+      for (const value of [null, 7, Buffer.from(SECRET), [SECRET], {}, SECRET, '']) {
+        if (name === 'serverName' && value === SECRET) continue
+        const { message } = refusal({ projectKey: 'phc_x', url, tls: { [name]: value } }, `tls.${name}: ${inspect(value)}`)
+        assert.match(message, /^option 'tls\.(ca|cert|key|serverName|insecureSkipVerify)' /)
+      }
+    }
+    assert.match(refusal({ projectKey: 'phc_x', url: 'redis://host', tls: {} }).message, /^option 'tls' has no effect on this url/)
+    const thrown = new Error('the vault is closed')
+    const tls = {
+      get key() {
+        throw thrown
+      },
+    }
+    assert.equal(refusal({ projectKey: 'phc_x', url, tls }).cause, thrown)
   })
 
   test('an option whose getter throws, and keeps what it threw as the cause', () => {
@@ -151,6 +176,11 @@ test('the constructor accepts everything that the documentation allows', () => {
     { url: 'redis://host', username: 'somebody', password: 'any thing {}"\'\\ ü', clientName: 'web-1' },
     { url: 'valkey://somebody:p%40ss@[::1]:6380/15' },
     { url: 'REDIS://HOST' },
+    { url: 'rediss://host', tls: {} },
+    { url: 'valkeys://host', tls: { ca: undefined, serverName: 'cache.example', insecureSkipVerify: false } },
+    { url: 'redis+unix:///run/redis.sock?db=1' },
+    { url: 'rediss-sentinel://a,b:1/2?master=m', sentinelUsername: 'somebody', sentinelPassword: 'any thing' },
+    { url: 'redis-cluster://somebody:p%40ss@a,b:1' },
     { url: 'file:///var/cache/with%20blank' },
     { projectKey: 'x'.repeat(200) },
   ]) {

@@ -7,7 +7,8 @@ import { after, before, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 
 import { definitions } from '../dev/definitions.mjs'
-import { openCache } from './support/client.mjs'
+import { openCache, standIn } from './support/client.mjs'
+import { startSharing } from './support/shared.mjs'
 import { newProjectKey, STORES } from './support/stores.mjs'
 
 const { NativeText } = createRequire(import.meta.url)('../native.js')
@@ -123,6 +124,21 @@ test('a first read parses slices, with the event loop free between them', async 
   assert.ok(large.length > 10, `${large.length} slices`)
   assert.ok(large.every(({ characters }) => characters <= 256 * 1024))
   assert.equal(new Set(large.map(({ turn }) => turn)).size, large.length, 'a turn of the event loop for each')
+})
+
+test('with the shared fetch the leader parses only what changed, and writes nothing as JSON', async (t) => {
+  const api = await standIn(t, { flags: FLAGS })
+  const { ready, fetch, evaluate } = startSharing(t, { api, url: store.url, refreshIntervalMs: 100 })
+  await ready()
+  api.edit((data) => (data.flags[FLAGS / 2].filters.groups[0].rollout_percentage = 42))
+  const written = t.mock.method(JSON, 'stringify').mock
+  const characters = await parsed(t, fetch)
+  const definitions = written.calls.filter(({ arguments: [value] }) => value?.flags ?? value?.cohorts)
+  t.mock.restoreAll()
+  assert.equal(await evaluate(), 'v2')
+  assert.equal(api.count(200), 2)
+  assert.ok(characters > 0 && characters * 100 < api.text.length, `${characters} of ${api.text.length} characters parsed`)
+  assert.deepEqual(definitions, [])
 })
 
 test('what JSON.stringify makes is handed over in parts, with the event loop free between them', async (t) => {

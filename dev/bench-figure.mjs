@@ -1,27 +1,23 @@
-// The story's bills as a chart: SVG written by hand, with its own background, so that it reads on any page.
+// The story's bills as a chart.
 
 import { EVENTS, STORY_LENGTH } from './bench-story.mjs'
 import { PRODUCTION_POLL_MS } from './peers/scale.mjs'
 import { OURS } from './providers.mjs'
+import { INK, niceStep, OUR_COLOUR, round, RULE, SOFT, svg, text } from './svg.mjs'
 
 const WIDTH = 880
 const HEIGHT = 510
 const PLOT = { left: 66, right: 652, top: 134, bottom: 440 }
 const EVENTS_BASELINE = 104
 const LABEL_GAP = 34
-const FONT = "'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
-const INK = '#1d2329'
-const SOFT = '#66707a'
-const RULE = '#e2dfd8'
 const BAND = '#f1eee6'
-const PAPER = '#fdfcf9'
 
 const LINES = {
-  none: { name: 'without a cache', colour: '#1d2329' },
+  none: { name: 'without a cache', colour: INK },
   docstring: { name: "posthog-node's docstring example", colour: '#8a6d3b' },
   kilo: { name: 'pull request of Kilo', colour: '#4f7a94' },
   python: { name: "posthog-python's example", colour: '#6b8e5a' },
-  [OURS]: { name: OURS, colour: '#d6361f', width: 3.5, bold: true },
+  [OURS]: { name: OURS, colour: OUR_COLOUR, width: 3.5, bold: true },
 }
 
 const MINUTES = (STORY_LENGTH * PRODUCTION_POLL_MS) / 60_000
@@ -34,10 +30,7 @@ export function figure(stories, conditions) {
   const top = Math.ceil(most / step) * step
   const y = (bill) => PLOT.bottom - (bill / top) * (PLOT.bottom - PLOT.top)
   const drawn = [...stories].sort((a, b) => (a.kind === OURS) - (b.kind === OURS))
-  return `${[
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" role="img" font-family="${FONT}">`,
-    `<title>${escape(headline(stories))}</title>`,
-    `<rect x=".5" y=".5" width="${WIDTH - 1}" height="${HEIGHT - 1}" rx="6" fill="${PAPER}" stroke="${RULE}"/>`,
+  const content = [
     text(24, 40, headline(stories), { size: 21, weight: 700 }),
     text(24, 64, 'What PostHog bills 8 posthog-node processes for flag definitions, added up over the same half hour', { size: 14, fill: SOFT }),
     ...EVENTS.map(event),
@@ -45,8 +38,8 @@ export function figure(stories, conditions) {
     ...drawn.map((story) => line(story, y)),
     ...labels(stories, y),
     text(24, HEIGHT - 18, conditions, { size: 11.5, fill: SOFT }),
-    '</svg>',
-  ].join('\n')}\n`
+  ]
+  return svg({ width: WIDTH, height: HEIGHT, title: headline(stories), content })
 }
 
 /** The figure's message, and its text where it cannot be seen. */
@@ -111,18 +104,4 @@ function labels(stories, y) {
   })
 }
 
-function text(at, baseline, content, { size, weight = 400, fill = INK, anchor = 'start' }) {
-  const place = `x="${round(at)}" y="${round(baseline)}" font-size="${size}" fill="${fill}"`
-  const style = `${weight === 400 ? '' : ` font-weight="${weight}"`}${anchor === 'start' ? '' : ` text-anchor="${anchor}"`}`
-  return `<text ${place}${style}>${escape(String(content))}</text>`
-}
-
-/** 1, 2 or 5 times a power of ten, for four to nine rules. */
-function niceStep(most) {
-  const power = 10 ** Math.floor(Math.log10(most / 4))
-  return [5, 2, 1].map((factor) => factor * power).find((step) => most / step >= 4)
-}
-
-const round = (number) => Math.round(number * 10) / 10
 const thousands = (number) => Math.round(number).toLocaleString('en-US')
-const escape = (content) => content.replace(/[&<>]/g, (character) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[character])

@@ -1,19 +1,19 @@
 // `npm run bench:fleet`: the table and the figure of README.md, measured. Each number comes from real posthog-node
 // processes, a stand-in for PostHog and a private Redis.
 
-import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { availableParallelism, constants } from 'node:os'
+import { constants } from 'node:os'
 import { parseArgs } from 'node:util'
 
+import { writeDocs } from './bench-docs.mjs'
 import { figure, headline } from './bench-figure.mjs'
 import { openLab } from './bench-lab.mjs'
-import { writeReadme } from './bench-readme.mjs'
 import { ROWS as BILL_ROWS } from './bench-rows.mjs'
 import { SPEED_ROWS } from './bench-speed-rows.mjs'
 import { tellStory } from './bench-story.mjs'
 import { table } from './bench-table.mjs'
 import { now } from './clock.mjs'
+import { machine } from './machine.mjs'
 import { OURS, oursIsBuilt, PEERS } from './providers.mjs'
 
 const ROWS = [...BILL_ROWS, ...SPEED_ROWS]
@@ -120,16 +120,10 @@ function tellStories() {
   })))
 }
 
-function machine() {
-  const redis = /v=([\d.]+)/.exec(spawnSync('redis-server', ['--version'], { encoding: 'utf8' }).stdout)?.[1]
-  const client = JSON.parse(readFileSync(new URL('../node_modules/posthog-node/package.json', import.meta.url), 'utf8')).version
-  return `posthog-node ${client}, Node.js ${process.versions.node}, Redis ${redis}, ${availableParallelism()} cores`
-}
-
 async function measureAll() {
   const results = await measureRows()
   const stories = figureFile && (await tellStories())
-  return { pollMs, runs, machine: machine(), results, stories }
+  return { pollMs, runs, machine: machine(['posthog-node']), results, stories }
 }
 
 const measured = args.from ? JSON.parse(readFileSync(args.from, 'utf8')) : await measureAll()
@@ -147,5 +141,5 @@ if (figureFile) {
   writeFileSync(figureFile, figure(stories, `Measured with polls of ${STORY_POLL_MS / 1000} s, drawn for polls of 30 s; ${measured.machine}`))
 }
 if (args.write) {
-  writeReadme({ 'bench:table': `\n${report}\n`, 'bench:figure': `\n![${headline(stories)}](${README_FIGURE})\n` })
+  writeDocs('README.md', { 'bench:table': `\n${report}\n`, 'bench:figure': `\n![${headline(stories)}](${README_FIGURE})\n` })
 }

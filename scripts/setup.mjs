@@ -1,5 +1,5 @@
-// Gets a fresh clone ready to run: `node scripts/setup.mjs [--redis]`. Knows nothing but Node's own
-// modules, because it runs before anything is installed. Quick and quiet when all is in place.
+// Gets a fresh clone ready to run: `node scripts/setup.mjs [--redis] [--release]`. Knows nothing but
+// Node's own modules, because it runs before anything is installed. Quick and quiet when all is in place.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { accessSync, constants, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -81,8 +81,8 @@ function installPackages() {
 }
 
 /** Cargo knows best what is stale; its output is shown from the moment it has something to build. */
-async function buildAddon() {
-  const build = spawn('npm', ['run', '--silent', 'build:quick'], {
+async function buildAddon(script) {
+  const build = spawn('npm', ['run', '--silent', script], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
     shell: onWindows,
@@ -178,13 +178,14 @@ function withoutServices(action) {
 }
 
 try {
-  const unknown = process.argv.slice(2).find((argument) => argument !== '--redis')
-  if (unknown) throw new Unready(`unknown argument ${unknown}; allowed: --redis`)
+  const args = process.argv.slice(2)
+  const unknown = args.find((argument) => !['--redis', '--release'].includes(argument))
+  if (unknown) throw new Unready(`unknown argument ${unknown}; allowed: --redis, --release`)
   checkNode()
   checkRust()
-  if (process.argv.includes('--redis')) ensureRedis()
+  if (args.includes('--redis')) ensureRedis()
   installPackages()
-  await buildAddon()
+  await buildAddon(args.includes('--release') ? 'build' : 'build:quick')
 } catch (error) {
   if (!(error instanceof Unready)) throw error
   console.error(`setup: ${error.message}`)

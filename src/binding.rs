@@ -58,7 +58,7 @@ impl NativeProvider {
     /// Validates the options; throws `CODE: message`.
     #[napi(constructor, catch_unwind)]
     pub fn new(options: Object) -> napi::Result<Self> {
-        let options = Options::from_given(given(options)?).map_err(rejection)?;
+        let options = Options::from_given(given(options, Some("tls"))?).map_err(rejection)?;
         let provider = Provider::new(&options, SharedStore::open(&options));
         Ok(NativeProvider { provider: Arc::new(provider), observer: Mutex::default() })
     }
@@ -319,23 +319,27 @@ fn coded(error: &Error) -> String {
     format!("{}: {error}", error.code().as_str())
 }
 
-/// The options as they were given, those that are `undefined` left out.
-fn given(options: Object) -> napi::Result<BTreeMap<String, Given>> {
-    let mut given = BTreeMap::new();
+/// The options as they were given, those that are `undefined` left out. Of objects only the one of
+/// the name `nested` is looked into: others may lead back to themselves.
+fn given(options: Object, nested: Option<&str>) -> napi::Result<BTreeMap<String, Given>> {
+    let mut found = BTreeMap::new();
     for name in Object::keys(&options)? {
         let value: Unknown = options.get_named_property_unchecked(&name)?;
         let value = match value.get_type()? {
             ValueType::Undefined => continue,
             ValueType::String => Given::Text(value.coerce_to_string()?.into_utf8()?.into_owned()?),
             ValueType::Number => Given::Number(value.coerce_to_number()?.get_double()?),
-            ValueType::Boolean => Given::Other("a boolean"),
+            ValueType::Boolean => Given::Flag(value.coerce_to_bool()?),
             ValueType::Null => Given::Other("null"),
             ValueType::Function => Given::Other("a function"),
             ValueType::Symbol => Given::Other("a symbol"),
             ValueType::BigInt => Given::Other("a bigint"),
+            ValueType::Object if nested == Some(name.as_str()) && !value.is_array()? => {
+                Given::Fields(given(value.coerce_to_object()?, None)?)
+            }
             _ => Given::Other("an object"),
         };
-        given.insert(name, value);
+        found.insert(name, value);
     }
-    Ok(given)
+    Ok(found)
 }

@@ -166,19 +166,23 @@ impl<'a> Writer<'a> {
 
 /// Appends JSON text as Latin-1. What is not ASCII stands in a string, so that it may be escaped.
 fn one_byte(text: &str, to: &mut Vec<u8>) {
-    if text.is_ascii() {
-        return to.extend_from_slice(text.as_bytes());
-    }
-    for character in text.chars() {
-        match u8::try_from(character) {
-            Ok(byte) => to.push(byte),
-            Err(_) => {
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|byte| !byte.is_ascii()) {
+        let (ascii, other) = rest.split_at(at);
+        to.extend_from_slice(ascii.as_bytes());
+        let mut others = other.chars();
+        match others.next().map(|character| (character, u8::try_from(character))) {
+            Some((_, Ok(byte))) => to.push(byte),
+            Some((character, Err(_))) => {
                 for unit in character.encode_utf16(&mut [0; 2]) {
                     let _ = write!(to, "\\u{unit:04x}");
                 }
             }
+            None => {}
         }
+        rest = others.as_str();
     }
+    to.extend_from_slice(rest.as_bytes());
 }
 
 #[cfg(test)]

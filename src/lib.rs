@@ -7,6 +7,7 @@
 
 pub mod cadence;
 pub mod delivery;
+pub mod endpoint;
 pub mod error;
 pub mod lease;
 pub mod observer;
@@ -19,5 +20,6 @@ pub mod runtime;
 pub mod snapshot;
 pub mod status;
 pub mod store;
+pub mod tls;
 
 mod binding;

@@ -1,15 +1,16 @@
 //! The options of `new FlagDefinitionCache(options)`: typed, with one place for each default.
 
+mod url;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
-use url::Url;
-
+use crate::endpoint::{Endpoint, Login, Topology};
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 use crate::snapshot::Compression;
+use crate::tls::{Fault, Tls};
 
 /// Default of `keyPrefix`.
 pub const KEY_PREFIX: &str = "posthog:flags";
@@ -35,8 +36,24 @@ pub enum Given {
     Text(String),
     /// A number, NaN and the infinities included.
     Number(f64),
+    /// A boolean.
+    Flag(bool),
+    /// An object with options of its own.
+    Fields(BTreeMap<String, Given>),
     /// Anything else: the name of its type.
     Other(&'static str),
+}
+
+impl Given {
+    fn kind(&self) -> &'static str {
+        match self {
+            Given::Text(_) => "a string",
+            Given::Number(_) => "a number",
+            Given::Flag(_) => "a boolean",
+            Given::Fields(_) => "an object",
+            Given::Other(kind) => kind,
+        }
+    }
 }
 
 /// What a worker does.
@@ -61,28 +78,11 @@ pub enum WhenUnavailable {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A Redis (or Valkey) server.
-    Redis(Endpoint),
+    Redis(Box<Endpoint>),
     /// A directory on this host.
     Directory(Directory),
     /// The memory of this process.
     Memory,
-}
-
-/// A server, and how to log in.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// Name or address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Index of the database.
-    pub database: i64,
-    /// ACL user; `None`: the default user.
-    pub username: Option<String>,
-    /// Its password.
-    pub password: Option<String>,
-    /// Shown by `CLIENT LIST`.
-    pub client_name: Option<String>,
 }
 
 /// A directory, and whether we chose it.
@@ -172,11 +172,6 @@ impl Options {
         format!("{}:state", self.data_key())
     }
 
-    /// The key of the patch from the definitions before.
-    pub fn patch_key(&self) -> String {
-        format!("{}:patch", self.data_key())
-    }
-
     /// The channel on which a new version is announced.
     pub fn updates_channel(&self) -> String {
         format!("{}:updates", self.data_key())
@@ -185,9 +180,7 @@ impl Options {
 
 const OPTION_NAMES: &str = "projectKey, url, keyPrefix, refreshIntervalMs, leaseTtlMs, maxAgeMs, \
     coldStartWaitMs, connectTimeoutMs, commandTimeoutMs, role, whenUnavailable, compression, username, \
-    password, clientName";
-
-const SCHEMES: &str = "redis://host:port/db, valkey://host:port/db, file:///directory, memory:";
+    password, sentinelUsername, sentinelPassword, tls, clientName";
 
 fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
@@ -206,8 +199,7 @@ impl Fields {
             None => Ok(None),
             Some(Given::Text(text)) if text.is_empty() => Err(invalid(name, "is empty", allowed)),
             Some(Given::Text(text)) => Ok(Some(text)),
-            Some(Given::Number(_)) => Err(invalid(name, "is a number", allowed)),
-            Some(Given::Other(kind)) => Err(invalid(name, &format!("is {kind}"), allowed)),
+            Some(other) => Err(invalid(name, &format!("is {}", other.kind()), allowed)),
         }
     }
 
@@ -235,8 +227,7 @@ impl Fields {
                 }
                 Err(invalid(name, &format!("is {number}"), &allowed()))
             }
-            Some(Given::Text(_)) => Err(invalid(name, "is a string", &allowed())),
-            Some(Given::Other(kind)) => Err(invalid(name, &format!("is {kind}"), &allowed())),
+            Some(other) => Err(invalid(name, &format!("is {}", other.kind()), &allowed())),
         }
     }
 
@@ -253,67 +244,91 @@ impl Fields {
     }
 
     fn target(&mut self) -> Result<Target> {
-        let url = self.text("url", SCHEMES)?;
-        let username = self.text("username", "an ACL user")?;
-        let password = self.text("password", "that user's password")?;
+        let url = self.text("url", url::SCHEMES)?;
+        let login = self.login("username", "password")?;
+        let sentinel_login = self.login("sentinelUsername", "sentinelPassword")?;
+        let given_tls = self.tls()?;
         const CLIENT_NAME: &str = "a string of printable ASCII without blanks";
         let client_name = self.text("clientName", CLIENT_NAME)?;
         if client_name.as_ref().is_some_and(|name| name.contains(|c: char| !c.is_ascii_graphic())) {
             return Err(invalid("clientName", "would be refused by the server", CLIENT_NAME));
         }
-        let Some(text) = url else {
-            return Ok(Target::Directory(default_directory()));
+        let target = match url {
+            Some(text) => url::parse(&text)?,
+            None => Target::Directory(default_directory()),
         };
-        let bad_url = |fault: &str| invalid("url", fault, SCHEMES);
-        let url = Url::parse(&text).map_err(|cause| bad_url("is not a URL").caused_by(cause))?;
-        match url.scheme() {
-            "memory" if url.as_str() == "memory:" => Ok(Target::Memory),
-            "memory" => Err(bad_url("has something behind memory:")),
-            "file" => match url.to_file_path() {
-                // `file:name` parses too, as a path from the root.
-                Ok(path) if text.contains(":///") => {
-                    Ok(Target::Directory(Directory { path, is_default: false }))
-                }
-                _ => Err(bad_url("does not name a directory of this host")),
-            },
-            "redis" | "valkey" => {
-                let decode = |text: &str| match percent_decode_str(text).decode_utf8() {
-                    Ok(text) => Ok(text.into_owned()),
-                    Err(cause) => Err(bad_url("has a bad percent-encoding").caused_by(cause)),
-                };
-                let host = url.host_str().filter(|host| !host.is_empty());
-                let database = match url.path().trim_start_matches('/') {
-                    "" => 0,
-                    index => index
-                        .parse()
-                        .ok()
-                        .filter(|index| (0..=i64::from(u16::MAX)).contains(index))
-                        .ok_or_else(|| bad_url("has a database that is not a number"))?,
-                };
-                if url.port() == Some(0) {
-                    return Err(bad_url("has the port 0"));
-                }
-                if url.query().is_some() || url.fragment().is_some() {
-                    return Err(bad_url("has a query or a fragment"));
-                }
-                Ok(Target::Redis(Endpoint {
-                    host: host.ok_or_else(|| bad_url("has no host"))?.trim_matches(['[', ']']).to_owned(),
-                    port: url.port().unwrap_or(6379),
-                    database,
-                    username: match username {
-                        None if !url.username().is_empty() => Some(decode(url.username())?),
-                        given => given,
-                    },
-                    password: match (password, url.password()) {
-                        (None, Some(password)) => Some(decode(password)?),
-                        (given, _) => given,
-                    },
-                    client_name,
-                }))
+        let Target::Redis(endpoint) = target else { return Ok(target) };
+        let endpoint = *endpoint;
+        let tls = match (endpoint.tls, given_tls) {
+            (None, Some(_)) => {
+                return Err(invalid(
+                    "tls",
+                    "has no effect on this url",
+                    "with rediss:// or valkeys:// in url",
+                ));
             }
-            // Not the scheme itself: without its slashes a URL's "scheme" can be a password.
-            _ => Err(bad_url("has an unknown scheme")),
+            (from_url, given) => given.or(from_url),
+        };
+        let topology = match endpoint.topology {
+            Topology::Sentinel { sentinels, master, .. } => {
+                Topology::Sentinel { sentinels, master, login: sentinel_login }
+            }
+            _ if sentinel_login != Login::default() => {
+                let name =
+                    if sentinel_login.password.is_some() { "sentinelPassword" } else { "sentinelUsername" };
+                return Err(invalid(name, "has no effect on this url", "with redis-sentinel:// in url"));
+            }
+            topology => topology,
+        };
+        let login = Login {
+            username: login.username.or(endpoint.login.username),
+            password: login.password.or(endpoint.login.password),
+        };
+        Ok(Target::Redis(Box::new(Endpoint { topology, tls, login, client_name, ..endpoint })))
+    }
+
+    fn login(&mut self, username: &str, password: &str) -> Result<Login> {
+        Ok(Login {
+            username: self.text(username, "an ACL user")?,
+            password: self.text(password, "that user's password")?,
+        })
+    }
+
+    fn tls(&mut self) -> Result<Option<Tls>> {
+        const ALLOWED: &str = "an object with ca, cert, key, serverName, insecureSkipVerify";
+        const PEM: &str = "a string in PEM, '-----BEGIN …'";
+        let mut given = match self.0.remove("tls") {
+            None => return Ok(None),
+            Some(Given::Fields(fields)) => {
+                Fields(fields.into_iter().map(|(name, value)| (format!("tls.{name}"), value)).collect())
+            }
+            Some(other) => return Err(invalid("tls", &format!("is {}", other.kind()), ALLOWED)),
+        };
+        let ca = given.text("tls.ca", PEM)?;
+        let identity = match (given.text("tls.cert", PEM)?, given.text("tls.key", PEM)?) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err(invalid("tls.key", "is missing", "the key of tls.cert")),
+            (None, Some(_)) => return Err(invalid("tls.cert", "is missing", "the certificate of tls.key")),
+        };
+        let server_name = given.text("tls.serverName", "a host name or an address")?;
+        let insecure_skip_verify = match given.0.remove("tls.insecureSkipVerify") {
+            None => false,
+            Some(Given::Flag(flag)) => flag,
+            Some(other) => {
+                let fault = format!("is {}", other.kind());
+                return Err(invalid("tls.insecureSkipVerify", &fault, "true, false"));
+            }
+        };
+        if let Some(unknown) = given.0.keys().next() {
+            return Err(invalid(unknown, "is not an option", ALLOWED));
         }
+        let tls = Tls { ca, identity, server_name, insecure_skip_verify };
+        tls.check().map_err(|Fault(name, fault)| {
+            let allowed = if name == "tls.serverName" { "a host name or an address" } else { PEM };
+            invalid(name, &fault, allowed)
+        })?;
+        Ok(Some(tls))
     }
 }
 
@@ -326,21 +341,4 @@ fn default_directory() -> Directory {
     #[cfg(not(unix))]
     let owner = "user";
     Directory { path: std::env::temp_dir().join(format!("posthog-flag-cache-{owner}")), is_default: true }
-}
-
-impl std::fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-/// Without the password, so that any message may hold it.
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "redis://[{}]:{}/{}", self.host, self.port, self.database)
-        } else {
-            write!(f, "redis://{}:{}/{}", self.host, self.port, self.database)
-        }
-    }
 }

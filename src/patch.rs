@@ -21,8 +21,13 @@ const SHORTEST_COPY: usize = 32;
 
 /// The patch that makes `snapshot` of `base`.
 pub fn make(snapshot: &Snapshot, base: &Snapshot) -> io::Result<Vec<u8>> {
+    of_steps(&steps(snapshot, base), base)
+}
+
+/// The patch of these steps, whatever they are.
+pub fn of_steps(steps: &[u8], base: &Snapshot) -> io::Result<Vec<u8>> {
     let mut patch = [MAGIC, base.version().as_bytes()].concat();
-    patch.extend(zstd::bulk::compress(&steps(snapshot, base), ZSTD_LEVEL)?);
+    patch.extend(zstd::bulk::compress(steps, ZSTD_LEVEL)?);
     Ok(patch)
 }
 
@@ -34,7 +39,7 @@ pub fn apply(patch: &[u8], base: &Snapshot, limit: u64) -> io::Result<Vec<u8>> {
         .and_then(|rest| rest.strip_prefix(base.version().as_bytes()))
         .ok_or_else(|| invalid("it is for another version"))?;
     let steps = decompress(steps, limit)?;
-    let (mut rest, mut text) = (steps.as_slice(), Vec::new());
+    let (mut rest, mut text) = (steps.as_slice(), Vec::with_capacity(base.text().len()));
     while !rest.is_empty() {
         let length = take_number(&mut rest).ok_or_else(|| invalid("it is cut off"))?;
         let (new, behind) = rest.split_at_checked(length).ok_or_else(|| invalid("it is cut off"))?;
@@ -145,10 +150,7 @@ mod tests {
     fn a_damaged_patch_is_refused_or_makes_something_else_but_harms_nobody() {
         let (base, new) = (snapshot(&[]), snapshot(&flags()));
         let steps = steps(&new, &base);
-        let patch = |steps: &[u8]| {
-            let steps = zstd::bulk::compress(steps, 1).unwrap();
-            [MAGIC, base.version().as_bytes(), &steps].concat()
-        };
+        let patch = |steps: &[u8]| of_steps(steps, &base).unwrap();
         assert_eq!(apply(&patch(&steps), &base, LIMIT).unwrap(), new.text().as_bytes());
         for length in 0..steps.len().min(300) {
             let _ = apply(&patch(&steps[..length]), &base, LIMIT);
@@ -165,9 +167,7 @@ mod tests {
     fn a_patch_cannot_make_more_than_the_limit() {
         let base = snapshot(&flags());
         let copies = |count| [0, 0, 1_000_u32].map(u32::to_le_bytes).concat().repeat(count);
-        let patch = |count| {
-            [MAGIC, base.version().as_bytes(), &zstd::bulk::compress(&copies(count), 1).unwrap()].concat()
-        };
+        let patch = |count| of_steps(&copies(count), &base).unwrap();
         assert_eq!(apply(&patch(1_000), &base, LIMIT).unwrap().len(), 1_000_000);
         assert!(apply(&patch(1_001), &base, LIMIT).is_err());
     }

@@ -229,6 +229,21 @@ mod tests {
     }
 
     #[test]
+    fn a_compressed_snapshot_has_a_patch_where_that_is_much_shorter() {
+        let flags = |seed: usize| (0..5_000).map(move |id| (id * 7_919 + seed * 1_000_003) % 9_973);
+        let snapshot = |flags: Vec<usize>| Snapshot::new(format!(r#"{{"flags":{flags:?}}}"#)).unwrap();
+        let base = snapshot(flags(1).collect());
+        let edited = snapshot(flags(1).chain([1]).collect());
+        let other = snapshot(flags(2).collect());
+        let patch =
+            |snapshot: &Snapshot, compression| snapshot.encode(compression, Some(&base)).unwrap().patch;
+        let found = patch(&edited, Compression::Zstd).unwrap();
+        assert_eq!(Snapshot::decode(&found, edited.version(), Some(&base)).unwrap(), edited);
+        assert_eq!(patch(&other, Compression::Zstd), None);
+        assert_eq!(patch(&edited, Compression::None), None);
+    }
+
+    #[test]
     fn what_is_not_an_object_with_an_array_flags_is_not_published() {
         for text in [
             "",

@@ -1,17 +1,23 @@
 //! What the options allow, what they default to, and what is documented of both.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/authority.rs"]
+#[allow(dead_code, reason = "tests/topologies uses all of it")]
+mod authority;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::options::{
-    COLD_START_WAIT_MS, COMMAND_TIMEOUT_MS, CONNECT_TIMEOUT_MS, Directory, Endpoint, Given, KEY_PREFIX,
-    MAX_AGE_MS, MAX_DURATION_MS, MIN_REFRESH_INTERVAL_MS, Options, REFRESH_INTERVAL_MS, Role, Target,
-    WhenUnavailable,
+    COLD_START_WAIT_MS, COMMAND_TIMEOUT_MS, CONNECT_TIMEOUT_MS, Directory, Given, KEY_PREFIX, MAX_AGE_MS,
+    MAX_DURATION_MS, MIN_REFRESH_INTERVAL_MS, Options, REFRESH_INTERVAL_MS, Role, Target, WhenUnavailable,
 };
 use posthog_flag_cache::snapshot::Compression;
+
+use authority::Authority;
 
 const PASSWORD: &str = "s3cr3t";
 
@@ -23,7 +29,7 @@ const NUMBERS: [&str; 6] = [
     "connectTimeoutMs",
     "commandTimeoutMs",
 ];
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 11] = [
     "projectKey",
     "url",
     "keyPrefix",
@@ -32,6 +38,8 @@ const TEXTS: [&str; 9] = [
     "compression",
     "username",
     "password",
+    "sentinelUsername",
+    "sentinelPassword",
     "clientName",
 ];
 
@@ -180,7 +188,7 @@ fn an_unknown_option_is_named_with_all_that_exist() {
         let message = fault(&[(name, Given::Number(1.0))], name);
         assert!(message.contains("is not an option"), "{message}");
     }
-    let all: BTreeSet<_> = NUMBERS.into_iter().chain(TEXTS).map(str::to_owned).collect();
+    let all: BTreeSet<_> = NUMBERS.into_iter().chain(TEXTS).chain(["tls"]).map(str::to_owned).collect();
     assert_eq!(names_in_messages(), all);
     for name in all {
         let value = if NUMBERS.contains(&&*name) { Given::Number(-1.0) } else { Given::Other("null") };
@@ -200,14 +208,141 @@ fn urls_name_a_server_a_directory_or_memory() {
         ("redis://127.0.0.1:6380/2", "127.0.0.1", 6380, 2),
         ("redis://[::1]:6380", "::1", 6380, 0),
     ] {
-        let expected = Endpoint { host: host.into(), port, database, ..endpoint("redis://cache", &[]) };
+        let topology = Topology::Server(Address::Tcp(host.into(), port));
+        let expected = Endpoint { topology, database, ..endpoint("redis://cache", &[]) };
         assert_eq!(endpoint(url, &[]), expected, "{url}");
     }
 }
 
 #[test]
+fn urls_name_sockets_sentinels_and_clusters_with_and_without_tls() {
+    let tcp = |host: &str, port| Address::Tcp(host.into(), port);
+    for name in ["redis", "valkey", "REDIS"] {
+        for (s, is_tls) in [("", false), ("s", true)] {
+            let cluster = Topology::Cluster { seeds: vec![tcp("a", 6379), tcp("::1", 7), tcp("b.c", 6379)] };
+            let sentinel = Topology::Sentinel {
+                sentinels: vec![tcp("a", 26379), tcp("::1", 7), tcp("b.c", 26379)],
+                master: "my/master".into(),
+                login: Login::default(),
+            };
+            for (url, database, topology) in [
+                (format!("{name}{s}://a"), 0, Topology::Server(tcp("a", 6379))),
+                (format!("{name}{s}-cluster://a,[::1]:7,b.c"), 0, cluster.clone()),
+                (format!("{name}{s}-cluster://a,[::1]:7,b.c/0"), 0, cluster),
+                (format!("{name}{s}-sentinel://a,[::1]:7,b.c/2?master=my%2Fmaster"), 2, sentinel),
+            ] {
+                let endpoint = endpoint(&url, &[]);
+                assert!(endpoint.topology == topology, "{url}: {endpoint}");
+                assert_eq!((endpoint.database, endpoint.tls.is_some()), (database, is_tls), "{url}");
+            }
+        }
+        let unix = endpoint(&format!("{name}+unix:///run/my%20redis.sock?db=3"), &[]);
+        assert!(unix.topology == Topology::Server(Address::Unix("/run/my redis.sock".into())));
+        assert_eq!((unix.database, unix.tls), (3, None));
+    }
+}
+
+#[test]
+fn an_endpoint_is_shown_as_the_url_that_names_it() {
+    for url in [
+        "redis://cache:6379/0",
+        "rediss://[::1]:6380/2",
+        "redis+unix:///run/redis.sock?db=1",
+        "redis-sentinel://a:26379,[::1]:7/1?master=mymaster",
+        "rediss-cluster://a:6379,b:7",
+    ] {
+        assert_eq!(endpoint(url, &[]).to_string(), url);
+        let with_login = url.replacen("://", "://user:s3cr3t%2Fp%40ss@", 1);
+        if !url.contains("unix") {
+            let endpoint = endpoint(&with_login, &[]);
+            assert_eq!(endpoint.login.password.as_deref(), Some("s3cr3t/p@ss"), "{url}");
+            assert_eq!((endpoint.to_string(), format!("{endpoint:?}")), (url.to_owned(), url.to_owned()));
+        }
+    }
+}
+
+#[test]
+fn sentinels_have_a_login_of_their_own() {
+    let given = [("sentinelUsername", text("guide")), ("sentinelPassword", text(PASSWORD))];
+    let endpoint = endpoint("redis-sentinel://u:p@a?master=m", &given);
+    let Topology::Sentinel { login, .. } = &endpoint.topology else { panic!("{endpoint}") };
+    let own = Login { username: Some("guide".into()), password: Some(PASSWORD.into()) };
+    assert!(*login == own && endpoint.login.username.as_deref() == Some("u"));
+    assert!(!format!("{endpoint} {endpoint:?}").contains(PASSWORD));
+    for (name, value) in given {
+        for url in ["redis://h", "rediss-cluster://h"] {
+            let message = fault(&[("url", text(url)), (name, value.clone())], name);
+            assert!(message.contains("redis-sentinel://"), "{message}");
+        }
+        assert!(parse(&[("url", text("memory:")), (name, value)]).is_ok(), "for development");
+    }
+}
+
+#[test]
+fn tls_takes_certificates_that_can_be_used() {
+    let authority = Authority::new();
+    let (cert, key) = authority.identity("worker");
+    let all = [
+        ("ca", text(&(authority.pem() + &authority.pem()))),
+        ("cert", text(&(cert.clone() + &authority.pem()))),
+        ("key", text(&key)),
+        ("serverName", text("cache.example")),
+        ("insecureSkipVerify", Given::Flag(true)),
+    ];
+    let tls = endpoint("rediss://h", &[fields(&all)]).tls.unwrap();
+    assert!(tls.ca.is_some() && tls.identity.is_some() && tls.insecure_skip_verify);
+    assert_eq!(tls.server_name.as_deref(), Some("cache.example"));
+    assert!(!format!("{tls:?}").contains(key.lines().nth(1).unwrap()));
+    assert!(endpoint("rediss://h", &[fields(&[])]).tls == endpoint("rediss://h", &[]).tls);
+    for name in ["127.0.0.1", "::1"] {
+        endpoint("rediss://h", &[fields(&[("serverName", text(name))])]);
+    }
+    for url in ["memory:", "file:///directory"] {
+        assert!(parse(&[("url", text(url)), fields(&all)]).is_ok(), "for development");
+    }
+}
+
+#[test]
+fn tls_that_cannot_be_used_is_refused_without_its_secrets() {
+    let authority = Authority::new();
+    let (cert, key) = authority.identity("worker");
+    let (_, other_key) = Authority::new().identity("worker");
+    let (cert, key, other_key) = (text(&cert), text(&key), text(&other_key));
+    let secret = text("-----BEGIN s3cr3t");
+    let broken = text("-----BEGIN CERTIFICATE-----\ns3cr3t\n-----END CERTIFICATE-----\n");
+    for (name, given, what) in [
+        ("tls.ca", vec![("ca", text("s3cr3t"))], "holds no certificate"),
+        ("tls.ca", vec![("ca", secret.clone())], "holds no certificate"),
+        ("tls.ca", vec![("ca", key.clone())], "holds no certificate"),
+        ("tls.ca", vec![("ca", broken)], "is refused"),
+        ("tls.ca", vec![("ca", text(""))], "is empty"),
+        ("tls.ca", vec![("ca", Given::Other("an object"))], "is an object"),
+        ("tls.key", vec![("cert", cert.clone())], "is missing"),
+        ("tls.cert", vec![("key", key.clone())], "is missing"),
+        ("tls.key", vec![("cert", cert.clone()), ("key", cert.clone())], "holds no private key"),
+        ("tls.key", vec![("cert", cert.clone()), ("key", secret)], "holds no private key"),
+        ("tls.key", vec![("cert", cert.clone()), ("key", other_key)], "does not work with the certificate"),
+        ("tls.cert", vec![("cert", key.clone()), ("key", key)], "holds no certificate"),
+        ("tls.serverName", vec![("serverName", text("no name"))], "is neither a host name nor an address"),
+        ("tls.insecureSkipVerify", vec![("insecureSkipVerify", text("yes"))], "is a string"),
+        ("tls.rejectUnauthorized", vec![("rejectUnauthorized", Given::Flag(false))], "is not an option"),
+    ] {
+        let message = fault(&[("url", text("rediss://h")), fields(&given)], name);
+        assert!(message.contains(what), "{name}: {message}");
+    }
+    for wrong in [Given::Flag(true), text("s3cr3t"), Given::Number(1.0), Given::Other("null")] {
+        let message = fault(&[("url", text("rediss://h")), ("tls", wrong)], "tls");
+        assert!(message.contains("insecureSkipVerify"), "{message}");
+    }
+    for url in ["redis://h", "redis+unix:///s", "redis-sentinel://h?master=m", "valkey-cluster://h"] {
+        let message = fault(&[("url", text(url)), fields(&[])], "tls");
+        assert!(message.contains("has no effect on this url"), "{message}");
+    }
+}
+
+#[test]
 fn credentials_are_decoded_from_the_url_and_overridden_by_the_options() {
-    let login = |endpoint: Endpoint| (endpoint.username, endpoint.password);
+    let login = |endpoint: Endpoint| (endpoint.login.username, endpoint.login.password);
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(login(endpoint("redis://h", &[])), (None, None));
     assert_eq!(login(endpoint("redis://:p%40%2F@h", &[])), (None, some("p@/")));
@@ -235,6 +370,23 @@ fn a_bad_url_is_refused_without_its_password() {
         ("redis://u:s3cr3t%ff@cache", "has a bad percent-encoding"),
         ("redis:///0", "has no host"),
         ("redis:", "has no host"),
+        ("redis://u:s3cr3t@a,b", "has several hosts"),
+        ("redis-cluster://u:s3cr3t@", "has no host"),
+        ("redis-cluster://u:s3cr3t@a,", "has no host"),
+        ("redis-cluster://u:s3cr3t@a,:1", "is not a URL"),
+        ("redis-cluster://u:s3cr3t@a,b:0", "has the port 0"),
+        ("redis-cluster://u:s3cr3t@a/1", "has a database, but a cluster has only 0"),
+        ("redis-cluster://u:s3cr3t@a?master=m", "has a query or a fragment"),
+        ("redis-sentinel://u:s3cr3t@a", "does not say which master"),
+        ("redis-sentinel://u:s3cr3t@a?master=", "has an unknown query"),
+        ("redis-sentinel://u:s3cr3t@a?master=m&password=s3cr3t", "has an unknown query"),
+        ("redis-sentinel://u:s3cr3t@a?master=m#s3cr3t", "has an unknown query"),
+        ("rediss+unix:///socket", "has an unknown scheme"),
+        ("redis+unix://u:s3cr3t@host/socket", "has a host before the socket"),
+        ("redis+unix:///", "has no path of a socket"),
+        ("redis+unix:///socket?db=s3cr3t", "has a database that is not a number"),
+        ("redis+unix:///socket?password=s3cr3t", "has an unknown query"),
+        ("redis-s3cr3t://host", "has an unknown scheme"),
         ("file://elsewhere/directory", "does not name a directory of this host"),
     ] {
         let message = fault(&[("url", text(url))], "url");
@@ -312,6 +464,11 @@ fn text(text: &str) -> Given {
     Given::Text(text.into())
 }
 
+fn fields(given: &[(&str, Given)]) -> (&'static str, Given) {
+    let fields = given.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+    ("tls", Given::Fields(fields.collect()))
+}
+
 fn target(url: &str) -> Target {
     parse(&[("url", text(url))]).unwrap().target
 }
@@ -319,7 +476,7 @@ fn target(url: &str) -> Target {
 fn endpoint(url: &str, given: &[(&str, Given)]) -> Endpoint {
     let all: Vec<_> = given.iter().cloned().chain([("url", text(url))]).collect();
     match parse(&all).unwrap().target {
-        Target::Redis(endpoint) => endpoint,
+        Target::Redis(endpoint) => *endpoint,
         other => panic!("{url}: {other:?}"),
     }
 }

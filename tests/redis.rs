@@ -4,14 +4,18 @@
 #[path = "support/content.rs"]
 mod content;
 #[path = "support/redis_server.rs"]
+#[allow(dead_code, reason = "tests/topologies uses the rest")]
 mod redis_server;
+#[path = "support/redis_store.rs"]
+mod redis_store;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use posthog_flag_cache::endpoint::{Endpoint, Login};
 use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::lease::State;
-use posthog_flag_cache::options::{Endpoint, Given, Options, Target};
+use posthog_flag_cache::options::{Given, Options, Target};
 use posthog_flag_cache::provider::Provider;
 use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::store::Store;
@@ -21,10 +25,12 @@ use redis::{Commands, Value};
 
 use content::{definitions, options, published, state};
 use redis_server::RedisServer;
+use redis_store::{
+    COMMAND_MS, LIMIT, PATIENCE, connected, fails_at_once, fails_within, heal, read_error, store_at,
+};
 
 const DATA: &str = "posthog:flags:{phc_test}";
 const STATE: &str = "posthog:flags:{phc_test}:state";
-const PATCH: &str = "posthog:flags:{phc_test}:patch";
 const CHANNEL: &str = "posthog:flags:{phc_test}:updates";
 
 /// So large that they are compressed; one flag differs from those of another number.
@@ -34,13 +40,6 @@ fn large_definitions(number: u64) -> Arc<Snapshot> {
     flags[2_500] = format!(r#"{{"key":"{number}"}}"#);
     Arc::new(Snapshot::new(format!(r#"{{"flags":[{}]}}"#, flags.join(","))).unwrap())
 }
-
-/// Limits that a failing test reaches soon, and a working one on a slow machine does not.
-const CONNECT_MS: u64 = 2_000;
-const COMMAND_MS: u64 = 1_000;
-const LIMIT: Duration = Duration::from_millis(CONNECT_MS + 2 * COMMAND_MS);
-/// For tests that wait for an event: longer than any machine needs, so that a failure ends too.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn keys_of_another_type_count_as_absent_and_are_replaced() {
@@ -135,12 +134,13 @@ async fn an_edit_reaches_a_follower_as_a_patch_and_anybody_else_as_a_whole() {
     let server = RedisServer::start(&[]);
     let options = server.target(options(&[("refreshIntervalMs", Given::Number(60_000.0))]));
     let mut client = server.client();
+    let mut has_patch = || client.hexists::<_, _, bool>(STATE, "patch").unwrap();
     let leader = Provider::new(&options, SharedStore::open(&options));
     assert!(leader.should_fetch().await.unwrap());
     let versions = [1, 2, 3].map(large_definitions);
     let store = RedisStore::new(&server.endpoint(), &options);
     leader.received(versions[0].clone(), None).await.unwrap();
-    assert!(!client.exists::<_, bool>(PATCH).unwrap(), "nothing came before");
+    assert!(!has_patch(), "nothing came before");
 
     leader.received(versions[1].clone(), None).await.unwrap();
     let load = async |known: Option<&Snapshot>| {
@@ -150,23 +150,21 @@ async fn an_edit_reaches_a_follower_as_a_patch_and_anybody_else_as_a_whole() {
     assert!(patch.len() * 20 < whole.len(), "a patch of {} bytes for {}", patch.len(), whole.len());
     assert_eq!(*versions[1], Snapshot::decode(&patch, versions[1].version(), Some(&versions[0])).unwrap());
     assert_eq!(load(Some(&versions[2])).await, whole);
-    let max_age = i64::try_from(options.max_age.as_millis()).unwrap();
-    assert!((1..=max_age).contains(&client.pttl(PATCH).unwrap()));
+    leader.confirmed(versions[1].version()).await.unwrap();
+    assert_eq!(load(Some(&versions[0])).await, patch, "other commits keep it");
 
     leader.received(versions[2].clone(), None).await.unwrap();
     let whole = load(None).await;
     assert_eq!(load(Some(&versions[0])).await, whole, "two versions behind");
     for damage in ["PATCH1:", &format!("PATCH1:{}", versions[1].version()), "", "x"] {
-        let _: () = client.set(PATCH, damage).unwrap();
+        let _: () = client.hset(STATE, "patch", damage).unwrap();
         let follower = SharedStore::new(Arc::new(RedisStore::new(&server.endpoint(), &options)));
         let found = follower.load(Some(&versions[1])).await.unwrap().1.unwrap();
         assert_eq!(found.unwrap(), versions[2], "{damage}");
     }
-    let _: () = client.del(PATCH).unwrap();
-    let _: () = client.lpush(PATCH, "x").unwrap();
-    assert_eq!(load(Some(&versions[1])).await, whole);
-    leader.received(versions[0].clone(), None).await.unwrap();
-    assert!(load(Some(&versions[2])).await.len() < whole.len(), "whatever was there is replaced");
+    let small = Arc::new(definitions(1));
+    leader.received(small.clone(), None).await.unwrap();
+    assert!(!client.hexists::<_, _, bool>(STATE, "patch").unwrap(), "it led to another version");
 }
 
 #[tokio::test]
@@ -314,14 +312,14 @@ async fn missing_rights_are_reported_as_such() {
 
 #[tokio::test]
 async fn a_replica_is_read_only_until_it_is_promoted() {
-    let master = RedisServer::start(&[]);
     let server = RedisServer::start(&[]);
     let (store, mut client) = (store(&server), server.client());
     heal(&store).await;
     let replicate = |client: &mut redis::Connection, of: [&str; 2]| {
         redis::cmd("REPLICAOF").arg(&of).exec(client).unwrap();
     };
-    replicate(&mut client, ["127.0.0.1", &master.port.to_string()]);
+    // Nobody listens there: it keeps what it has.
+    replicate(&mut client, ["127.0.0.1", "1"]);
     let before = connections(&mut client);
     let error = store.commit(1, &state(2, None), None).await.unwrap_err();
     assert_eq!(error.code(), Code::ReadOnly, "{error}");
@@ -370,7 +368,10 @@ async fn stores_of_one_identity_share_one_connection() {
         Options { project_key: "other".into(), ..options.clone() },
         Options { max_age: options.max_age * 2, ..options.clone() },
         Options {
-            target: Target::Redis(Endpoint { password: Some("other".into()), ..server.endpoint() }),
+            target: Target::Redis(Box::new(Endpoint {
+                login: login(None, Some("other")),
+                ..server.endpoint()
+            })),
             ..options.clone()
         },
     ];
@@ -426,52 +427,11 @@ fn store(server: &RedisServer) -> RedisStore {
 }
 
 fn store_with(server: &RedisServer, username: Option<&str>, password: Option<&str>) -> RedisStore {
-    let options = options(&[
-        ("connectTimeoutMs", Given::Number(CONNECT_MS as f64)),
-        ("commandTimeoutMs", Given::Number(COMMAND_MS as f64)),
-    ]);
-    let login = Endpoint {
-        username: username.map(str::to_owned),
-        password: password.map(str::to_owned),
-        ..server.endpoint()
-    };
-    RedisStore::new(&login, &options)
+    store_at(&Endpoint { login: login(username, password), ..server.endpoint() })
 }
 
-/// Publishes over whatever is there, and reads it back.
-async fn heal(store: &RedisStore) {
-    let reading = store.read().await.unwrap();
-    let (info, bytes) = published(1);
-    let next = state(1, Some(info));
-    assert!(store.commit(reading.state.revision, &next, Some(bytes.clone().into())).await.unwrap());
-    let (reading, loaded) = store.load(None).await.unwrap();
-    assert_eq!((reading.state, loaded), (next, Some(bytes)));
-}
-
-async fn read_error(store: &RedisStore) -> Error {
-    store.read().await.unwrap_err()
-}
-
-async fn fails_within(limit: Duration, code: Code, store: &RedisStore) {
-    let started = Instant::now();
-    let error = read_error(store).await;
-    assert_eq!(error.code(), code, "{error}");
-    assert!(started.elapsed() < limit, "{:?}", started.elapsed());
-}
-
-/// Hundred calls together take less time than one that waits.
-async fn fails_at_once(code: Code, store: &RedisStore) {
-    let started = Instant::now();
-    for _ in 0..100 {
-        let error = read_error(store).await;
-        assert_eq!(error.code(), code, "{error}");
-    }
-    assert!(started.elapsed() < Duration::from_millis(COMMAND_MS), "{:?}", started.elapsed());
-}
-
-/// A new connection is announced, because messages may have been missed.
-async fn connected(notices: &mut tokio::sync::watch::Receiver<u64>) {
-    tokio::time::timeout(PATIENCE, notices.changed()).await.expect("it connects by itself").unwrap();
+fn login(username: Option<&str>, password: Option<&str>) -> Login {
+    Login { username: username.map(str::to_owned), password: password.map(str::to_owned) }
 }
 
 /// The ids of the connections of the stores under test.

@@ -1,17 +1,27 @@
 //! The contract of `Store`, held against every implementation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/authority.rs"]
+#[allow(dead_code, reason = "tests/topologies uses all of it")]
+mod authority;
 #[path = "support/content.rs"]
 mod content;
+#[path = "support/deployment.rs"]
+#[allow(dead_code, reason = "tests/topologies uses all of it")]
+mod deployment;
 #[path = "support/redis_server.rs"]
 #[allow(dead_code, reason = "tests/redis.rs uses all of it")]
 mod redis_server;
+#[path = "support/users.rs"]
+#[allow(dead_code, reason = "tests/topologies uses all of it")]
+mod users;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::lease::{Lease, SnapshotInfo, State};
 use posthog_flag_cache::options::{Directory, Given, Options, Target};
 use posthog_flag_cache::snapshot::Snapshot;
@@ -19,11 +29,15 @@ use posthog_flag_cache::store::directory::DirectoryStore;
 use posthog_flag_cache::store::redis::RedisStore;
 use posthog_flag_cache::store::shared::SharedStore;
 use posthog_flag_cache::store::{Reading, Store};
+use posthog_flag_cache::tls::Tls;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+use authority::Authority;
 use content::{definitions, published, state};
+use deployment::{Cluster, Watched};
 use redis_server::RedisServer;
+use users::{allow, documented_user};
 
 /// For tests that wait for an event: longer than any machine needs, so that a failure ends too.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,6 +48,8 @@ enum Place {
     Memory(String, Mutex<Vec<Arc<SharedStore>>>),
     Directory(TempDir),
     Redis(RedisServer),
+    /// Of all tests of one deployment each has a prefix of its own.
+    Deployed(Endpoint, String),
 }
 
 impl Place {
@@ -70,13 +86,26 @@ impl Place {
                 Arc::new(DirectoryStore::new(directory, options))
             }
             Place::Redis(server) => Arc::new(RedisStore::new(&server.endpoint(), options)),
+            Place::Deployed(endpoint, unique) => {
+                let key_prefix = unique.clone() + &options.key_prefix;
+                Arc::new(RedisStore::new(endpoint, &Options { key_prefix, ..options.clone() }))
+            }
         }
     }
 }
 
 /// Runs each test over each implementation.
 macro_rules! contract {
-    (#[$in_memory:meta] $($name:ident,)*) => {$(
+    ($all:ident: #[$in_memory:meta] $($name:ident,)*) => {
+        async fn $all(endpoint: &Endpoint) {
+            $(
+                let prefix = concat!("posthog:flags:", stringify!($name), ":");
+                println!("{prefix}");
+                $name(Place::Deployed(endpoint.clone(), prefix.into())).await;
+            )*
+        }
+
+        $(
         mod $name {
             use super::Place;
 
@@ -95,11 +124,12 @@ macro_rules! contract {
                 super::$name(Place::redis()).await
             }
         }
-    )*};
+        )*
+    };
 }
 
 contract! {
-    #[tokio::test(start_paused = true)]
+    simple_ones: #[tokio::test(start_paused = true)]
     an_unwritten_store_is_empty,
     a_commit_lands_on_the_expected_revision_only,
     a_refused_commit_changes_nothing,
@@ -119,9 +149,54 @@ contract! {
 }
 
 contract! {
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    concurrent_ones: #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     of_concurrent_commits_on_one_revision_exactly_one_lands,
     a_reader_never_sees_bytes_without_their_state_while_others_publish,
+}
+
+/// The whole contract, one after another: these places take their time to start.
+async fn holds_at(endpoint: &Endpoint) {
+    simple_ones(endpoint).await;
+    concurrent_ones(endpoint).await;
+}
+
+fn user(server: &RedisServer, more: &[&str]) -> Login {
+    let line = documented_user("flags").into_iter().chain(more.iter().map(|&right| right.to_owned()));
+    allow(&mut server.client(), &line.collect::<Vec<_>>());
+    Login { username: Some("flags".into()), password: Some("password".into()) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_holds_behind_tls_with_the_documented_rights() {
+    let authority = Authority::new();
+    let arguments = authority.server_arguments("127.0.0.1");
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let server = RedisServer::start_with_tls(&arguments);
+    let tls = Tls { identity: Some(authority.identity("worker")), ..authority.trusted() };
+    holds_at(&Endpoint { tls: Some(tls), login: user(&server, &[]), ..server.endpoint() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_holds_in_another_database_at_a_socket_with_the_documented_rights() {
+    let server = RedisServer::start(&[]);
+    let topology = Topology::Server(Address::Unix(server.socket()));
+    let login = user(&server, &["+select"]);
+    holds_at(&Endpoint { topology, login, database: 7, ..server.endpoint() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_holds_with_sentinel_and_the_documented_rights() {
+    let watched = Watched::start(1, &[]);
+    let login = user(&watched.servers[0], &["+role"]);
+    holds_at(&Endpoint { login, ..watched.endpoint() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_holds_in_a_cluster_with_the_documented_rights() {
+    let cluster = Cluster::start(false);
+    let users: Vec<_> = cluster.servers.iter().map(|server| user(server, &["+cluster|slots"])).collect();
+    let seeds = vec![cluster.servers[0].address()];
+    holds_at(&Endpoint { login: users[0].clone(), ..cluster.endpoint(seeds) }).await;
 }
 
 async fn an_unwritten_store_is_empty(place: Place) {

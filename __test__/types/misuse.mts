@@ -25,6 +25,10 @@ new FlagDefinitionCache({ projectKey, role: 'writer' })
 new FlagDefinitionCache({ projectKey, whenUnavailable: 'fail' })
 // @ts-expect-error unknown choice
 new FlagDefinitionCache({ projectKey, compression: true })
+// @ts-expect-error TLS has no switch: the scheme of the url is one
+new FlagDefinitionCache({ projectKey, tls: true })
+// @ts-expect-error certificates are text
+new FlagDefinitionCache({ projectKey, tls: { ca: new Uint8Array() } })
 
 // @ts-expect-error the class itself is not a provider
 new PostHog(projectKey, { flagDefinitionCacheProvider: FlagDefinitionCache })

@@ -28,6 +28,9 @@ const everyOption: Required<FlagDefinitionCacheOptions> = {
   compression: 'zstd',
   username: 'app',
   password: 'secret',
+  sentinelUsername: 'guide',
+  sentinelPassword: 'secret',
+  tls: { ca: 'PEM', cert: 'PEM', key: 'PEM', serverName: 'cache.example', insecureSkipVerify: false },
   clientName: 'worker-1',
 }
 

@@ -5,8 +5,15 @@ import { NETWORK } from '../fault-proxy.mjs'
 const NOBODY = []
 const LOST = ['ERR_FLAG_CACHE_UNAVAILABLE', 'ERR_FLAG_CACHE_TIMEOUT']
 
-/** It fails only what is large. */
-const LARGE = { flags: 2_000, options: { compression: 'none' }, tells: LOST, alone: true, grants: true, reconnects: true }
+/** It fails only what is large, which takes a busy machine longer than the lease of so short an interval. */
+const LARGE = {
+  flags: 2_000,
+  options: { compression: 'none', leaseTtlMs: 10_000 },
+  tells: LOST,
+  alone: true,
+  grants: true,
+  reconnects: true,
+}
 
 const fault = (id, name, network, rest) => ({
   id,

@@ -144,7 +144,7 @@ export const SERVER_FAULTS = [
   {
     id: 'oom',
     name: 'its memory is full (OOM, noeviction)',
-    begin: config('maxmemory', '1'),
+    begin: config('maxmemory-policy', 'noeviction', 'maxmemory', '1'),
     end: config('maxmemory', '0'),
     tells: LOST,
     alone: true,
@@ -156,8 +156,9 @@ export const SERVER_FAULTS = [
     name: 'it cannot save its data (MISCONF)',
     async begin({ admin }) {
       const [, directory] = await admin.config('GET', 'dir')
-      rmSync(directory, { recursive: true })
-      await admin.config('SET', 'save', '3600 1')
+      // A fault may come again.
+      rmSync(directory, { recursive: true, force: true })
+      await admin.config('SET', 'save', '3600 1', 'stop-writes-on-bgsave-error', 'yes')
       await admin.bgsave()
       while (!(await admin.info('persistence')).includes('rdb_last_bgsave_status:err')) await sleep(10)
     },

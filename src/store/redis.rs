@@ -3,16 +3,23 @@
 //! ```text
 //! <prefix>:{<project>}            the definitions: JSON, or zstd of it
 //! <prefix>:{<project>}:state      hash: the state
-//! <prefix>:{<project>}:patch      what makes the definitions of those before
 //! <prefix>:{<project>}:updates    channel: the new version
 //! ```
 //!
 //! The state is one hash with the fields `revision`, `fence`, `owner` and `expires_at` (of the
 //! lease), `granted_at`, `version`, `etag`, `bytes` and `published_at` (of the snapshot),
-//! `confirmed_at`, `retry_at`, `invalidated_at`. All keys expire together.
+//! `confirmed_at`, `retry_at`, `invalidated_at`, and `patch`, which makes the snapshot of the one
+//! before. Both keys expire together.
 
+mod cluster;
 mod connection;
+mod dial;
+mod failure;
+mod link;
 mod quote;
+mod race;
+mod route;
+mod sentinel;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -23,9 +30,10 @@ use tokio::sync::watch;
 
 use self::connection::Connection;
 use super::{Reading, Store, StoreFuture};
+use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
 use crate::lease::{Lease, Millis, SnapshotInfo, State, millis};
-use crate::options::{Endpoint, Options};
+use crate::options::Options;
 use crate::snapshot::Encoded;
 use crate::status::Backend;
 
@@ -49,7 +57,6 @@ pub struct RedisStore {
     connection: Connection,
     data_key: String,
     state_key: String,
-    patch_key: String,
     channel: String,
     max_age: Duration,
 }
@@ -58,10 +65,9 @@ impl RedisStore {
     /// Connects to nothing yet.
     pub fn new(endpoint: &Endpoint, options: &Options) -> Self {
         RedisStore {
-            connection: Connection::new(endpoint, options.updates_channel(), options),
+            connection: Connection::new(endpoint, options),
             data_key: options.data_key(),
             state_key: options.state_key(),
-            patch_key: options.patch_key(),
             channel: options.updates_channel(),
             max_age: options.max_age,
         }
@@ -70,8 +76,7 @@ impl RedisStore {
     async fn run(&self, script: &Script, arguments: &[&[u8]]) -> Result<Value> {
         let command = |name: &str, script: &str| {
             let mut command = redis::cmd(name);
-            command.arg(script).arg(3).arg(&self.data_key).arg(&self.state_key).arg(&self.patch_key);
-            command.arg(arguments);
+            command.arg(script).arg(2).arg(&self.data_key).arg(&self.state_key).arg(arguments);
             command
         };
         match self.connection.send(&command("EVALSHA", &script.hash)).await {
@@ -125,9 +130,11 @@ impl Store for RedisStore {
                 self.channel.as_bytes(),
                 mode,
                 snapshot.as_ref().map_or(b"", |snapshot| &snapshot.bytes),
-                snapshot.as_ref().and_then(|snapshot| snapshot.patch.as_deref()).unwrap_or_default(),
             ];
             arguments.extend(fields.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
+            if let Some(patch) = snapshot.as_ref().and_then(|snapshot| snapshot.patch.as_deref()) {
+                arguments.extend([b"patch", patch]);
+            }
             Ok(self.run(&COMMIT, &arguments).await? == Value::Int(1))
         })
     }

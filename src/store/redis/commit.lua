@@ -1,22 +1,19 @@
 -- Replaces the state, if its revision is still the expected one.
 --
--- KEYS[1]  the definitions        KEYS[2]  the state        KEYS[3]  the patch from the version before
+-- KEYS[1]  the definitions        KEYS[2]  the state
 -- ARGV[1]  expected revision; 0: no state, or one without a readable revision
--- ARGV[2]  expiry of all keys in milliseconds
+-- ARGV[2]  expiry of both keys in milliseconds
 -- ARGV[3]  channel on which a new version is announced
 -- ARGV[4]  'keep' the stored definitions, 'set' them to ARGV[5], or 'drop' them
--- ARGV[6]  with 'set': the patch, or nothing
--- ARGV[7…] the new state: field, value, field, value, …; with definitions the version comes first
+-- ARGV[6…] the new state: field, value, field, value, …; with definitions the version comes first
 --
 -- Reply: 1 done, 0 somebody else was faster
 --
 -- A script, so that comparing and writing are one step, and so that definitions and state never
--- disagree: whatever fails, all are the old ones or all the new ones.
+-- disagree: whatever fails, both are the old ones or both the new ones.
 
-local revision = false
-if redis.call('TYPE', KEYS[2]).ok == 'hash' then
-  revision = redis.call('HGET', KEYS[2], 'revision')
-end
+local kind = redis.call('TYPE', KEYS[2]).ok
+local revision = kind == 'hash' and redis.call('HGET', KEYS[2], 'revision')
 revision = revision and string.match(revision, '^0*(%d+)$')
 if not revision or #revision > 16 then
   revision = '0'
@@ -25,25 +22,35 @@ if revision ~= ARGV[1] then
   return 0
 end
 
+-- What the new state lacks. A patch belongs to the definitions, and stays with them.
+local stale = { etag = 1, owner = 1, expires_at = 1, version = 1, bytes = 1, published_at = 1,
+  granted_at = 1, confirmed_at = 1, retry_at = 1, invalidated_at = 1 }
+if ARGV[4] ~= 'keep' then
+  stale.patch = 1
+end
+for place = 6, #ARGV, 2 do
+  stale[ARGV[place]] = nil
+end
+
 -- First what can be refused for lack of memory.
 if ARGV[4] == 'set' then
   redis.call('SET', KEYS[1], ARGV[5], 'PX', ARGV[2])
 elseif ARGV[4] == 'keep' then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  redis.call('PEXPIRE', KEYS[3], ARGV[2])
 else
   redis.call('DEL', KEYS[1])
 end
-if ARGV[4] == 'set' and ARGV[6] ~= '' then
-  redis.call('SET', KEYS[3], ARGV[6], 'PX', ARGV[2])
-elseif ARGV[4] ~= 'keep' then
-  redis.call('DEL', KEYS[3])
+if kind ~= 'hash' and kind ~= 'none' then
+  redis.call('DEL', KEYS[2])
 end
-redis.call('DEL', KEYS[2])
-redis.call('HSET', KEYS[2], unpack(ARGV, 7))
+-- Never without a state in between: a cluster that is moving the slot away creates no key anew.
+redis.call('HSET', KEYS[2], unpack(ARGV, 6))
+for field in pairs(stale) do
+  redis.call('HDEL', KEYS[2], field)
+end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 
 if ARGV[4] == 'set' then
-  redis.call('PUBLISH', ARGV[3], ARGV[8])
+  redis.call('PUBLISH', ARGV[3], ARGV[7])
 end
 return 1

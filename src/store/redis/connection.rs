@@ -1,4 +1,4 @@
-//! One connection to a Redis server, kept alive by a task of its own.
+//! One connection to the server that takes our writes, kept alive by a task of its own.
 //!
 //! redis-rs offers a `ConnectionManager`; after a failed connect it tries again only for some
 //! errors, and there is no way to make it. This one replaces the connection whatever went wrong.
@@ -9,19 +9,20 @@ use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use redis::aio::MultiplexedConnection;
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo,
-    ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value,
+    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, PushInfo, PushKind, ServerErrorKind, Value,
+    from_redis_value,
 };
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::quote::Quote;
+use super::failure::needs_new_connection;
+use super::link::Link;
+use super::route::Route;
+use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
-use crate::options::{Endpoint, Options};
+use crate::options::Options;
 
 /// Waits between attempts to connect: short at first, because a restart or a failover takes a
 /// second or two; each is lengthened at random by up to its own length, so that a fleet does not
@@ -39,7 +40,7 @@ pub struct Connection {
 }
 
 struct Shared {
-    endpoint: Endpoint,
+    route: Route,
     channel: String,
     connect_timeout: Duration,
     command_timeout: Duration,
@@ -59,17 +60,17 @@ enum Status {
     /// The first attempt, or the first one after a loss, is under way.
     Connecting,
     /// Ready; the number tells one connection from the next.
-    Up(MultiplexedConnection, u64),
+    Up(Link, u64),
     /// The last attempt failed; others follow.
     Down(Error),
 }
 
 impl Connection {
     /// Connects to nothing: the first command does.
-    pub fn new(endpoint: &Endpoint, channel: String, options: &Options) -> Self {
+    pub fn new(endpoint: &Endpoint, options: &Options) -> Self {
         let shared = Shared {
-            endpoint: endpoint.clone(),
-            channel,
+            route: Route::new(endpoint, &options.project_key),
+            channel: options.updates_channel(),
             connect_timeout: options.connect_timeout,
             command_timeout: options.command_timeout,
             status: watch::Sender::new(Status::Connecting),
@@ -95,7 +96,7 @@ impl Connection {
 
     /// Where this leads.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.shared.endpoint
+        self.shared.route.endpoint()
     }
 
     /// The server's software and version, once it has told.
@@ -103,34 +104,44 @@ impl Connection {
         self.shared.server().clone()
     }
 
-    /// Sends a command and waits for its reply. Where the connection turns out to be lost, once more
-    /// on the next one: a command here must bear to be carried out twice.
+    /// Sends a command and waits for its reply. Where the connection turns out to be lost, or to lead
+    /// to the wrong server, once more on the next one: a command here must bear to be carried out
+    /// twice.
     pub async fn send(&self, command: &Cmd) -> Result<Value> {
         let shared = &self.shared;
-        let mut attempts = 2;
+        let limit = shared.connect_timeout + 2 * shared.command_timeout;
+        timeout(limit, self.send_persistently(command)).await.unwrap_or_else(|_| Err(shared.timed_out(limit)))
+    }
+
+    async fn send_persistently(&self, command: &Cmd) -> Result<Value> {
+        let shared = &self.shared;
+        let mut is_last = false;
         loop {
-            attempts -= 1;
-            let (mut connection, number) = self.established().await?;
-            match timeout(shared.command_timeout, command.query_async::<Value>(&mut connection)).await {
+            let (link, number) = self.established().await?;
+            match timeout(shared.command_timeout, link.send(command)).await {
                 Ok(Ok(reply)) => {
                     shared.timeouts.store(0, Ordering::Relaxed);
                     shared.is_proven.store(true, Ordering::Relaxed);
                     return Ok(reply);
                 }
+                // Half of our keys have moved to another node: the rest is about to follow.
+                Ok(Err(cause)) if cause.kind() == ErrorKind::Server(ServerErrorKind::TryAgain) => {
+                    sleep(RETRY_FROM).await;
+                }
                 Ok(Err(cause)) => {
                     let is_lost = needs_new_connection(&cause);
-                    let error = shared.refused(cause);
+                    let error = shared.route.failed(&link, cause);
                     // A replica still reads.
                     if !is_lost || error.code() == Code::ReadOnly {
                         shared.is_proven.store(true, Ordering::Relaxed);
                     }
-                    if !is_lost {
+                    if is_lost {
+                        shared.lose(number, &error);
+                    }
+                    if !is_lost || is_last {
                         return Err(error);
                     }
-                    shared.lose(number, &error);
-                    if attempts == 0 {
-                        return Err(error);
-                    }
+                    is_last = true;
                 }
                 Err(_) => {
                     let error = shared.timed_out(shared.command_timeout);
@@ -144,14 +155,14 @@ impl Connection {
     }
 
     /// The connection. Waits while an attempt is under way, but not for another after a failed one.
-    async fn established(&self) -> Result<(MultiplexedConnection, u64)> {
+    async fn established(&self) -> Result<(Link, u64)> {
         self.supervise().await;
         let mut status = self.shared.status.subscribe();
         let settled = status.wait_for(|status| !matches!(status, Status::Connecting));
         // The attempt has a limit of its own; this one holds should its task be starved.
         match timeout(self.shared.connect_timeout * 2, settled).await {
             Ok(Ok(status)) => match &*status {
-                Status::Up(connection, number) => Ok((connection.clone(), *number)),
+                Status::Up(link, number) => Ok((link.clone(), *number)),
                 Status::Down(error) => Err(error.clone()),
                 Status::Connecting => Err(self.shared.timed_out(self.shared.connect_timeout)),
             },
@@ -180,24 +191,24 @@ impl Shared {
     async fn keep_connected(self: Arc<Self>) {
         let mut waits = backoff();
         for number in 1.. {
-            let connection = loop {
+            let link = loop {
                 match self.connect(number).await {
-                    Ok(connection) => break connection,
+                    Ok(link) => break link,
                     Err(error) => self.wait(error, &mut waits).await,
                 }
             };
             self.timeouts.store(0, Ordering::Relaxed);
             self.is_proven.store(false, Ordering::Relaxed);
             let mut status = self.status.subscribe();
-            self.status.send_replace(Status::Up(connection, number));
+            self.status.send_replace(Status::Up(link, number));
             // Whatever was announced meanwhile is missed: look.
             self.notices.send_modify(|count| *count += 1);
-            let _ = status.wait_for(|status| matches!(status, Status::Connecting)).await;
+            let _ = status.wait_for(|status| !matches!(status, Status::Up(..))).await;
             let loss = self.loss().take();
             if self.is_proven.load(Ordering::Relaxed) {
                 waits = backoff();
             } else if let Some(error) = loss {
-                // As good as a failed attempt: a server that sends us away is not asked faster.
+                // As good as a failed attempt: servers that send us to and fro are not asked faster.
                 self.wait(error, &mut waits).await;
             }
         }
@@ -206,10 +217,10 @@ impl Shared {
     async fn wait(&self, error: Error, waits: &mut ExponentialBackoff) {
         self.trouble.send_replace(Some(error.clone()));
         self.status.send_replace(Status::Down(error));
-        tokio::time::sleep(waits.next().unwrap_or(RETRY_UP_TO)).await;
+        sleep(waits.next().unwrap_or(RETRY_UP_TO)).await;
     }
 
-    async fn connect(self: &Arc<Self>, number: u64) -> Result<MultiplexedConnection> {
+    async fn connect(self: &Arc<Self>, number: u64) -> Result<Link> {
         let receiver = Arc::downgrade(self);
         let on_push = move |push: PushInfo| {
             if let Some(shared) = receiver.upgrade() {
@@ -221,56 +232,37 @@ impl Shared {
             }
             Ok::<(), std::convert::Infallible>(())
         };
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_push_sender(on_push);
         let attempt = async {
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(None)
-                .set_response_timeout(None)
-                .set_push_sender(on_push);
-            let client = Client::open(self.connection_info()?)?;
-            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            if let Some(name) = &self.endpoint.client_name {
-                redis::cmd("CLIENT").arg("SETNAME").arg(name).exec_async(&mut connection).await?;
-            }
-            if let Ok(hello) =
-                redis::cmd("HELLO").query_async::<HashMap<String, Value>>(&mut connection).await
-            {
-                let text = |name| hello.get(name).and_then(|value| String::from_redis_value_ref(value).ok());
-                if let (Some(server), Some(version)) = (text("server"), text("version")) {
-                    *self.server() = Some(format!("{server} {version}"));
-                }
-            }
+            let link = self.route.connect(&config).await?;
+            self.introduce(&link).await;
             // Notices are hints: without the right to subscribe everything works, only later.
-            match connection.subscribe(&self.channel).await {
-                Err(cause) if needs_new_connection(&cause) => Err(cause),
-                _ => Ok(connection),
+            match link.subscribe(&self.channel).await {
+                Err(cause) if needs_new_connection(&cause) => Err(self.route.failed(&link, cause)),
+                _ => Ok(link),
             }
         };
-        match timeout(self.connect_timeout, attempt).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(cause)) => Err(self.refused(cause)),
-            Err(_) => Err(self.timed_out(self.connect_timeout)),
-        }
+        timeout(self.connect_timeout, attempt)
+            .await
+            .unwrap_or_else(|_| Err(self.timed_out(self.connect_timeout)))
     }
 
-    fn connection_info(&self) -> redis::RedisResult<redis::ConnectionInfo> {
-        let endpoint = &self.endpoint;
-        let mut login = RedisConnectionInfo::default()
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_db(endpoint.database)
-            .set_lib_name("posthog-flag-cache", env!("CARGO_PKG_VERSION"));
-        if let Some(username) = &endpoint.username {
-            login = login.set_username(username);
+    /// Says our name and asks for the server's. Nothing depends on either.
+    async fn introduce(&self, link: &Link) {
+        let mut hello = redis::cmd("HELLO");
+        if let Some(name) = &self.route.endpoint().client_name {
+            // `CLIENT SETNAME` would need a right of its own.
+            hello.arg(3).arg("SETNAME").arg(name);
         }
-        if let Some(password) = &endpoint.password {
-            login = login.set_password(password);
+        let Ok(reply) = link.send(&hello).await else { return };
+        let Ok(reply) = from_redis_value::<HashMap<String, Value>>(reply) else { return };
+        let text = |name| reply.get(name).and_then(|value| String::from_redis_value_ref(value).ok());
+        if let (Some(server), Some(version)) = (text("server"), text("version")) {
+            *self.server() = Some(format!("{server} {version}"));
         }
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(TcpKeepalive::new().with_time(Duration::from_secs(15)));
-        #[cfg(target_os = "linux")]
-        let tcp = tcp.set_user_timeout(Duration::from_secs(15));
-        let address = ConnectionAddr::Tcp(endpoint.host.clone(), endpoint.port);
-        Ok(address.into_connection_info()?.set_tcp_settings(tcp).set_redis_settings(login))
     }
 
     fn server(&self) -> MutexGuard<'_, Option<String>> {
@@ -294,43 +286,14 @@ impl Shared {
     }
 
     fn disconnected(&self, number: u64) {
-        let endpoint = &self.endpoint;
+        let endpoint = self.route.endpoint();
         self.lose(number, &Error::new(Code::Unavailable, format!("{endpoint} closed the connection")));
     }
 
-    fn refused(&self, cause: RedisError) -> Error {
-        let endpoint = &self.endpoint;
-        let (code, what) = match (cause.kind(), cause.code()) {
-            (ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm), _)
-            | (_, Some("NOAUTH" | "WRONGPASS")) => (Code::Auth, "refuses our credentials or rights"),
-            (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => (Code::ReadOnly, "is a read-only replica"),
-            _ if cause.is_io_error() => (Code::Unavailable, "cannot be reached"),
-            _ => (Code::Unavailable, "refuses to work"),
-        };
-        let error = Error::new(code, format!("{endpoint} {what}"));
-        match endpoint.password.as_deref().and_then(|password| Quote::of(password, &cause)) {
-            Some(quote) => error.caused_by(quote),
-            None => error.caused_by(cause),
-        }
-    }
-
     fn timed_out(&self, limit: Duration) -> Error {
-        let endpoint = &self.endpoint;
+        let endpoint = self.route.endpoint();
         Error::new(Code::Timeout, format!("{endpoint} did not answer within {} ms", limit.as_millis()))
     }
-}
-
-/// Also where the connection as such works: after a failover it may lead to a replica, after a
-/// change of password to a login that is void.
-fn needs_new_connection(cause: &RedisError) -> bool {
-    cause.is_unrecoverable_error()
-        || cause.is_io_error()
-        || matches!(
-            cause.kind(),
-            ErrorKind::AuthenticationFailed
-                | ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
-        )
-        || cause.code() == Some("NOAUTH")
 }
 
 fn backoff() -> ExponentialBackoff {

@@ -1,4 +1,4 @@
-//! Errors in which a server quotes our password.
+//! Errors in which a server quotes a password of ours.
 //!
 //! Redis names the arguments of a command that it does not know, and `HELLO`, which old servers, proxies
 //! and renamed commands do not know, has the password among them.
@@ -14,14 +14,19 @@ const TELLING: usize = 6;
 pub struct Quote(String);
 
 impl Quote {
-    /// `None` where the error does not quote the password.
-    pub fn of(password: &str, cause: &impl Error) -> Option<Self> {
+    /// `None` where the error quotes none of the passwords.
+    pub fn of<'a>(passwords: impl Iterator<Item = &'a str>, cause: &impl Error) -> Option<Self> {
         let text = cause.to_string();
-        let characters: Vec<char> = password.chars().collect();
-        let parts = characters.windows(TELLING.min(characters.len()).max(1));
-        let at = parts.filter_map(|part| text.find(&String::from_iter(part))).min()?;
+        let at = passwords.filter_map(|password| first_part(&text, password)).min()?;
         Some(Quote(format!("{}…", text.get(..at)?)))
     }
+}
+
+/// Where the text holds a part of the password for the first time.
+fn first_part(text: &str, password: &str) -> Option<usize> {
+    let characters: Vec<char> = password.chars().collect();
+    let parts = characters.windows(TELLING.min(characters.len()).max(1));
+    parts.filter_map(|part| text.find(&String::from_iter(part))).min()
 }
 
 impl fmt::Display for Quote {
@@ -37,7 +42,8 @@ mod tests {
     use super::Quote;
 
     fn shown(password: &str, text: &str) -> Option<String> {
-        Quote::of(password, &std::io::Error::other(text)).map(|quote| quote.to_string())
+        Quote::of(["unused", password].into_iter(), &std::io::Error::other(text))
+            .map(|quote| quote.to_string())
     }
 
     #[test]

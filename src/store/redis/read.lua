@@ -1,6 +1,6 @@
 -- Reads the state and the store's time, and on request the snapshot that belongs to it.
 --
--- KEYS[1]  the definitions        KEYS[2]  the state        KEYS[3]  the patch from the version before
+-- KEYS[1]  the definitions        KEYS[2]  the state
 -- ARGV[1]  'state': no definitions; 'load': with them
 -- ARGV[2]  with 'load': a version whose definitions are not wanted, and from which a patch will do
 --
@@ -20,14 +20,13 @@ local length, definitions = 0, false
 if redis.call('TYPE', KEYS[1]).ok == 'string' then
   length = redis.call('STRLEN', KEYS[1])
   if ARGV[1] == 'load' and state[6] and state[6] ~= ARGV[2] then
-    local key = KEYS[1]
-    if ARGV[2] ~= '' and redis.call('TYPE', KEYS[3]).ok == 'string' then
-      -- A patch begins with 'PATCH1:' and the version from which it leads on.
-      if redis.call('GETRANGE', KEYS[3], 7, 38) == ARGV[2] then
-        key = KEYS[3]
-      end
+    local patch = ARGV[2] ~= '' and redis.call('HGET', KEYS[2], 'patch')
+    -- It begins with 'PATCH1:' and the version from which it leads on.
+    if patch and string.sub(patch, 8, 39) == ARGV[2] then
+      definitions = patch
+    else
+      definitions = redis.call('GET', KEYS[1])
     end
-    definitions = redis.call('GET', key)
   end
 end
 

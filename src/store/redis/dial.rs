@@ -1,0 +1,62 @@
+//! A stream of bytes to one server.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::race::race;
+use crate::endpoint::Address;
+
+/// A name may have addresses that lead nowhere (RFC 8305, section 5).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// A peer that is gone without a word is noticed after about half a minute, even while nobody asks.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(15);
+
+/// Whatever bytes go through.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// How to encrypt, and the name that the certificate must have if it is not the host's.
+#[derive(Clone)]
+pub struct Encryption {
+    pub config: Arc<ClientConfig>,
+    pub server_name: Option<String>,
+}
+
+/// Has no limit of its own.
+pub async fn dial(address: &Address, encryption: Option<&Encryption>) -> io::Result<Box<dyn Stream>> {
+    let (host, port) = match address {
+        Address::Tcp(host, port) => (host.as_str(), *port),
+        #[cfg(unix)]
+        Address::Unix(path) => return Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
+        #[cfg(not(unix))]
+        Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
+    };
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    let stream = race(addresses.into_iter().map(TcpStream::connect), NEXT_ADDRESS_AFTER)
+        .await
+        .map_err(|errors| errors.into_iter().next().unwrap_or_else(|| io::ErrorKind::NotFound.into()))?;
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    socket
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_FOR))?;
+    let Some(Encryption { config, server_name }) = encryption else { return Ok(Box::new(stream)) };
+    let name = ServerName::try_from(server_name.clone().unwrap_or_else(|| host.to_owned()))
+        .map_err(io::Error::other)?;
+    Ok(Box::new(TlsConnector::from(config.clone()).connect(name, stream).await?))
+}

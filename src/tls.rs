@@ -1,0 +1,153 @@
+//! The option `tls`: whom to trust, and as whom to appear.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::WantsClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+};
+
+/// How connections are encrypted.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Tls {
+    /// PEM: the only authorities to trust; `None`: those of the system.
+    pub ca: Option<String>,
+    /// PEM: the certificate to show, and its key.
+    pub identity: Option<(String, String)>,
+    /// The name that the server's certificate must have; `None`: the host's.
+    pub server_name: Option<String>,
+    /// Takes any certificate.
+    pub insecure_skip_verify: bool,
+}
+
+/// What is wrong with a [`Tls`]: the option, and what of it. Never its text: it may be a key.
+#[derive(Debug)]
+pub struct Fault(pub &'static str, pub String);
+
+impl Tls {
+    /// Whether everything that was given can be used.
+    pub fn check(&self) -> Result<(), Fault> {
+        if self.server_name.as_deref().is_some_and(|name| ServerName::try_from(name).is_err()) {
+            return Err(Fault("tls.serverName", "is neither a host name nor an address".into()));
+        }
+        let authorities = self.authorities()?.unwrap_or_else(RootCertStore::empty);
+        self.config(authorities).map(drop)
+    }
+
+    /// The same for rustls. Reads the system's certificates, unless there are others.
+    pub fn client_config(&self) -> io::Result<ClientConfig> {
+        let refused = |Fault(option, fault)| io::Error::other(format!("option '{option}' {fault}"));
+        let authorities = match self.authorities().map_err(refused)? {
+            Some(authorities) => authorities,
+            None if self.insecure_skip_verify => RootCertStore::empty(),
+            None => system_authorities()?,
+        };
+        self.config(authorities).map_err(refused)
+    }
+
+    fn authorities(&self) -> Result<Option<RootCertStore>, Fault> {
+        let Some(pem) = &self.ca else { return Ok(None) };
+        let mut authorities = RootCertStore::empty();
+        for certificate in certificates("tls.ca", pem)? {
+            authorities.add(certificate).map_err(|cause| Fault("tls.ca", format!("is refused: {cause}")))?;
+        }
+        Ok(Some(authorities))
+    }
+
+    fn config(&self, authorities: RootCertStore) -> Result<ClientConfig, Fault> {
+        // Not the process-wide default: that belongs to the host process, and to other addons in it.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|cause| Fault("tls", format!("cannot be used: {cause}")))?;
+        let config: ConfigBuilder<ClientConfig, WantsClientCert> = if self.insecure_skip_verify {
+            config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        } else {
+            config.with_root_certificates(authorities)
+        };
+        let Some((certificate, key)) = &self.identity else { return Ok(config.with_no_client_auth()) };
+        let chain = certificates("tls.cert", certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+            .map_err(|_| Fault("tls.key", "holds no private key that can be read".into()))?;
+        config
+            .with_client_auth_cert(chain, key)
+            .map_err(|cause| Fault("tls.key", format!("does not work with the certificate: {cause}")))
+    }
+}
+
+fn certificates(option: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    match CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>() {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(Fault(option, "holds no certificate that can be read".into())),
+    }
+}
+
+/// Those that can be read: one damaged file must not make the others useless.
+fn system_authorities() -> io::Result<RootCertStore> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut authorities = RootCertStore::empty();
+    authorities.add_parsable_certificates(found.certs);
+    if authorities.is_empty() {
+        let causes: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+        let causes = causes.join(", ");
+        return Err(io::Error::other(format!("this system trusts no certificate authority: {causes}")));
+    }
+    Ok(authorities)
+}
+
+/// `insecureSkipVerify`: takes any certificate, but holds the server to the one that it shows.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tls { ca, identity, server_name, insecure_skip_verify } = self;
+        f.debug_struct("Tls")
+            .field("ca", &ca.is_some())
+            .field("identity", &identity.is_some())
+            .field("server_name", server_name)
+            .field("insecure_skip_verify", insecure_skip_verify)
+            .finish()
+    }
+}
