@@ -15,7 +15,7 @@ process.on('exit', () => {
   for (const child of alive) child.kill('SIGKILL')
 })
 
-/** Emits `loaded`, `started`, `ready`, `version`, `error-report` and `exit`. */
+/** Emits `loaded`, `started`, `ready`, `version`, `provider-call`, `error-report` and `exit`. */
 export class FleetWorker extends EventEmitter {
   /** The version it evaluates; null before the first definitions and after PostHog took them away. */
   version = null
@@ -23,11 +23,15 @@ export class FleetWorker extends EventEmitter {
   history = []
   /** What posthog-node emitted as `error`: `{ name, message, code, at }`. */
   errors = []
+  /** posthog-node's calls of a watched provider, by `dev/watched-provider.mjs`. */
+  calls = []
   stderr = ''
   ready = false
   alive = true
   /** Whether a SIGSTOP of ours holds it. */
   stopped = false
+  /** When it was stopped: `{ from, to }`. */
+  stops = []
   readyAfterMs = null
 
   #requests = new Map()
@@ -64,7 +68,7 @@ export class FleetWorker extends EventEmitter {
     return this.ask('reload')
   }
 
-  /** `{ id, pid, version, ready, memory, provider }`; `provider` is its `status()` where it has one. */
+  /** `{ id, pid, version, ready, memory, updates, evaluations, provider }`; `provider` is its `status()` where it has one. */
   status() {
     return this.ask('status')
   }
@@ -110,11 +114,13 @@ export class FleetWorker extends EventEmitter {
 
   stop() {
     this.stopped = true
+    this.stops.push({ from: now(), to: Infinity })
     this.#child.kill('SIGSTOP')
   }
 
   continue() {
     this.stopped = false
+    this.stops.at(-1).to = now()
     this.#child.kill('SIGCONT')
   }
 
@@ -146,6 +152,8 @@ export class FleetWorker extends EventEmitter {
     if (report === 'version') {
       this.version = details.version
       this.history.push({ version: details.version, at: details.at })
+    } else if (report === 'provider-call') {
+      this.calls.push(details.call)
     } else if (report === 'ready') {
       this.ready = true
       this.readyAfterMs = details.tookMs

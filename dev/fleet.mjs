@@ -10,7 +10,8 @@ import { FleetWorker } from './fleet-worker.mjs'
  * start together do so.
  *
  * Options: `api` (a PostHogApi), `kind` of the provider ('none', 'posthog-flag-cache', or a peer's), its
- * `options`, `pollingIntervalMs`, `sharedEtag`, `push`; for each worker further `posthogOptions`,
+ * `options`, `pollingIntervalMs`, `sharedEtag`, `push`, `watch` (tell of each call of the provider),
+ * `evaluateEveryMs`; for each worker further `clients` (how many, by default one), `posthogOptions`,
  * `posthogNode` (another version's entry file), `secretKey` (null: a reader), `env`, `execArgv`,
  * `shutdownTimeoutMs`. `start` and `deploy` take the same to override them for the workers they start.
  */
@@ -144,7 +145,7 @@ export class Fleet extends EventEmitter {
   #fork({ slot = this.#freeSlot(), ...overrides }) {
     const worker = new FleetWorker({ ...this.#config, ...overrides, id: `w${this.all.length + 1}` })
     worker.slot = slot
-    for (const event of ['started', 'ready', 'version', 'error-report', 'exit']) {
+    for (const event of ['started', 'ready', 'version', 'provider-call', 'error-report', 'exit']) {
       worker.on(event, () => this.emit('change', worker))
     }
     this.all.push(worker)

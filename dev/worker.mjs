@@ -1,8 +1,8 @@
-// One process of a fleet: a real posthog-node client, started by dev/fleet.mjs, which it reports to over IPC.
+// One process of a fleet: a real posthog-node client (or several), started by dev/fleet.mjs, which it reports to over IPC.
 
 import { now } from './clock.mjs'
-import { VERSION_FLAG } from './definitions.mjs'
 import { prepareProvider } from './providers.mjs'
+import { startClient } from './worker-client.mjs'
 
 // A fleet that was killed leaves nobody behind.
 process.once('disconnect', () => process.exit(process.exitCode ?? 0))
@@ -17,32 +17,17 @@ async function run(config) {
     await begin
   }
 
-  const { provider, close } = create(config)
   const startedAt = now()
-  const client = new PostHog(config.projectKey, {
-    host: config.host,
-    // Both names, for the versions that know only the older one.
-    ...(config.secretKey && { secretKey: config.secretKey, personalApiKey: config.secretKey }),
-    featureFlagsPollingInterval: config.pollingIntervalMs,
-    flagDefinitionCacheProvider: provider,
-    flushAt: 1_000,
-    ...(config.sharedEtag && provider?.fetch && { fetch: provider.fetch }),
-    ...config.posthogOptions,
-  })
-  client.on('error', (error) => report('error', { error: plain(error) }))
-  let updates = 0
-  if (config.push && provider?.onUpdate) {
-    provider.onUpdate(() => {
-      updates += 1
-      return client.reloadFeatureFlags()
-    })
-  }
+  const clients = Array.from({ length: config.clients ?? 1 }, () => startClient(PostHog, create, config, report))
+  for (const { client } of clients) client.on('error', (error) => report('error', { error: plain(error) }))
+  const [{ client, provider }] = clients
 
   let version
-  // Nothing here may cause a call: unready, an evaluation would load; not local, it would ask PostHog.
+  let evaluations = 0
   const evaluate = async () => {
     const at = now()
-    const seen = client.isLocalEvaluationReady() ? await evaluateLocally(client) : null
+    const seen = summary(await Promise.all(clients.map((client) => client.evaluate())))
+    evaluations += 1
     if (seen !== (version ?? null)) {
       const first = version === undefined
       version = seen
@@ -51,21 +36,19 @@ async function run(config) {
     }
     return version ?? null
   }
-  client.on('localEvaluationFlagsLoaded', () => evaluate().catch(fail))
+  for (const { client } of clients) client.on('localEvaluationFlagsLoaded', () => evaluate().catch(fail))
+  if (config.evaluateEveryMs) setInterval(() => evaluate().catch(fail), config.evaluateEveryMs).unref()
 
   let leaving
   const leave = () => {
-    leaving ??= (async () => {
-      await client.shutdown(config.shutdownTimeoutMs)
-      close()
-    })()
+    leaving ??= Promise.all(clients.map((client) => client.close()))
     return leaving
   }
   const commands = {
     evaluate,
     evaluateAll: () => client.getAllFlagsAndPayloads('fleet-user', { onlyEvaluateLocally: true }),
     reload: async () => {
-      await client.reloadFeatureFlags()
+      await Promise.all(clients.map(({ client }) => client.reloadFeatureFlags()))
       return evaluate()
     },
     status: async () => ({
@@ -73,8 +56,10 @@ async function run(config) {
       pid: process.pid,
       version: await evaluate(),
       ready: client.isLocalEvaluationReady(),
-      memory: process.memoryUsage(),
-      updates,
+      memory: memory(),
+      resources: process.getActiveResourcesInfo().length,
+      updates: clients[0].updates,
+      evaluations,
       provider: typeof provider?.status === 'function' ? await provider.status() : null,
     }),
     call: (method, ...args) => provider[method](...args),
@@ -94,10 +79,9 @@ async function run(config) {
   report('started', { startedAt })
 }
 
-async function evaluateLocally(client) {
-  const options = { onlyEvaluateLocally: true, flagKeys: [VERSION_FLAG] }
-  const { featureFlags } = await client.getAllFlagsAndPayloads('fleet-user', options)
-  return featureFlags[VERSION_FLAG] ?? null
+/** The version that all of them have; null while one of them has none. */
+function summary(versions) {
+  return versions.includes(null) ? null : [...new Set(versions)].join('|')
 }
 
 // On the global fetch, so that it works beneath every wrapper, and tells the stand-in who calls.
@@ -110,6 +94,12 @@ function nameCalls(id, host) {
     headers.set('x-worker', id)
     return plainFetch(resource, { ...options, headers })
   }
+}
+
+/** After a collection, where the process was started so that it can be asked for one. */
+function memory() {
+  globalThis.gc?.()
+  return process.memoryUsage()
 }
 
 function report(kind, details = {}) {

@@ -59,6 +59,17 @@ pub struct Login {
     pub password: Option<String>,
 }
 
+impl Endpoint {
+    /// What no message may hold.
+    pub fn passwords(&self) -> impl Iterator<Item = &str> {
+        let guide = match &self.topology {
+            Topology::Sentinel { login, .. } => login.password.as_deref(),
+            _ => None,
+        };
+        self.login.password.as_deref().into_iter().chain(guide)
+    }
+}
+
 impl Address {
     /// The server that this one calls `host`: its own, where it does not know its name.
     pub fn neighbour(&self, host: &str, port: u16) -> Address {

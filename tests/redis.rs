@@ -330,6 +330,31 @@ async fn a_replica_is_read_only_until_it_is_promoted() {
 }
 
 #[tokio::test]
+async fn a_replica_that_lost_its_master_is_not_asked_faster() {
+    let server = RedisServer::start(&["--replica-serve-stale-data", "no"]);
+    let (store, mut client) = (store(&server), server.client());
+    heal(&store).await;
+    redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
+    let received = |client: &mut redis::Connection| {
+        let stats: String = redis::cmd("INFO").arg("stats").query(client).unwrap();
+        let (_, number) = stats.split_once("total_connections_received:").unwrap();
+        number.lines().next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = received(&mut client);
+    // As a listener does: each new connection is a notice, and each notice a reading.
+    let mut notices = store.watch();
+    let reading_at_every_notice = async {
+        loop {
+            assert!(store.read().await.is_err());
+            notices.changed().await.unwrap();
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(2), reading_at_every_notice).await.is_err());
+    let attempts = received(&mut client) - before;
+    assert!((2..=10).contains(&attempts), "{attempts}");
+}
+
+#[tokio::test]
 async fn stores_of_one_identity_share_one_connection() {
     let server = RedisServer::start(&[]);
     let mut client = server.client();
@@ -376,12 +401,16 @@ async fn a_password_is_in_no_error() {
     for username in [None, Some("someone")] {
         errors.push(read_error(&store_with(&server, username, Some(PASSWORD))).await);
     }
+    // It answers with what it was sent.
+    let baffled = RedisServer::start(&["--rename-command", "HELLO", ""]);
+    errors.push(read_error(&store_with(&baffled, None, Some(PASSWORD))).await);
+    assert!(errors[2].to_string().contains("unknown command 'HELLO'"), "{}", errors[2]);
     signal(&server, libc::SIGSTOP);
     errors.push(read_error(&store_with(&server, None, Some(PASSWORD))).await);
     server.kill();
     errors.push(read_error(&store_with(&server, None, Some(PASSWORD))).await);
     let codes: Vec<_> = errors.iter().map(Error::code).collect();
-    assert_eq!(codes, [Code::Auth, Code::Auth, Code::Timeout, Code::Unavailable]);
+    assert_eq!(codes, [Code::Auth, Code::Auth, Code::Unavailable, Code::Timeout, Code::Unavailable]);
     for error in errors {
         let mut shown = format!("{error} {error:?}");
         let mut cause = std::error::Error::source(&error);

@@ -13,12 +13,12 @@ process.on('exit', () => living.forEach((child) => child.kill('SIGKILL')))
  * `{ child, line(), ended }`: `line()` resolves with the next line on its standard output; `ended` with
  * `{ code, signal, stdout, stderr }`, and rejects, the process killed, if it does not end within `timeoutMs`.
  */
-export function startNode(source, { env = {}, timeoutMs = 20_000, execArgv = [] } = {}) {
+export function startNode(source, { env = {}, timeoutMs = 20_000, execArgv = [], stdin = 'ignore' } = {}) {
   const { POSTHOG_FLAG_CACHE_URL, REDIS_URL, NODE_OPTIONS, ...inherited } = process.env
   const child = spawn(process.execPath, [...execArgv, '--input-type=commonjs', '-e', source], {
     cwd: ROOT,
     env: { ...inherited, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [stdin, 'pipe', 'pipe'],
   })
   living.add(child)
   let [stdout, stderr] = ['', '']

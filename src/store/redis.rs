@@ -16,6 +16,7 @@ mod connection;
 mod dial;
 mod failure;
 mod link;
+mod quote;
 mod race;
 mod route;
 mod sentinel;

@@ -15,7 +15,7 @@ use redis::{
 };
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::failure::needs_new_connection;
 use super::link::Link;
@@ -29,6 +29,10 @@ use crate::options::Options;
 /// come back in step.
 const RETRY_FROM: Duration = Duration::from_millis(100);
 const RETRY_UP_TO: Duration = Duration::from_secs(2);
+
+/// So many connections in a row may break within `RETRY_UP_TO` before they count as failed attempts:
+/// where only small replies come through, each is of use, and the next large one breaks it.
+const BRIEF_ONES: u32 = 3;
 
 /// After so many timeouts in a row the connection counts as dead: a half-open one never says so.
 const TIMEOUTS_UNTIL_DEAD: u32 = 2;
@@ -190,6 +194,7 @@ impl Drop for Connection {
 impl Shared {
     async fn keep_connected(self: Arc<Self>) {
         let mut waits = backoff();
+        let mut brief = 0;
         for number in 1.. {
             let link = loop {
                 match self.connect(number).await {
@@ -199,13 +204,17 @@ impl Shared {
             };
             self.timeouts.store(0, Ordering::Relaxed);
             self.is_proven.store(false, Ordering::Relaxed);
+            let since = Instant::now();
             let mut status = self.status.subscribe();
             self.status.send_replace(Status::Up(link, number));
             // Whatever was announced meanwhile is missed: look.
             self.notices.send_modify(|count| *count += 1);
             let _ = status.wait_for(|status| !matches!(status, Status::Up(..))).await;
             let loss = self.loss().take();
-            if self.is_proven.load(Ordering::Relaxed) {
+            // Who writes to a replica loses the connection each time, and still reads.
+            let is_replica = loss.as_ref().is_some_and(|error| error.code() == Code::ReadOnly);
+            brief = if is_replica || since.elapsed() >= RETRY_UP_TO { 0 } else { brief + 1 };
+            if self.is_proven.load(Ordering::Relaxed) && brief <= BRIEF_ONES {
                 waits = backoff();
             } else if let Some(error) = loss {
                 // As good as a failed attempt: servers that send us to and fro are not asked faster.

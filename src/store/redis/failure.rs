@@ -2,12 +2,14 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::quote::Quote;
+use crate::endpoint::Endpoint;
 use crate::error::{Code, Error};
 
 const REFUSED: &str = "refuses our credentials or rights";
 
-/// The error as it leaves the store.
-pub fn described(subject: &str, cause: RedisError) -> Error {
+/// The error as it leaves the store, without the passwords of the endpoint.
+pub fn described(subject: &str, endpoint: &Endpoint, cause: RedisError) -> Error {
     let (code, what) = match (cause.kind(), cause.code()) {
         (ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm), _)
         | (_, Some("NOAUTH" | "WRONGPASS")) => (Code::Auth, REFUSED),
@@ -16,7 +18,11 @@ pub fn described(subject: &str, cause: RedisError) -> Error {
         _ if cause.is_io_error() => (Code::Unavailable, "cannot be reached"),
         _ => (Code::Unavailable, "refuses to work"),
     };
-    Error::new(code, format!("{subject} {what}")).caused_by(cause)
+    let error = Error::new(code, format!("{subject} {what}"));
+    match Quote::of(endpoint.passwords(), &cause) {
+        Some(quote) => error.caused_by(quote),
+        None => error.caused_by(cause),
+    }
 }
 
 /// What a script may not call is no `NOPERM`: the first is how Redis puts it up to 7.0, the second

@@ -74,7 +74,7 @@ impl Route {
     /// What went wrong on this link, and whether the server says that another one is in charge.
     pub fn failed(&self, link: &Link, cause: RedisError) -> Error {
         self.learnt().redirect = cluster::redirect(link.address(), &cause);
-        described(&self.subject(link.address()), cause)
+        self.described(&self.subject(link.address()), cause)
     }
 
     /// The guide that was right last time, and then the others in an order of our own: a fleet does
@@ -96,12 +96,12 @@ impl Route {
             Way::Guide(guide) => guide,
         };
         let master = self.ask(&guide).await.map_err(|cause| {
-            described(&format!("{guide}, asked for the way to {},", self.endpoint), cause)
+            self.described(&format!("{guide}, asked for the way to {},", self.endpoint), cause)
         })?;
         let link = self.open(&master, config).await?;
         if matches!(self.endpoint.topology, Topology::Sentinel { .. }) {
             let verified = sentinel::ensure_master(&link).await;
-            verified.map_err(|cause| described(&self.subject(&master), cause))?;
+            verified.map_err(|cause| self.described(&self.subject(&master), cause))?;
         }
         Ok(link)
     }
@@ -126,7 +126,7 @@ impl Route {
         let setup =
             setup(&self.endpoint.login).set_protocol(ProtocolVersion::RESP3).set_db(self.endpoint.database);
         let opened = async { Link::open(address, self.encryption().await?, &setup, config.clone()).await };
-        opened.await.map_err(|cause| described(&self.subject(address), cause))
+        opened.await.map_err(|cause| self.described(&self.subject(address), cause))
     }
 
     async fn encryption(&self) -> io::Result<Option<&Encryption>> {
@@ -138,6 +138,10 @@ impl Route {
             io::Result::Ok(Some(Encryption { config: Arc::new(config), server_name }))
         };
         Ok(self.encryption.get_or_try_init(make).await?.as_ref())
+    }
+
+    fn described(&self, subject: &str, cause: RedisError) -> Error {
+        described(subject, &self.endpoint, cause)
     }
 
     /// How a message calls this server.

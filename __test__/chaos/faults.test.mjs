@@ -1,0 +1,101 @@
+// Fleets of real posthog-node processes, and everything that can happen to the Redis they share: a table of faults, and what must
+// hold after each of them. With `CHAOS_WRITE=1` the outcomes go into docs/reliability.md.
+
+import assert from 'node:assert/strict'
+import { after, describe, test } from 'node:test'
+
+import { openChaosLab, SHORT } from '../../dev/chaos-lab.mjs'
+import { now, sleep } from '../../dev/clock.mjs'
+import { FAULTS, LASTS_MS } from '../../dev/faults/index.mjs'
+import * as judge from './judge.mjs'
+import { writeOutcomes } from './report.mjs'
+
+const WORKERS = 3
+const outcomes = []
+
+describe('a fleet shares again, has lost no evaluation, and leaves nothing behind, after', { concurrency: 3 }, () => {
+  for (const [family, faults] of Object.entries(FAULTS)) {
+    for (const fault of faults) {
+      test(`${family}: ${fault.name}`, async (t) => outcomes.push({ fault, ...(await suffer(t, fault)) }))
+    }
+  }
+})
+
+describe("with whenUnavailable: 'stale' it makes no call more than without a fault, and recovers as well, after", { concurrency: 3 }, () => {
+  for (const [family, faults] of Object.entries(FAULTS)) {
+    for (const fault of faults.filter(({ alone }) => alone)) {
+      test(`${family}: ${fault.name}`, async (t) => {
+        const { options, tells } = fault
+        // Who is just publishing still hears that this failed.
+        const outcome = await suffer(t, {
+          ...fault,
+          alone: false,
+          tells: [],
+          mayTell: tells,
+          options: { ...SHORT, ...options, whenUnavailable: 'stale' },
+        })
+        assert.ok(fault.grants || outcome.meanwhile === 0, `${outcome.meanwhile} calls were made meanwhile`)
+      })
+    }
+  }
+})
+
+async function suffer(t, fault) {
+  const { asUser, flags, options, tells, lastsMs = LASTS_MS } = fault
+  const lab = await openChaosLab({ asUser, flags, options: { ...(tells.length > 0 && SHORT), ...options } })
+  t.after(() => lab.close())
+  const { api, fleet, proxy } = lab
+  await fleet.start(WORKERS, { together: true })
+  await fleet.everyone({ version: 'v1' })
+  await fleet.everyone({ version: api.edit() })
+  await judge.sharesAgain(lab, 0)
+  assert.deepEqual([...judge.codesTold(lab)], [])
+
+  const [begunAt, attemptsBefore, callsBefore] = [now(), proxy.attempts.length, api.calls.length]
+  await fault.begin(lab)
+  const early = api.edit()
+  await sleep(lastsMs)
+  await fault.end?.(lab)
+  const endedAt = now()
+  const sharedAt = await judge.sharesAgain(lab, endedAt)
+  const outcome = {
+    elapsedMs: now() - begunAt,
+    lastedMs: endedAt - begunAt,
+    tookMs: Math.max(0, sharedAt - endedAt),
+    calls: api.calls.length - callsBefore,
+    full: api.calls.slice(callsBefore).filter(({ status }) => status === 200).length,
+    // Whoever had its turn before has called within a poll.
+    meanwhile: api.calls.filter(({ at }) => at > begunAt + lab.pollMs && at < endedAt).length,
+    attempts: (proxy.attempts.length - attemptsBefore) / WORKERS,
+    told: judge.codesTold(lab),
+  }
+  judge.assertUnharmed(lab)
+  await fleet.everyone({ version: early })
+  judge.assertRecovered(lab, fault, outcome)
+  judge.assertCalled(lab, fault, outcome)
+  judge.assertTold(fault, outcome)
+  judge.assertNoHammering(outcome)
+
+  // What is told from here on is told after the recovery.
+  fleet.all.forEach(({ errors }) => errors.splice(0))
+  const full = api.count(200)
+  const late = api.edit()
+  await judge.assertPaced(lab)
+  await fleet.everyone({ version: late })
+  assert.equal(api.count(200) - full, 1, 'one process fetches it for all')
+  assert.deepEqual([...judge.codesTold(lab)], [])
+
+  judge.assertUnharmed(lab)
+  judge.assertFlagsKept(lab)
+  judge.assertBounded(lab)
+  await judge.assertEvaluated(lab)
+  await judge.assertWhole(lab)
+  await judge.assertOneConnectionEach(lab)
+  return outcome
+}
+
+after(() => {
+  // A fault that was not survived has none.
+  const all = Object.values(FAULTS).flat().length
+  if (process.env.CHAOS_WRITE && outcomes.length === all) writeOutcomes(outcomes)
+})

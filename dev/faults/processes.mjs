@@ -1,0 +1,26 @@
+// What operating systems and orchestrators do to the fleet's processes.
+
+const NOBODY = []
+
+const stopped = (id, name, choose) => ({
+  id,
+  name,
+  begin(lab) {
+    lab.victim = choose(lab.fleet)
+    lab.fleet.stop(lab.victim)
+  },
+  end: ({ fleet, victim }) => fleet.continue(victim),
+  tells: NOBODY,
+  // Its own limits ran out while it was stopped.
+  mayTell: ['ERR_FLAG_CACHE_TIMEOUT'],
+})
+
+// The process that called PostHog last may have been killed since.
+const leader = ({ workers, leader }) => leader ?? workers[0]
+const follower = (fleet) => fleet.workers.find((worker) => worker !== leader(fleet))
+
+export const PROCESS_FAULTS = [
+  stopped('leader-stopped', 'the process that fetches is stopped (SIGSTOP), and continues', leader),
+  stopped('follower-stopped', 'a process that follows is stopped (SIGSTOP), and continues', follower),
+  { id: 'leader-killed', name: 'the process that fetches is killed', begin: ({ fleet }) => fleet.kill(leader(fleet)), tells: NOBODY },
+]
