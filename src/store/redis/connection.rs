@@ -15,7 +15,7 @@ use redis::{
 };
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::failure::needs_new_connection;
 use super::link::Link;
@@ -51,6 +51,8 @@ struct Shared {
     timeouts: AtomicU32,
     /// Whether the connection has been of any use.
     is_proven: AtomicBool,
+    /// Whether a command broke its connection, and the next one too.
+    is_harmful: AtomicBool,
     /// Why the last connection was given up.
     loss: StdMutex<Option<Error>>,
 }
@@ -79,6 +81,7 @@ impl Connection {
             server: StdMutex::default(),
             timeouts: AtomicU32::new(0),
             is_proven: AtomicBool::new(false),
+            is_harmful: AtomicBool::new(false),
             loss: StdMutex::default(),
         };
         Connection { shared: Arc::new(shared), supervisor: Mutex::new(None) }
@@ -136,6 +139,8 @@ impl Connection {
                         shared.is_proven.store(true, Ordering::Relaxed);
                     }
                     if is_lost {
+                        let again = is_last && error.code() != Code::ReadOnly;
+                        shared.is_harmful.fetch_or(again, Ordering::Relaxed);
                         shared.lose(number, &error);
                     }
                     if !is_lost || is_last {
@@ -190,6 +195,7 @@ impl Drop for Connection {
 impl Shared {
     async fn keep_connected(self: Arc<Self>) {
         let mut waits = backoff();
+        let mut is_harmed = false;
         for number in 1.. {
             let link = loop {
                 match self.connect(number).await {
@@ -199,13 +205,18 @@ impl Shared {
             };
             self.timeouts.store(0, Ordering::Relaxed);
             self.is_proven.store(false, Ordering::Relaxed);
+            let since = Instant::now();
             let mut status = self.status.subscribe();
             self.status.send_replace(Status::Up(link, number));
             // Whatever was announced meanwhile is missed: look.
             self.notices.send_modify(|count| *count += 1);
             let _ = status.wait_for(|status| !matches!(status, Status::Up(..))).await;
             let loss = self.loss().take();
-            if self.is_proven.load(Ordering::Relaxed) {
+            // Where only small replies come through, each connection is of use until a large one breaks it;
+            // the notice of the next would have that one asked for again, and so on.
+            is_harmed &= since.elapsed() < RETRY_UP_TO;
+            is_harmed |= self.is_harmful.swap(false, Ordering::Relaxed);
+            if self.is_proven.load(Ordering::Relaxed) && !is_harmed {
                 waits = backoff();
             } else if let Some(error) = loss {
                 // As good as a failed attempt: servers that send us to and fro are not asked faster.
