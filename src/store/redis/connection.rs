@@ -30,10 +30,6 @@ use crate::options::Options;
 const RETRY_FROM: Duration = Duration::from_millis(100);
 const RETRY_UP_TO: Duration = Duration::from_secs(2);
 
-/// So many connections in a row may break within `RETRY_UP_TO` before they count as failed attempts:
-/// where only small replies come through, each is of use, and the next large one breaks it.
-const BRIEF_ONES: u32 = 3;
-
 /// After so many timeouts in a row the connection counts as dead: a half-open one never says so.
 const TIMEOUTS_UNTIL_DEAD: u32 = 2;
 
@@ -55,6 +51,8 @@ struct Shared {
     timeouts: AtomicU32,
     /// Whether the connection has been of any use.
     is_proven: AtomicBool,
+    /// Whether a command broke its connection, and the next one too.
+    is_harmful: AtomicBool,
     /// Why the last connection was given up.
     loss: StdMutex<Option<Error>>,
 }
@@ -83,6 +81,7 @@ impl Connection {
             server: StdMutex::default(),
             timeouts: AtomicU32::new(0),
             is_proven: AtomicBool::new(false),
+            is_harmful: AtomicBool::new(false),
             loss: StdMutex::default(),
         };
         Connection { shared: Arc::new(shared), supervisor: Mutex::new(None) }
@@ -140,6 +139,8 @@ impl Connection {
                         shared.is_proven.store(true, Ordering::Relaxed);
                     }
                     if is_lost {
+                        let again = is_last && error.code() != Code::ReadOnly;
+                        shared.is_harmful.fetch_or(again, Ordering::Relaxed);
                         shared.lose(number, &error);
                     }
                     if !is_lost || is_last {
@@ -194,7 +195,7 @@ impl Drop for Connection {
 impl Shared {
     async fn keep_connected(self: Arc<Self>) {
         let mut waits = backoff();
-        let mut brief = 0;
+        let mut is_harmed = false;
         for number in 1.. {
             let link = loop {
                 match self.connect(number).await {
@@ -211,10 +212,11 @@ impl Shared {
             self.notices.send_modify(|count| *count += 1);
             let _ = status.wait_for(|status| !matches!(status, Status::Up(..))).await;
             let loss = self.loss().take();
-            // Who writes to a replica loses the connection each time, and still reads.
-            let is_replica = loss.as_ref().is_some_and(|error| error.code() == Code::ReadOnly);
-            brief = if is_replica || since.elapsed() >= RETRY_UP_TO { 0 } else { brief + 1 };
-            if self.is_proven.load(Ordering::Relaxed) && brief <= BRIEF_ONES {
+            // Where only small replies come through, each connection is of use until a large one breaks it;
+            // the notice of the next would have that one asked for again, and so on.
+            is_harmed &= since.elapsed() < RETRY_UP_TO;
+            is_harmed |= self.is_harmful.swap(false, Ordering::Relaxed);
+            if self.is_proven.load(Ordering::Relaxed) && !is_harmed {
                 waits = backoff();
             } else if let Some(error) = loss {
                 // As good as a failed attempt: servers that send us to and fro are not asked faster.
