@@ -30,6 +30,8 @@ const browser = await chromium.launch({ executablePath: installedBrowser(), args
 after(() => browser.close())
 const app = newProject({ after }, registry)
 cpSync(join(ROOT, 'examples/nextjs'), app, { recursive: true, filter: (path) => !/node_modules|\.next$/.test(path) })
+// What nobody should do, so the example does not.
+cpSync(new URL('edge-route.ts', import.meta.url), join(app, 'app/edge/route.ts'))
 await npm(app, 'install')
 
 function installedBrowser() {
@@ -149,6 +151,11 @@ for (const [bundler, args] of Object.entries(BUNDLERS)) {
       assert.match(await leader(), new RegExp(`:${server.pid}:`))
       await server.stop()
       assert.equal(await leader(), null)
+    })
+
+    test('says what to do where a route of the edge runtime makes a cache', async (t) => {
+      const { url } = await serve(t, join(app, '.next/standalone'), {})
+      assert.match(await (await fetch(`${url}/edge`)).text(), /^FlagCacheError \[ERR_FLAG_CACHE_RUNTIME\]: /)
     })
 
     test('carries the addon of this platform in the standalone output, and no other', () => {
