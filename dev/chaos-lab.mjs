@@ -58,7 +58,7 @@ export async function openChaosLab({ asUser = false, flags, options, clients = 1
     pollMs,
     clients,
     limits,
-    keys: { data: dataKey, state: `${dataKey}:state`, patch: `${dataKey}:patch` },
+    keys: { data: dataKey, state: `${dataKey}:state` },
     get redis() {
       return redis
     },

@@ -33,7 +33,7 @@ const once = (id, name, begin) => ({ id, name, begin, lastsMs: 0, tells: NOBODY,
 export const DATA_FAULTS = [
   once('definitions-deleted', 'the definitions are deleted', ({ admin, keys }) => admin.del(keys.data)),
   once('state-deleted', 'the state is deleted', ({ admin, keys }) => admin.del(keys.state)),
-  once('patch-deleted', 'the patch is deleted', ({ admin, keys }) => admin.del(keys.patch)),
+  once('patch-deleted', 'the patch is deleted', ({ admin, keys }) => admin.hdel(keys.state, 'patch')),
   once('flushall', 'FLUSHALL empties it', ({ admin }) => admin.flushall()),
   once('evicted', 'it evicts our keys', async ({ admin }) => {
     await admin.config('SET', 'maxmemory-policy', 'allkeys-random', 'maxmemory', '1')
@@ -43,8 +43,7 @@ export const DATA_FAULTS = [
   once('definitions-wrongtype', 'the definitions become a list', ({ admin, keys }) =>
     admin.multi().del(keys.data).rpush(keys.data, 'x').exec()),
   once('state-wrongtype', 'the state becomes a string', ({ admin, keys }) => admin.set(keys.state, 'x')),
-  once('patch-wrongtype', 'the patch becomes a hash', ({ admin, keys }) =>
-    admin.multi().del(keys.patch).hset(keys.patch, 'x', 'y').exec()),
+  once('patch-damaged', 'the patch is damaged', ({ admin, keys }) => admin.hset(keys.state, 'patch', 'PATCH1:')),
   again('deleted-again', 'a key is deleted every 50 ms, each in turn', ({ admin, keys }) => {
     const names = Object.values(keys)
     return admin.del(names[Math.floor(Date.now() / AGAIN_MS) % names.length])
