@@ -5,10 +5,13 @@ import { NETWORK } from '../fault-proxy.mjs'
 const NOBODY = []
 const LOST = ['ERR_FLAG_CACHE_UNAVAILABLE', 'ERR_FLAG_CACHE_TIMEOUT']
 
-/** It fails only what is large, which takes a busy machine longer than the lease of so short an interval. */
+/** A fetch and its publish take longer than the lease of so short an interval. */
+const LONG_LEASE = { leaseTtlMs: 10_000 }
+
+/** It fails only what is large. */
 const LARGE = {
   flags: 2_000,
-  options: { compression: 'none', leaseTtlMs: 10_000 },
+  options: { compression: 'none', ...LONG_LEASE },
   tells: LOST,
   alone: true,
   grants: true,
@@ -35,8 +38,8 @@ export const NETWORK_FAULTS = [
   }),
   fault('idle-kill', 'a load balancer closes the connections', NETWORK.killed, { lastsMs: 0, tells: NOBODY }),
   fault('idle-reset', 'a firewall resets the connections', { open: 'reset' }, { lastsMs: 0, tells: NOBODY }),
-  fault('trickle', 'data comes byte by byte', NETWORK.trickle, { flags: 1, tells: NOBODY }),
-  fault('latency', 'each message takes 30 ms', NETWORK.slow(30), { tells: NOBODY }),
+  fault('trickle', 'data comes byte by byte', NETWORK.trickle, { flags: 1, options: LONG_LEASE, tells: NOBODY }),
+  fault('latency', 'each message takes 30 ms', NETWORK.slow(30), { options: LONG_LEASE, tells: NOBODY }),
   fault('slow', 'each message takes longer than commandTimeoutMs', NETWORK.slow(900), { tells: LOST, alone: true, reconnects: true }),
   fault('narrow', 'large definitions meet a narrow line', NETWORK.narrow(100_000), LARGE),
   fault('cut-reply', 'connections break in the middle of a large reply', NETWORK.cut('down', 200_000), LARGE),
