@@ -25,6 +25,8 @@ const again = (id, name, damage) => ({
     await lab.damaging
   },
   tells: NOBODY,
+  // With the state the turn is gone before its publish: what it fetched is fetched again.
+  forgets: true,
   ...LARGE,
 })
 
