@@ -89,6 +89,18 @@ test('fetch is bound, and withFetch() takes nothing but a function', async (t) =
   }
 })
 
+test('an answer with definitions can be read in every way, and as JSON again', async (t) => {
+  const projectKey = newProjectKey()
+  const text = '{"flags":[{"key":"ä"},2],"cohorts":{},"groupTypeMapping":{}}'
+  const fetch = openCache(t, { projectKey, url: 'memory:' }).withFetch(async () => new Response(text, { headers: { etag: '"e"' } }))
+  const response = await fetch(`https://posthog.example/flags/definitions?token=${projectKey}`)
+  const [first, second] = [await response.json(), await response.json()]
+  assert.deepEqual(first, JSON.parse(text))
+  assert.equal(second, first)
+  assert.equal(await response.clone().text(), text)
+  assert.deepEqual([response.status, response.headers.get('etag'), await response.text()], [200, '"e"', text])
+})
+
 describe('a request for the definitions', () => {
   const shared = () => ({ url: store.url, refreshIntervalMs: 100 })
 

@@ -72,8 +72,9 @@ function shareEtag({ native, client, projectKey, attempt, share, report, during 
     if (version === undefined) return response
     await share(() => native.confirmed(version))
     if (client.has({ version, etag })) return response
-    const found = await attempt(() => native.newest(version, client.held.version))
-    return found ? answer(found, etag, () => [found.text()], async () => {}) : askAgain()
+    const { held } = client
+    const found = await attempt(() => native.newest(version, held.version))
+    return found ? answer({ found, held, etag, chunks: () => [found.text()], publish: async () => {} }) : askAgain()
   }
 
   async function received(response) {
@@ -84,16 +85,17 @@ function shareEtag({ native, client, projectKey, attempt, share, report, during 
       chunks.push(chunk)
     }
     const etag = response.headers?.get('etag') ?? undefined
-    const found = await attempt(() => native.decode(text, client.held.version))
-    if (found) return answer(found, etag, () => chunks, () => native.publish(found, etag))
+    // What the pieces are new to: another call may put something else there meanwhile.
+    const { held } = client
+    const found = await attempt(() => native.decode(text, held.version))
+    if (found) return answer({ found, held, etag, chunks: () => chunks, publish: () => native.publish(found, etag) })
     await share(() => native.failed())
     return responseOf(() => chunks, etag)
   }
 
   /** A response with these definitions, whose `json()` makes only what the client does not have yet. */
-  function answer(found, etag, chunks, publish) {
-    const { held } = client
-    const json = async () => {
+  function answer({ found, held, etag, chunks, publish }) {
+    const make = async () => {
       client.held = await assemble(found, held)
       const { version, definitions } = client.held
       client.take({ version, etag })
@@ -102,6 +104,9 @@ function shareEtag({ native, client, projectKey, attempt, share, report, during 
       else client.answers.set(definitions.flags, publish)
       return definitions
     }
+    let made
+    // Each piece comes once.
+    const json = () => (made ??= make())
     return Object.defineProperty(responseOf(chunks, etag), 'json', { value: json })
   }
 }
