@@ -35,7 +35,9 @@ function installed(kind) {
   if (kind === OURS) {
     const packing = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: ROOT, stdio: ['ignore', 'pipe', 'ignore'] })
     const [{ files }] = JSON.parse(packing)
-    return { installedBytes: files.reduce((sum, { path }) => sum + diskBytes(join(ROOT, path)), 0), packages: 1 }
+    // The other package is this platform's, with the binary.
+    const paths = [...files.map(({ path }) => path), ...readdirSync(ROOT).filter((name) => name.endsWith('.node'))]
+    return { installedBytes: paths.reduce((sum, path) => sum + diskBytes(join(ROOT, path)), 0), packages: 2 }
   }
   const folders = packageFolders(CLIENTS[kind].module)
   return { installedBytes: [...folders].reduce((sum, folder) => sum + folderBytes(folder), 0), packages: folders.size }
