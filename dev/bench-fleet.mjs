@@ -2,9 +2,8 @@
 // processes, a stand-in for PostHog and a private Redis.
 
 import { readFileSync, writeFileSync } from 'node:fs'
-import { constants } from 'node:os'
-import { parseArgs } from 'node:util'
 
+import { atLeast, begin, progress, refuse } from './bench-command.mjs'
 import { writeDocs } from './bench-docs.mjs'
 import { figure, headline } from './bench-figure.mjs'
 import { openLab } from './bench-lab.mjs'
@@ -12,9 +11,8 @@ import { ROWS as BILL_ROWS } from './bench-rows.mjs'
 import { SPEED_ROWS } from './bench-speed-rows.mjs'
 import { tellStory } from './bench-story.mjs'
 import { table } from './bench-table.mjs'
-import { now } from './clock.mjs'
 import { machine } from './machine.mjs'
-import { OURS, oursIsBuilt, PEERS } from './providers.mjs'
+import { OURS, PEERS } from './providers.mjs'
 
 const ROWS = [...BILL_ROWS, ...SPEED_ROWS]
 const KINDS = [...Object.keys(PEERS), OURS]
@@ -31,55 +29,24 @@ const USAGE = `npm run bench:fleet [-- options]
   --json FILE      the measurements as JSON
   --from FILE      those of an earlier --json instead of new ones`
 
-const { values: args } = parseArgs({
-  options: {
-    runs: { type: 'string', default: '3' },
-    poll: { type: 'string', default: '500' },
-    rows: { type: 'string' },
-    kinds: { type: 'string' },
-    figure: { type: 'string' },
-    write: { type: 'boolean' },
-    json: { type: 'string' },
-    from: { type: 'string' },
-    help: { type: 'boolean', short: 'h' },
-  },
+const args = begin(USAGE, {
+  runs: { type: 'string', default: '3' },
+  poll: { type: 'string', default: '500' },
+  rows: { type: 'string' },
+  kinds: { type: 'string' },
+  figure: { type: 'string' },
 })
-if (args.help) {
-  console.log(USAGE)
-  process.exit(0)
-}
-for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(128 + constants.signals[signal]))
-
-const { built, reason } = oursIsBuilt()
-if (!built) refuse(`The package is not built: run "npm run build" first.\n${reason}`)
 if (args.write && (args.rows ?? args.kinds) !== undefined) refuse(`--write takes all rows and kinds\n${USAGE}`)
 const kinds = chosen('kinds', KINDS)
 const rows = args.rows === 'none' ? [] : chosen('rows', ROWS.map(({ id }) => id)).map((id) => ROWS.find((row) => row.id === id))
-const runs = atLeast('runs', 1)
-const pollMs = atLeast('poll', 100)
+const runs = atLeast(args, 'runs', 1, USAGE)
+const pollMs = atLeast(args, 'poll', 100, USAGE)
 const figureFile = args.figure ?? (args.write ? README_FIGURE : undefined)
-
-function refuse(message) {
-  console.error(message)
-  process.exit(2)
-}
 
 function chosen(option, all) {
   const names = args[option]?.split(',') ?? all
   const unknown = names.find((name) => !all.includes(name))
   return unknown === undefined ? names : refuse(`--${option}: unknown "${unknown}"\n${USAGE}`)
-}
-
-function atLeast(option, least) {
-  const value = Number(args[option])
-  return Number.isInteger(value) && value >= least ? value : refuse(`--${option} takes a whole number from ${least}\n${USAGE}`)
-}
-
-const startedAt = now()
-
-function progress(...columns) {
-  const seconds = Math.round((now() - startedAt) / 1000)
-  process.stderr.write(`${String(seconds).padStart(4)} s  ${columns.join('  ')}\n`)
 }
 
 async function inLab(settings, work) {

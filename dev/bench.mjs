@@ -2,11 +2,10 @@
 // The tables and the figure of docs/performance.md, and the headline of README.md.
 
 import { readFileSync, writeFileSync } from 'node:fs'
-import { constants, loadavg } from 'node:os'
-import { parseArgs } from 'node:util'
+import { loadavg } from 'node:os'
 
+import { atLeast, begin, progress, refuse } from './bench-command.mjs'
 import { writeDocs } from './bench-docs.mjs'
-import { now } from './clock.mjs'
 import { largeDefinitions } from './large-definitions.mjs'
 import { machine } from './machine.mjs'
 import { CLIENTS } from './perf/clients.mjs'
@@ -14,7 +13,6 @@ import { figure } from './perf/figure.mjs'
 import { measureFootprint } from './perf/footprint.mjs'
 import { footprintTable, headline, HEADLINE_SIZE, sizeTable } from './perf/report.mjs'
 import { measureSize } from './perf/rounds.mjs'
-import { oursIsBuilt } from './providers.mjs'
 import { startRedis } from './redis.mjs'
 
 const SIZES = { '50KB': 50_000, '500KB': 500_000, '5MB': 5_000_000, '20MB': 20_000_000 }
@@ -32,41 +30,14 @@ const USAGE = `npm run bench [-- options]
   --from FILE      those of an earlier --json instead of new ones
 A quick look, in a minute: npm run bench -- --sizes 500KB --rounds 1`
 
-const { values: args } = parseArgs({
-  options: {
-    sizes: { type: 'string', default: Object.keys(SIZES).join() },
-    rounds: { type: 'string', default: '5' },
-    write: { type: 'boolean' },
-    json: { type: 'string' },
-    from: { type: 'string' },
-    help: { type: 'boolean', short: 'h' },
-  },
+const args = begin(USAGE, {
+  sizes: { type: 'string', default: Object.keys(SIZES).join() },
+  rounds: { type: 'string', default: '5' },
 })
-if (args.help) {
-  console.log(USAGE)
-  process.exit(0)
-}
-for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(128 + constants.signals[signal]))
-
-const { built, reason } = oursIsBuilt()
-if (!built) refuse(`The package is not built: run "npm run build" first.\n${reason}`)
 const names = args.sizes.split(',')
 if (!names.every((name) => Object.hasOwn(SIZES, name))) refuse(`--sizes takes some of ${Object.keys(SIZES).join(', ')}\n${USAGE}`)
-const rounds = Number(args.rounds)
-if (!Number.isInteger(rounds) || rounds < 1) refuse(`--rounds takes a whole number from 1\n${USAGE}`)
+const rounds = atLeast(args, 'rounds', 1, USAGE)
 if (args.write && names.length < Object.keys(SIZES).length) refuse(`--write takes all sizes\n${USAGE}`)
-
-function refuse(message) {
-  console.error(message)
-  process.exit(2)
-}
-
-const startedAt = now()
-
-function progress(text) {
-  const seconds = Math.round((now() - startedAt) / 1_000)
-  process.stderr.write(`${String(seconds).padStart(4)} s  ${text}\n`)
-}
 
 async function measureAll() {
   const sizes = {}
