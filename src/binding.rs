@@ -4,7 +4,7 @@ mod definitions;
 mod text;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use napi::bindgen_prelude::{
@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use self::definitions::NativeDefinitions;
 use self::text::NativeText;
 use crate::error::{Code, Error, Result};
+use crate::lock::lock;
 use crate::observer::{Event, observe};
 use crate::options::{Given, Options, Role};
 use crate::provider::Provider;
@@ -249,7 +250,7 @@ impl NativeProvider {
     }
 
     fn replace_observer(&self, observer: Option<JoinHandle<()>>) {
-        let mut current = self.observer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.observer);
         if let Some(previous) = std::mem::replace(&mut *current, observer) {
             previous.abort();
         }

@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod endpoint;
 pub mod error;
 pub mod lease;
+pub mod lock;
 pub mod observer;
 pub mod options;
 pub mod patch;

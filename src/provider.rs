@@ -3,7 +3,7 @@
 //! Every method is bounded as a whole: posthog-node awaits them without a limit and polls again only
 //! afterwards, so that one which never settles would stop flag updates for good.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
@@ -13,6 +13,7 @@ use crate::cadence::Cadence;
 use crate::delivery::Delivery;
 use crate::error::{Code, Error, Result};
 use crate::lease::{Decision, Rule, Worker};
+use crate::lock::lock;
 use crate::options::{Options, Role, WhenUnavailable};
 use crate::replica::Replica;
 use crate::runtime::off_runtime;
@@ -361,6 +362,6 @@ impl Provider {
     }
 
     fn client(&self) -> MutexGuard<'_, Client> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.client)
     }
 }

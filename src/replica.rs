@@ -1,6 +1,6 @@
 //! One worker's copy of what its fleet shares, kept in step with the store.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::lease::{Rule, SnapshotInfo, State};
+use crate::lock::lock;
 use crate::options::{Options, Role, Target};
 use crate::runtime::off_runtime;
 use crate::snapshot::{Compression, Encoded, Snapshot};
@@ -112,7 +113,7 @@ impl Replica {
 
     /// What happened so far.
     pub fn counters(&self) -> MutexGuard<'_, Counters> {
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.counters)
     }
 
     /// Failures that no caller hears of.
@@ -262,6 +263,6 @@ impl Replica {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memory)
     }
 }

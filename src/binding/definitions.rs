@@ -1,12 +1,13 @@
 //! Definitions on their way to JavaScript.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use napi::JsString;
 use napi::bindgen_prelude::{Buffer, Env};
 use napi_derive::napi;
 
 use crate::delivery::Delivery;
+use crate::lock::lock;
 use crate::snapshot::Snapshot;
 
 /// Definitions of one version, and how to make them of what JavaScript has.
@@ -75,8 +76,4 @@ impl NativeDefinitions {
             snapshot: Mutex::new(snapshot),
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,11 @@
 //! Text on its way from JavaScript.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use napi::bindgen_prelude::Utf16String;
 use napi_derive::napi;
+
+use crate::lock::lock;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -56,7 +58,7 @@ impl NativeText {
     }
 
     fn lock(&self) -> MutexGuard<'_, Text> {
-        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.text)
     }
 }
 

@@ -13,7 +13,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -26,6 +26,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::{Reading, Store, StoreFuture, is_news};
 use crate::error::{Code, Error, Result};
 use crate::lease::{Millis, State, millis};
+use crate::lock::lock;
 use crate::options::{Directory, Options};
 use crate::snapshot::Encoded;
 use crate::status::Backend;
@@ -250,7 +251,7 @@ impl Store for DirectoryStore {
     }
 
     fn watch(&self) -> watch::Receiver<u64> {
-        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watcher = lock(&self.watcher);
         let receiver = self.notices.subscribe();
         if watcher.as_ref().is_none_or(JoinHandle::is_finished) {
             let state = self.files.path.join("state.json");
@@ -279,7 +280,7 @@ async fn watch_file(
         tokio::time::sleep(WATCH_INTERVAL).await;
         {
             // Under the lock under which listeners come: none is left without a watcher.
-            let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut watcher = lock(&watcher);
             if notices.receiver_count() == 0 {
                 *watcher = None;
                 return;

@@ -1,6 +1,6 @@
 //! The store inside one process: for tests, and for several clients in one process.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{Reading, Store, StoreFuture};
 use crate::lease::{Millis, State, millis};
+use crate::lock::lock;
 use crate::snapshot::Encoded;
 use crate::status::Backend;
 
@@ -47,7 +48,7 @@ impl MemoryStore {
 
     /// The content, emptied if it has expired.
     fn content(&self) -> MutexGuard<'_, Content> {
-        let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut content = lock(&self.content);
         if self.now() >= content.expires_at {
             *content = Content::default();
         }

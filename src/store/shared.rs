@@ -2,7 +2,7 @@
 //! connection, and the snapshot in it, loaded and decoded once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use super::memory::MemoryStore;
 use super::redis::RedisStore;
 use super::{Reading, Store};
 use crate::error::Result;
+use crate::lock::lock;
 use crate::options::{Options, Target};
 use crate::runtime::off_runtime;
 use crate::snapshot::{Snapshot, is_patch};
@@ -124,8 +125,4 @@ impl SharedStore {
 
 async fn decode(bytes: Bytes, version: String, base: Option<Arc<Snapshot>>) -> Result<Arc<Snapshot>> {
     off_runtime(move || Snapshot::decode(&bytes, &version, base.as_deref()).map(Arc::new)).await
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -22,6 +22,7 @@ use super::link::Link;
 use super::route::Route;
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
+use crate::lock::lock;
 use crate::options::Options;
 
 /// Waits between attempts to connect: short at first, because a restart or a failover takes a
@@ -277,11 +278,11 @@ impl Shared {
     }
 
     fn server(&self) -> MutexGuard<'_, Option<String>> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.server)
     }
 
     fn loss(&self) -> MutexGuard<'_, Option<Error>> {
-        self.loss.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.loss)
     }
 
     /// Has the connection of this number replaced; a later one is not affected.

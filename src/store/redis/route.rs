@@ -1,7 +1,7 @@
 //! The way to the server that takes our writes.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisError, RedisResult};
@@ -16,6 +16,7 @@ use super::race::race;
 use super::sentinel;
 use crate::endpoint::{Address, Endpoint, Topology};
 use crate::error::{Code, Error, Result};
+use crate::lock::lock;
 
 /// So long one guide keeps the next one waiting.
 const NEXT_GUIDE_AFTER: Duration = Duration::from_millis(300);
@@ -153,7 +154,7 @@ impl Route {
     }
 
     fn learnt(&self) -> MutexGuard<'_, Learnt> {
-        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.learnt)
     }
 }
 
