@@ -78,7 +78,7 @@ class FlagDefinitionCache {
   async shouldFetchFlagDefinitions() {
     this.#client.isEmergency = false
     return this.#call(async () => {
-      const granted = await this.#native.shouldFetch()
+      const granted = await this.#native.shouldFetch(this.#client.held.version)
       this.#client.isEmergency = !granted
       return granted
     })

@@ -13,9 +13,10 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 export declare class NativeDefinitions {
   /** Hash of their text. */
   get version(): string
-  /** The plan by which `lib/assemble.js` makes them; absent when the caller has this version already. */
-  get plan(): string | null
-  /** A JSON array with the next new pieces; each comes once. */
+  /**
+   * A JSON array with what `lib/assemble.js` makes them of; each comes once. None when the caller has
+   * this version already.
+   */
   nextSlice(): string | null
   /** Their whole text in UTF-8. */
   text(): Buffer | null
@@ -25,10 +26,13 @@ export declare class NativeDefinitions {
 export declare class NativeProvider {
   /** Validates the options; throws `CODE: message`. */
   constructor(options: object)
-  /** Whether posthog-node shall fetch. */
-  shouldFetch(): Promise<boolean>
-  /** The fleet's definitions, for a caller who has those of the `known` version. */
-  get(known?: string | undefined | null): Promise<NativeDefinitions | undefined | null>
+  /** Whether posthog-node shall fetch, for a caller who has the definitions of the `known` version. */
+  shouldFetch(known?: string | undefined | null): Promise<boolean>
+  /**
+   * The fleet's definitions, for a caller who has those of the `known` version. At once where
+   * `should_fetch` has just read them.
+   */
+  get(known?: string | undefined | null): NativeDefinitions | Promise<NativeDefinitions | undefined | null>
   /** Publishes definitions as posthog-node gives them, and returns their version. */
   received(text: NativeText): Promise<string>
   /** Reads definitions as the API answered them, for a caller who has those of the `known` version. */

@@ -15,7 +15,9 @@ async function assemble(found, held) {
     slice = found.nextSlice()
     if (slice !== null) await turn()
   }
-  return { version: found.version, definitions: build(JSON.parse(found.plan), held.definitions, [].concat(...slices)) }
+  const pieces = [].concat(...slices)
+  const plan = pieces.pop()
+  return { version: found.version, definitions: build(plan, held.definitions, pieces) }
 }
 
 function build(plan, earlier, pieces) {

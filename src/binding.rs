@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use napi::bindgen_prelude::{
-    Env, Function, JsObjectValue, JsValue, Object, PromiseRaw, ToNapiValue, Unknown,
+    Either, Env, Function, JsObjectValue, JsValue, Object, PromiseRaw, ToNapiValue, Unknown,
 };
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi::{JsDeferred, Status as NapiStatus, ValueType};
@@ -64,27 +64,31 @@ impl NativeProvider {
         Ok(NativeProvider { provider: Arc::new(provider), observer: Mutex::default() })
     }
 
-    /// Whether posthog-node shall fetch.
+    /// Whether posthog-node shall fetch, for a caller who has the definitions of the `known` version.
     #[napi(catch_unwind)]
-    pub fn should_fetch<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, bool>> {
-        self.promise(env, async move |provider: Arc<Provider>| provider.should_fetch().await)
+    pub fn should_fetch<'env>(
+        &self,
+        env: &'env Env,
+        known: Option<String>,
+    ) -> napi::Result<PromiseRaw<'env, bool>> {
+        self.promise(env, async move |provider: Arc<Provider>| provider.should_fetch(known).await)
     }
 
-    /// The fleet's definitions, for a caller who has those of the `known` version.
+    /// The fleet's definitions, for a caller who has those of the `known` version. At once where
+    /// `should_fetch` has just read them.
     #[napi(catch_unwind)]
     pub fn get<'env>(
         &self,
         env: &'env Env,
         known: Option<String>,
-    ) -> napi::Result<PromiseRaw<'env, Option<NativeDefinitions>>> {
-        self.promise(env, async move |provider: Arc<Provider>| {
-            let Some(snapshot) = provider.get().await? else { return Ok(None) };
-            if known.as_deref() == Some(snapshot.version()) {
-                return Ok(Some(NativeDefinitions::unchanged(&snapshot)));
-            }
-            let delivery = provider.deliver(snapshot.clone(), known).await?;
-            Ok(Some(NativeDefinitions::changed(&snapshot, delivery)))
-        })
+    ) -> napi::Result<Either<NativeDefinitions, PromiseRaw<'env, Option<NativeDefinitions>>>> {
+        if let Some(definitions) = self.provider.followed(known.as_deref()) {
+            return Ok(Either::A(NativeDefinitions::found(definitions)));
+        }
+        let promise = self.promise(env, async move |provider: Arc<Provider>| {
+            Ok(provider.get(known).await?.map(NativeDefinitions::found))
+        })?;
+        Ok(Either::B(promise))
     }
 
     /// Publishes definitions as posthog-node gives them, and returns their version.
@@ -149,7 +153,7 @@ impl NativeProvider {
         known: Option<String>,
     ) -> napi::Result<PromiseRaw<'env, Option<NativeDefinitions>>> {
         self.promise(env, async move |provider: Arc<Provider>| {
-            let Some(snapshot) = provider.definitions(&version) else { return Ok(None) };
+            let Some(snapshot) = provider.newest(&version) else { return Ok(None) };
             let delivery = provider.deliver(snapshot.clone(), known).await?;
             Ok(Some(NativeDefinitions::fetched(snapshot, delivery)))
         })

@@ -1,5 +1,5 @@
-//! Definitions on their way to JavaScript: the pieces that it does not have yet, and a plan of how to
-//! make the whole of them.
+//! Definitions on their way to JavaScript: the pieces that it does not have yet, and behind the last of
+//! them a plan of how to make the whole.
 //!
 //! The plan is JSON in the shape of the definitions; `lib/assemble.js` carries it out:
 //!
@@ -18,17 +18,16 @@ use std::io::Write;
 use crate::pieces::{Member, Name, Parts, Span, name};
 use crate::snapshot::Snapshot;
 
-/// So much text is parsed at once: a few milliseconds on a slow machine.
-const SLICE_BYTES: usize = 256 * 1024;
+/// So much text is parsed at once, in a millisecond or two. V8 keeps strings of more than 128 KiB apart
+/// from other young objects; with these among them, its collector comes more often and pauses less long.
+const SLICE_BYTES: usize = 96 * 1024;
 
 /// An array of more runs is all new: JavaScript joins them in one call with as many arguments.
 const MAX_RUNS: usize = 8192;
 
 /// What JavaScript needs to make the definitions of one version.
 pub struct Delivery {
-    /// How to make them.
-    pub plan: Vec<u8>,
-    /// The new pieces in order, in JSON arrays of about [`SLICE_BYTES`].
+    /// The new pieces in order, then the plan, in JSON arrays of about [`SLICE_BYTES`].
     pub slices: VecDeque<Vec<u8>>,
 }
 
@@ -41,14 +40,19 @@ impl Delivery {
                 known.insert(name(member.key.of(earlier.text())), (member, earlier.text()));
             }
         }
-        let mut writer =
-            Writer { text: snapshot.text(), plan: Vec::new(), slices: VecDeque::new(), pieces: 0 };
+        let mut writer = Writer {
+            text: snapshot.text(),
+            plan: Vec::new(),
+            slices: VecDeque::new(),
+            slice: Vec::new(),
+            pieces: 0,
+        };
         let members = snapshot.pieces().members.iter().map(|member| (member.key, member));
         writer.object(members, |writer, key, member| writer.member(member, known.get(&key).copied()));
-        for slice in &mut writer.slices {
-            slice.push(b']');
-        }
-        Delivery { plan: writer.plan, slices: writer.slices }
+        let plan = std::mem::take(&mut writer.plan);
+        writer.slice(plan.len()).extend(plan);
+        writer.close();
+        Delivery { slices: writer.slices }
     }
 }
 
@@ -56,6 +60,8 @@ struct Writer<'a> {
     text: &'a str,
     plan: Vec<u8>,
     slices: VecDeque<Vec<u8>>,
+    /// The last one, while it has room.
+    slice: Vec<u8>,
     pieces: usize,
 }
 
@@ -151,16 +157,24 @@ impl<'a> Writer<'a> {
     /// Adds a new piece, and returns its number.
     fn piece(&mut self, piece: Span) -> i64 {
         let text = piece.of(self.text);
-        match self.slices.back_mut() {
-            // With a comma before it, and a bracket behind.
-            Some(slice) if slice.len() + text.len() + 2 <= SLICE_BYTES => slice.push(b','),
-            _ => self.slices.push_back(vec![b'[']),
-        }
-        if let Some(slice) = self.slices.back_mut() {
-            one_byte(text, slice);
-        }
+        one_byte(text, self.slice(text.len()));
         self.pieces += 1;
         self.pieces as i64 - 1
+    }
+
+    /// The slice that takes the next element, of so many bytes.
+    fn slice(&mut self, bytes: usize) -> &mut Vec<u8> {
+        // With a comma before it, and a bracket behind.
+        if !self.slice.is_empty() && self.slice.len() + bytes + 2 > SLICE_BYTES {
+            self.close();
+        }
+        self.slice.push(if self.slice.is_empty() { b'[' } else { b',' });
+        &mut self.slice
+    }
+
+    fn close(&mut self) {
+        self.slice.push(b']');
+        self.slices.push_back(std::mem::take(&mut self.slice));
     }
 }
 
@@ -189,41 +203,40 @@ fn one_byte(text: &str, to: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn plan(text: &str, earlier: Option<&str>) -> (String, Vec<String>) {
+    /// The slices, as texts.
+    fn slices(text: &str, earlier: Option<&str>) -> Vec<String> {
         let snapshot = |text: &str| Snapshot::new(text.to_owned()).unwrap();
         let delivery = Delivery::new(&snapshot(text), earlier.map(snapshot).as_ref());
-        let latin1 = |bytes: &Vec<u8>| bytes.iter().copied().map(char::from).collect();
-        (latin1(&delivery.plan), delivery.slices.iter().map(latin1).collect())
+        delivery.slices.iter().map(|slice| slice.iter().copied().map(char::from).collect()).collect()
     }
 
     #[test]
     fn the_first_version_is_all_new() {
-        let (plan, slices) =
-            plan(r#"{"flags":[{"a":1},2],"cohorts":{"7":[3]},"n":null,"e":[],"o":{}}"#, None);
-        assert_eq!(plan, r#"{"flags":[[0,2]],"cohorts":{"7":2},"n":3,"e":[],"o":{}}"#);
-        assert_eq!(slices, [r#"[{"a":1},2,[3],null]"#]);
+        let text = r#"{"flags":[{"a":1},2],"cohorts":{"7":[3]},"n":null,"e":[],"o":{}}"#;
+        let plan = r#"{"flags":[[0,2]],"cohorts":{"7":2},"n":3,"e":[],"o":{}}"#;
+        assert_eq!(slices(text, None), [format!(r#"[{{"a":1}},2,[3],null,{plan}]"#)]);
     }
 
     #[test]
     fn of_a_later_version_only_what_changed_is_new() {
         let earlier = r#"{"flags":[0,1,2,3],"cohorts":{"a":1,"b":2},"n":null,"same":{"x":1}}"#;
         let later = r#"{"flags":[0,1,9,3],"cohorts":{"b":3,"a":1},"n":null,"same":{"x":1}}"#;
-        let expected = r#"{"flags":[[-1,2],[0,1],[-4,1]],"cohorts":{"b":1,"a":-1},"n":-1,"same":-1}"#;
-        assert_eq!(plan(later, Some(earlier)), (expected.to_owned(), vec!["[9,3]".to_owned()]));
+        let plan = r#"{"flags":[[-1,2],[0,1],[-4,1]],"cohorts":{"b":1,"a":-1},"n":-1,"same":-1}"#;
+        assert_eq!(slices(later, Some(earlier)), [format!("[9,3,{plan}]")]);
     }
 
     #[test]
     fn elements_are_found_wherever_they_stand_now() {
         let flags = |list: &str| format!(r#"{{"flags":[{list}]}}"#);
-        for (later, runs) in [
-            ("9,0,1,2,3", "[[0,1],[-1,4]]"),
-            ("1,2,3", "[[-2,3]]"),
-            ("3,2,1,0", "[[-4,1],[-3,1],[-2,1],[-1,1]]"),
-            ("0,0,1", "[[-1,1],[-1,2]]"),
-            ("0,1,8,9,2", "[[-1,2],[0,2],[-3,1]]"),
+        for (later, new, runs) in [
+            ("9,0,1,2,3", "9,", "[[0,1],[-1,4]]"),
+            ("1,2,3", "", "[[-2,3]]"),
+            ("3,2,1,0", "", "[[-4,1],[-3,1],[-2,1],[-1,1]]"),
+            ("0,0,1", "", "[[-1,1],[-1,2]]"),
+            ("0,1,8,9,2", "8,9,", "[[-1,2],[0,2],[-3,1]]"),
         ] {
-            let expected = format!(r#"{{"flags":{runs}}}"#);
-            assert_eq!(plan(&flags(later), Some(&flags("0,1,2,3"))).0, expected, "{later}");
+            let expected = format!(r#"[{new}{{"flags":{runs}}}]"#);
+            assert_eq!(slices(&flags(later), Some(&flags("0,1,2,3"))), [expected], "{later}");
         }
     }
 
@@ -235,30 +248,30 @@ mod tests {
             let flags: Vec<_> = (0..2 * MAX_RUNS).map(flag).collect();
             format!(r#"{{"flags":[{}]}}"#, flags.join(","))
         };
-        let (plan, _) = plan(&flags(100_000), Some(&flags(1)));
-        assert_eq!(plan, format!(r#"{{"flags":[[0,{}]]}}"#, 2 * MAX_RUNS));
+        let slices = slices(&flags(100_000), Some(&flags(1)));
+        assert!(slices.last().unwrap().ends_with(&format!(r#"{{"flags":[[0,{}]]}}]"#, 2 * MAX_RUNS)));
     }
 
     #[test]
     fn a_value_of_another_kind_than_before_is_new() {
-        let (plan, _) = plan(r#"{"flags":[1],"x":[1]}"#, Some(r#"{"flags":[1],"x":{"0":1}}"#));
-        assert_eq!(plan, r#"{"flags":[[-1,1]],"x":[[0,1]]}"#);
+        let slices = slices(r#"{"flags":[1],"x":[1]}"#, Some(r#"{"flags":[1],"x":{"0":1}}"#));
+        assert_eq!(slices, [r#"[1,{"flags":[[-1,1]],"x":[[0,1]]}]"#]);
     }
 
     #[test]
     fn text_is_latin1_and_the_rest_of_unicode_escaped() {
-        let (plan, slices) = plan(r#"{"flags":["é€😀\n"],"ключ":1}"#, None);
-        assert_eq!(slices, [r#"["é\u20ac\ud83d\ude00\n",1]"#]);
-        assert!(plan.contains(r#""\u043a\u043b\u044e\u0447":1"#), "{plan}");
+        let plan = r#"{"flags":[[0,1]],"\u043a\u043b\u044e\u0447":1}"#;
+        let expected = format!(r#"["é\u20ac\ud83d\ude00\n",1,{plan}]"#);
+        assert_eq!(slices(r#"{"flags":["é€😀\n"],"ключ":1}"#, None), [expected]);
     }
 
     #[test]
     fn many_pieces_come_in_slices() {
         let flag = format!(r#""{}""#, "x".repeat(SLICE_BYTES / 4));
         let text = format!(r#"{{"flags":[{}]}}"#, [flag.as_str(); 10].join(","));
-        let (plan, slices) = plan(&text, None);
-        assert_eq!(plan, r#"{"flags":[[0,10]]}"#);
+        let slices = slices(&text, None);
         assert_eq!(slices.len(), 4);
         assert!(slices.iter().all(|slice| slice.len() <= SLICE_BYTES));
+        assert!(slices.last().unwrap().ends_with(r#",{"flags":[[0,10]]}]"#));
     }
 }

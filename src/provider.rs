@@ -22,7 +22,7 @@ use crate::status::{Held, Status};
 use crate::store::Reading;
 use crate::store::shared::SharedStore;
 
-/// posthog-node asks and reads in one go: within so long the answer to the one goes for the other.
+/// Within so long the answer to `should_fetch()` goes for `get()`.
 const SAME_POLL: Duration = Duration::from_millis(100);
 
 /// How often a waiting worker looks although nobody notified it.
@@ -48,8 +48,8 @@ struct Client {
     asks: bool,
     /// The newest grant that it was given.
     fence: Option<u64>,
-    /// When it was told not to fetch, because the store has definitions, which are held now.
-    followed_at: Option<Instant>,
+    /// What it was told to use instead of fetching.
+    followed: Option<Followed>,
     /// What was last delivered.
     delivered: Option<Arc<Snapshot>>,
     /// Whether `invalidate()` was called after its last load.
@@ -57,6 +57,29 @@ struct Client {
     cadence: Cadence,
     cadence_reported: bool,
     closed: bool,
+}
+
+/// What one poll asks for twice.
+struct Followed {
+    at: Instant,
+    known: Option<String>,
+    definitions: Definitions,
+}
+
+/// Definitions on their way to JavaScript.
+pub struct Definitions {
+    /// The whole.
+    pub snapshot: Arc<Snapshot>,
+    /// How to make them, unless JavaScript has this version already.
+    pub delivery: Option<Delivery>,
+}
+
+/// Whose turn it is.
+enum Turn {
+    /// This worker's.
+    Fetch,
+    /// Another's, and what the fleet has meanwhile.
+    Follow(Option<Arc<Snapshot>>),
 }
 
 /// With what a request for the definitions goes out.
@@ -87,35 +110,54 @@ impl Provider {
         }
     }
 
-    /// Whether posthog-node shall call the API now: `shouldFetchFlagDefinitions()`.
-    pub async fn should_fetch(&self) -> Result<bool> {
+    /// Whether posthog-node shall call the API now: `shouldFetchFlagDefinitions()`. JavaScript has the
+    /// definitions of the `known` version.
+    pub async fn should_fetch(&self, known: Option<String>) -> Result<bool> {
         self.require_open()?;
         self.note_poll();
         if self.role == Role::Reader {
             return Ok(false);
         }
-        // It may win one without hearing of it.
-        self.client().fence = None;
+        {
+            let mut client = self.client();
+            // It may win one without hearing of it.
+            client.fence = None;
+            client.followed = None;
+        }
         let wait = self.rule.cold_start_wait;
         match self.bounded(self.limit + wait, self.ask(Instant::now() + wait)).await {
+            Ok(Turn::Fetch) => Ok(true),
+            Ok(Turn::Follow(None)) => Ok(false),
+            Ok(Turn::Follow(Some(snapshot))) => {
+                let definitions = self.definitions(snapshot, known.clone()).await?;
+                self.client().followed = Some(Followed { at: Instant::now(), known, definitions });
+                Ok(false)
+            }
             Err(error) => self.stale().map(|_| false).ok_or(error),
-            answer => answer,
         }
     }
 
-    /// The fleet's definitions; `None` while there are none: `getFlagDefinitions()`.
-    pub async fn get(&self) -> Result<Option<Arc<Snapshot>>> {
+    /// What `should_fetch()` has just found: posthog-node asks and reads in one go.
+    pub fn followed(&self, known: Option<&str>) -> Option<Definitions> {
+        let followed = self.client().followed.take()?;
+        let is_same_poll = followed.at.elapsed() < SAME_POLL && followed.known.as_deref() == known;
+        (is_same_poll && self.require_open().is_ok()).then_some(followed.definitions)
+    }
+
+    /// The fleet's definitions; `None` while there are none: `getFlagDefinitions()`. JavaScript has those of
+    /// the `known` version.
+    pub async fn get(&self, known: Option<String>) -> Result<Option<Definitions>> {
         self.require_open()?;
-        let followed_at = self.client().followed_at.take();
-        if followed_at.is_some_and(|at| at.elapsed() < SAME_POLL) {
-            return Ok(self.held());
-        }
         let asks = self.role == Role::Auto && self.client().asks;
         // Who asks first has waited there.
         let wait = if asks { Duration::ZERO } else { self.rule.cold_start_wait };
-        match self.bounded(self.limit + wait, self.look(Instant::now() + wait)).await {
-            Err(error) => self.stale().map(Some).ok_or(error),
-            definitions => definitions,
+        let found = match self.bounded(self.limit + wait, self.look(Instant::now() + wait)).await {
+            Err(error) => Some(self.stale().ok_or(error)?),
+            Ok(found) => found,
+        };
+        match found {
+            Some(snapshot) => self.definitions(snapshot, known).await.map(Some),
+            None => Ok(None),
         }
     }
 
@@ -188,7 +230,7 @@ impl Provider {
     }
 
     /// The newest definitions that this worker has, if they are of this version.
-    pub fn definitions(&self, version: &str) -> Option<Arc<Snapshot>> {
+    pub fn newest(&self, version: &str) -> Option<Arc<Snapshot>> {
         let (snapshot, _) = self.replica.newest()?;
         Some(snapshot).filter(|snapshot| snapshot.version() == version)
     }
@@ -198,6 +240,14 @@ impl Provider {
         let earlier = self.client().delivered.replace(snapshot.clone());
         let earlier = earlier.filter(|earlier| Some(earlier.version()) == known.as_deref());
         off_runtime(move || Ok(Delivery::new(&snapshot, earlier.as_deref()))).await
+    }
+
+    async fn definitions(&self, snapshot: Arc<Snapshot>, known: Option<String>) -> Result<Definitions> {
+        let delivery = match known.as_deref() == Some(snapshot.version()) {
+            true => None,
+            false => Some(self.deliver(snapshot.clone(), known).await?),
+        };
+        Ok(Definitions { snapshot, delivery })
     }
 
     /// The snapshot that this worker holds.
@@ -257,7 +307,7 @@ impl Provider {
         }
     }
 
-    async fn ask(&self, deadline: Instant) -> Result<bool> {
+    async fn ask(&self, deadline: Instant) -> Result<Turn> {
         self.replica.publish().await?;
         // Before it looks: who has only just loaded an old snapshot still waits for the new one.
         let held = self.replica.held();
@@ -279,13 +329,13 @@ impl Provider {
                 }
                 Decision::Follow | Decision::Wait(_) => false,
             };
-            let mut client = self.client();
-            client.impatient = false;
-            client.followed_at = (!granted && reading.state.snapshot.is_some()).then(Instant::now);
-            drop(client);
+            self.client().impatient = false;
             let mut counters = self.replica.counters();
             *(if granted { &mut counters.grants } else { &mut counters.follows }) += 1;
-            return Ok(granted);
+            return Ok(match granted {
+                true => Turn::Fetch,
+                false => Turn::Follow(reading.state.snapshot.and_then(|_| self.held())),
+            });
         }
     }
 

@@ -11,8 +11,10 @@ mod faulty_store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use posthog_flag_cache::error::Result;
 use posthog_flag_cache::options::Given;
 use posthog_flag_cache::provider::Provider;
+use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::store::memory::MemoryStore;
 use posthog_flag_cache::store::shared::SharedStore;
 
@@ -23,7 +25,7 @@ use faulty_store::{Fault, FaultyStore};
 async fn published() -> (Provider, Arc<FaultyStore>, Arc<SharedStore>) {
     let content = Arc::new(MemoryStore::new(Duration::from_secs(86_400)));
     let elsewhere = Provider::new(&options(&[]), Arc::new(SharedStore::new(content.clone())));
-    assert!(elsewhere.should_fetch().await.unwrap());
+    assert!(elsewhere.should_fetch(None).await.unwrap());
     elsewhere.received(Arc::new(definitions(1)), None).await.unwrap();
     let store = FaultyStore::over(content);
     let shared = Arc::new(SharedStore::new(store.clone()));
@@ -34,12 +36,16 @@ fn reader(shared: &Arc<SharedStore>) -> Provider {
     Provider::new(&options(&[("role", Given::Text("reader".into()))]), shared.clone())
 }
 
+async fn get(provider: &Provider) -> Result<Option<Arc<Snapshot>>> {
+    Ok(provider.get(None).await?.map(|found| found.snapshot))
+}
+
 #[tokio::test(start_paused = true)]
 async fn definitions_are_loaded_and_decoded_once_for_all() {
     let (elsewhere, store, shared) = published().await;
     let readers = [(); 3].map(|()| reader(&shared));
     for number in [1, 2] {
-        let found = tokio::join!(readers[0].get(), readers[1].get(), readers[2].get());
+        let found = tokio::join!(get(&readers[0]), get(&readers[1]), get(&readers[2]));
         let [first, others @ ..] = [found.0, found.1, found.2].map(|found| found.unwrap().unwrap());
         assert_eq!(*first, definitions(number));
         assert!(others.iter().all(|other| Arc::ptr_eq(other, &first)));
@@ -54,10 +60,10 @@ async fn what_one_has_published_the_others_need_not_load() {
     let leader = Provider::new(&options(&[]), shared.clone());
     leader.invalidate().await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(leader.should_fetch().await.unwrap());
+    assert!(leader.should_fetch(None).await.unwrap());
     let loaded = store.loaded();
     leader.received(Arc::new(definitions(2)), None).await.unwrap();
-    assert_eq!(*reader(&shared).get().await.unwrap().unwrap(), definitions(2));
+    assert_eq!(*get(&reader(&shared)).await.unwrap().unwrap(), definitions(2));
     assert_eq!(store.loaded(), loaded);
 }
 
@@ -66,7 +72,7 @@ async fn definitions_that_nobody_holds_any_more_are_loaded_again() {
     let (_, store, shared) = published().await;
     for loaded in [1, 2] {
         let reader = reader(&shared);
-        assert_eq!(*reader.get().await.unwrap().unwrap(), definitions(1));
+        assert_eq!(*get(&reader).await.unwrap().unwrap(), definitions(1));
         assert_eq!(store.loaded(), loaded);
     }
 }
@@ -77,9 +83,9 @@ async fn a_load_that_fails_or_hangs_does_not_keep_the_others_from_theirs() {
     let [first, second] = [(); 2].map(|()| reader(&shared));
     for fault in [Fault::Fails, Fault::Hangs] {
         store.set(fault);
-        assert!(first.get().await.is_err());
+        assert!(get(&first).await.is_err());
         store.set(Fault::None);
-        assert_eq!(*second.get().await.unwrap().unwrap(), definitions(1));
+        assert_eq!(*get(&second).await.unwrap().unwrap(), definitions(1));
     }
 }
 
@@ -87,14 +93,35 @@ async fn a_load_that_fails_or_hangs_does_not_keep_the_others_from_theirs() {
 async fn the_answer_to_the_question_goes_for_the_read_that_follows_at_once() {
     let (elsewhere, store, shared) = published().await;
     let worker = Provider::new(&options(&[]), shared);
-    assert!(!worker.should_fetch().await.unwrap());
-    assert_eq!(*worker.get().await.unwrap().unwrap(), definitions(1));
+    assert!(!worker.should_fetch(None).await.unwrap());
+    assert_eq!(*worker.followed(None).unwrap().snapshot, definitions(1));
     assert_eq!(store.calls(), 1);
+    assert!(worker.followed(None).is_none(), "once only");
     elsewhere.received(Arc::new(definitions(2)), None).await.unwrap();
-    assert_eq!(*worker.get().await.unwrap().unwrap(), definitions(2), "once only");
-    elsewhere.received(Arc::new(definitions(3)), None).await.unwrap();
-    assert!(!worker.should_fetch().await.unwrap());
-    elsewhere.received(Arc::new(definitions(4)), None).await.unwrap();
+    assert!(!worker.should_fetch(None).await.unwrap());
+    assert!(
+        worker.followed(Some(definitions(1).version())).is_none(),
+        "not for one who has other definitions"
+    );
+    assert!(!worker.should_fetch(None).await.unwrap());
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(*worker.get().await.unwrap().unwrap(), definitions(4), "not later");
+    assert!(worker.followed(None).is_none(), "not later");
+    assert!(!worker.should_fetch(None).await.unwrap());
+    worker.shutdown().await;
+    assert!(worker.followed(None).is_none(), "not once it is closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_caller_has_is_not_delivered() {
+    let (_, _, shared) = published().await;
+    let worker = Provider::new(&options(&[]), shared);
+    for known in [None, Some(definitions(2).version().to_owned())] {
+        assert!(worker.get(known.clone()).await.unwrap().unwrap().delivery.is_some());
+        assert!(!worker.should_fetch(known.clone()).await.unwrap());
+        assert!(worker.followed(known.as_deref()).unwrap().delivery.is_some());
+    }
+    let known = Some(definitions(1).version().to_owned());
+    assert!(worker.get(known.clone()).await.unwrap().unwrap().delivery.is_none());
+    assert!(!worker.should_fetch(known.clone()).await.unwrap());
+    assert!(worker.followed(known.as_deref()).unwrap().delivery.is_none());
 }

@@ -10,7 +10,7 @@ import { CLIENTS } from './clients.mjs'
 import { KINDS, OURS } from './subjects.mjs'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const PROBE = fileURLToPath(new URL('./footprint-probe.mjs', import.meta.url))
+const PROBE = fileURLToPath(new URL('./footprint-probe.cjs', import.meta.url))
 const run = promisify(execFile)
 
 /** `{ [kind]: { loadMs: […], memoryBytes: […], installedBytes, packages } }` */
@@ -19,8 +19,8 @@ export async function measureFootprint({ rounds, redis, progress }) {
   // The first round fills the file system's cache.
   for (let round = 0; round <= rounds; round += 1) {
     for (const kind of KINDS) {
-      const { stdout } = await run(process.execPath, ['--expose-gc', PROBE, kind, redis.url])
-      const { loadMs, memoryBytes } = JSON.parse(stdout)
+      const probe = async (what) => Number((await run(process.execPath, ['--expose-gc', PROBE, what, kind, CLIENTS[kind]?.module ?? ROOT, redis.url])).stdout)
+      const [loadMs, memoryBytes] = [await probe('load'), await probe('memory')]
       if (round === 0) continue
       footprint[kind].loadMs.push(loadMs)
       footprint[kind].memoryBytes.push(memoryBytes)

@@ -1,13 +1,12 @@
 // What one call costs the process that makes it. The process runs with --expose-gc.
 
-import { readFileSync } from 'node:fs'
+import { openSync, readSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { GCProfiler } from 'node:v8'
 
 /** Longer than anything that a call leaves to be done after it has returned. */
 const SETTLE_MS = 5
 const BEAT_MS = 1
-const EMPTY_STRETCHES = 4
 
 const SCHEDSTAT = `/proc/self/task/${process.pid}/schedstat`
 
@@ -25,19 +24,28 @@ function findMainThreadCpu() {
     }
   }
   // Node before 23.9: the first number is the nanoseconds that the thread has run (kernel.org, scheduler/sched-stats).
-  if (process.platform === 'linux') return () => Number(readFileSync(SCHEDSTAT, 'latin1').split(' ', 1)[0]) / 1e6
+  if (process.platform === 'linux') {
+    const file = openSync(SCHEDSTAT)
+    const text = Buffer.alloc(64)
+    return () => Number(text.latin1Slice(0, readSync(file, text, 0, text.length, 0)).split(' ', 1)[0]) / 1e6
+  }
   // Elsewhere: how long the event loop was not idle, which counts the times when the thread had to wait for a core.
   return () => performance.eventLoopUtilization().active
 }
 
-/** `{ value, cost: { cpuMs, processCpuMs, wallMs } }` of `work()`: CPU of the main thread, of all threads, and the time. */
-export async function cost(work) {
-  await settle()
-  // What measuring itself costs is taken off: the least of some, because the first ones are slow, and too much would flatter.
-  const empty = []
-  for (let n = 0; n < EMPTY_STRETCHES; n += 1) empty.push((await stretch(async () => {})).cost)
+/**
+ * `{ value, cost: { cpuMs, processCpuMs, wallMs } }` of `work()`: CPU of the main thread, of all threads, and the time. Where
+ * nothing is to `collect`, the process is as a long-lived one is between its calls.
+ */
+export async function cost(work, { collect = true } = {}) {
+  await settle(collect)
+  // What measuring itself costs is taken off: the mean of a stretch before and one behind. The first of all is slow.
+  const nothing = async () => {}
+  await stretch(nothing)
+  const before = await stretch(nothing)
   const { value, cost: all } = await stretch(work)
-  const own = (name) => Math.min(...empty.map((one) => one[name]))
+  const after = await stretch(nothing)
+  const own = (name) => (before.cost[name] + after.cost[name]) / 2
   return { value, cost: Object.fromEntries(Object.entries(all).map(([name, sum]) => [name, sum - own(name)])) }
 }
 
@@ -78,19 +86,25 @@ function heapSize() {
   return heapUsed + external
 }
 
-async function settle() {
-  globalThis.gc()
-  // The first one gives the memory of buffers back in the background; the second waits for that.
-  globalThis.gc()
+async function settle(collect = true) {
+  if (collect) {
+    globalThis.gc()
+    // The first one gives the memory of buffers back in the background; the second waits for that.
+    globalThis.gc()
+  }
   await sleep(SETTLE_MS)
 }
 
 /**
- * `{ value, cost: { blockMs } }`: how long, at most, the main thread was busy between two turns of a timer that is due
- * every millisecond, which is how long everything else had to wait. The timer costs CPU, so this is a measurement of its own.
+ * `{ value, cost: { blockMs, gcMs } }`: how long, at most, the main thread was busy between two turns of a timer that is due
+ * every millisecond, which is how long everything else had to wait, and the longest pause for V8's collector. The timer costs
+ * CPU, so this is a measurement of its own.
  */
 export async function longestBlock(work) {
   await settle()
+  const pauses = [0]
+  const collector = new PerformanceObserver((list) => pauses.push(...list.getEntries().map(({ duration }) => duration)))
+  collector.observe({ entryTypes: ['gc'] })
   let blockMs = 0
   let last = performance.eventLoopUtilization()
   const beat = () => {
@@ -102,7 +116,8 @@ export async function longestBlock(work) {
   const value = await work()
   await sleep(SETTLE_MS)
   clearInterval(timer)
-  return { value, cost: { blockMs } }
+  collector.disconnect()
+  return { value, cost: { blockMs, gcMs: Math.max(...pauses) } }
 }
 
 export function median(numbers) {

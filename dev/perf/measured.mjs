@@ -32,8 +32,8 @@ const COMMANDS = {
   async lead() {
     if (!(await opened.provider.shouldFetchFlagDefinitions())) throw new Error('the publisher was not told to fetch')
   },
-  changed: (n, measure) => receive(n, measure, poll),
-  unchanged: (n, measure) => receive(n, measure, poll),
+  changed: (n, measure) => receive(n, measure, poll, { collect: false }),
+  unchanged: (n, measure) => receive(n, measure, poll, { collect: false }),
   async first(n, measure) {
     const measured = await measure(async () => {
       opened = await open(settings)
@@ -90,9 +90,9 @@ async function poll() {
   return opened.provider.getFlagDefinitions()
 }
 
-async function receive(n, measure, work) {
+async function receive(n, measure, work, options) {
   advanceTo(n)
-  const measured = await measure(work)
+  const measured = await measure(work, options)
   held = measured.value
   // One flag costs less than `verify()`, and finds a poll that gave what was there before.
   const index = editedAt(expected, n)

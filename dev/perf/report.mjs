@@ -12,7 +12,7 @@ const spaced = (size) => size.replace(/(?=[KM]B)/, ' ')
 
 /** The medians of one size, as a Markdown table; `measured` as dev/bench.mjs collects it. */
 export function sizeTable({ results }) {
-  const titles = ['', 'provider', 'CPU, main thread', '÷ floor', 'longest block', 'CPU, all threads', 'garbage', 'Redis traffic', 'wall time']
+  const titles = ['', 'provider', 'CPU, main thread', '÷ floor', 'longest block', 'longest GC pause', 'CPU, all threads', 'garbage', 'Redis traffic', 'wall time']
   const lines = ROWS.flatMap(({ id, title, floor, traffic, kinds = KINDS }) => kinds.map((kind, index) => {
     const found = medians(results[id][kind])
     const ratio = found.cpuMs / medians(results[floor].floor).cpuMs
@@ -22,8 +22,8 @@ export function sizeTable({ results }) {
   return markdown([titles, ...lines, ...floors], 2)
 }
 
-function costs({ cpuMs, processCpuMs, blockMs, allocatedBytes, wallMs }, ratio, traffic) {
-  return [time(cpuMs), ratio, time(blockMs), time(processCpuMs), garbage(allocatedBytes), traffic, time(wallMs)]
+function costs({ cpuMs, processCpuMs, blockMs, gcMs, allocatedBytes, wallMs }, ratio, traffic) {
+  return [time(cpuMs), ratio, time(blockMs), gcMs === 0 ? '' : time(gcMs), time(processCpuMs), garbage(allocatedBytes), traffic, time(wallMs)]
 }
 
 export function footprintTable(footprint) {

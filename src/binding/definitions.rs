@@ -8,6 +8,7 @@ use napi_derive::napi;
 
 use crate::delivery::Delivery;
 use crate::lock::lock;
+use crate::provider::Definitions;
 use crate::snapshot::Snapshot;
 
 /// Definitions of one version, and how to make them of what JavaScript has.
@@ -26,14 +27,8 @@ impl NativeDefinitions {
         self.version.clone()
     }
 
-    /// The plan by which `lib/assemble.js` makes them; absent when the caller has this version already.
-    #[napi(getter, catch_unwind)]
-    pub fn plan<'env>(&self, env: &'env Env) -> napi::Result<Option<JsString<'env>>> {
-        let delivery = lock(&self.delivery);
-        delivery.as_ref().map(|delivery| env.create_string_latin1(&delivery.plan)).transpose()
-    }
-
-    /// A JSON array with the next new pieces; each comes once.
+    /// A JSON array with what `lib/assemble.js` makes them of; each comes once. None when the caller has
+    /// this version already.
     #[napi(catch_unwind)]
     pub fn next_slice<'env>(&self, env: &'env Env) -> napi::Result<Option<JsString<'env>>> {
         let slice = lock(&self.delivery).as_mut().and_then(|delivery| delivery.slices.pop_front());
@@ -48,14 +43,9 @@ impl NativeDefinitions {
 }
 
 impl NativeDefinitions {
-    /// Of a version that the caller has.
-    pub fn unchanged(snapshot: &Snapshot) -> Self {
-        Self::new(snapshot.version(), None, None)
-    }
-
-    /// To be made by the caller.
-    pub fn changed(snapshot: &Snapshot, delivery: Delivery) -> Self {
-        Self::new(snapshot.version(), Some(delivery), None)
+    /// To be made by the caller, unless it has them.
+    pub fn found(definitions: Definitions) -> Self {
+        Self::new(definitions.snapshot.version(), definitions.delivery, None)
     }
 
     /// To be made by the caller, who may want the text too, or have them published.

@@ -8,7 +8,7 @@ use posthog_flag_cache::error::Result;
 use posthog_flag_cache::lease::State;
 use posthog_flag_cache::options::{Given, Options};
 use posthog_flag_cache::provider::Provider;
-use posthog_flag_cache::snapshot::Encoded;
+use posthog_flag_cache::snapshot::{Encoded, Snapshot};
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::memory::MemoryStore;
 use posthog_flag_cache::store::shared::SharedStore;
@@ -32,7 +32,7 @@ pub struct Worker {
 
 impl Worker {
     pub async fn asks(&self) -> Result<bool> {
-        self.provider.should_fetch().await
+        self.provider.should_fetch(None).await
     }
 
     pub async fn receives(&self, number: u64) -> Result<()> {
@@ -41,8 +41,17 @@ impl Worker {
 
     /// The number of the definitions that it gets.
     pub async fn gets(&self) -> Result<Option<u64>> {
-        let snapshot = self.provider.get().await?;
+        let snapshot = self.found().await?;
         Ok(snapshot.map(|snapshot| (0..100).find(|&number| definitions(number) == *snapshot).unwrap()))
+    }
+
+    /// The definitions that it gets.
+    pub async fn found(&self) -> Result<Option<Arc<Snapshot>>> {
+        let found = match self.provider.followed(None) {
+            None => self.provider.get(None).await?,
+            found => found,
+        };
+        Ok(found.map(|found| found.snapshot))
     }
 
     /// One poll at which the API, if asked, answers 304: whether it was asked.

@@ -257,13 +257,13 @@ async fn unchanged_definitions_stay_the_same_object() {
     let (fleet, leader) = Fleet::warm().await;
     let follower = fleet.worker();
     follower.polls().await;
-    let held = follower.provider.get().await.unwrap().unwrap();
+    let held = follower.found().await.unwrap().unwrap();
     for _ in 0..3 {
         sleep(INTERVAL).await;
         assert!(leader.polls().await);
         assert!(!follower.polls().await);
-        assert!(Arc::ptr_eq(&held, &follower.provider.get().await.unwrap().unwrap()));
+        assert!(Arc::ptr_eq(&held, &follower.found().await.unwrap().unwrap()));
     }
     leader.receives(2).await.unwrap();
-    assert!(!Arc::ptr_eq(&held, &follower.provider.get().await.unwrap().unwrap()));
+    assert!(!Arc::ptr_eq(&held, &follower.found().await.unwrap().unwrap()));
 }
