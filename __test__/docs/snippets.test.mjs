@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test'
 import { pages, read, readPage, ROOT } from '../../dev/markdown.mjs'
 import { startPostHogApi } from '../../dev/posthog-api.mjs'
 import { startRedis } from '../../dev/redis.mjs'
-import { startClient } from '../support/client.mjs'
+import { startSharing } from '../support/shared.mjs'
 import { temporaryDirectory } from '../support/stores.mjs'
 import { compile, isWhole, LANGUAGES } from './support/typescript.mjs'
 
@@ -150,7 +150,7 @@ async function standIn(t) {
 
 /** Has a posthog-node client fill the store, which then goes on running. */
 async function fill(t, api, options) {
-  const { ready } = startClient(t, { api, url: redis.url, ...options })
+  const { ready } = startSharing(t, { api, url: redis.url, ...options })
   assert.ok(await ready())
 }
 
