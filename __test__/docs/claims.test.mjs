@@ -1,4 +1,4 @@
-// What docs/migration.md and docs/operations.md say of fleets that are not all alike.
+// What the docs say that no snippet shows: of fleets that are not all alike, and of posthog-node's versions.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -7,11 +7,28 @@ import { PostHog } from 'posthog-node'
 
 import { sleep } from '../../dev/clock.mjs'
 import { DocstringProvider } from '../../dev/peers/docstring.mjs'
+import { runNode } from '../support/child.mjs'
 import { failure, openCache, publish, standIn } from '../support/client.mjs'
 import { startSharing } from '../support/shared.mjs'
 import { newProjectKey, redisFor } from '../support/stores.mjs'
 
 const POLL_MS = 30_000
+
+/** Prints for how long the process goes on after posthog-node has shut down, whose limit is 1 s. */
+const LEAVE = `
+  const { PostHog } = require('posthog-node-' + process.env.VERSION)
+  const { FlagDefinitionCache } = require('posthog-flag-cache')
+  const client = new PostHog('phc_leave', {
+    secretKey: 'phs_stand_in',
+    personalApiKey: 'phs_stand_in',
+    flagDefinitionCacheProvider: new FlagDefinitionCache({ projectKey: 'phc_leave', url: 'memory:' }),
+    fetch: async () => Response.json({ flags: [] }),
+  })
+  client.waitForLocalEvaluationReady(5_000).then(() => client.shutdown(1_000)).then(() => {
+    const leftAt = Date.now()
+    process.once('exit', () => process.stdout.write(String(Date.now() - leftAt)))
+  })
+`
 
 /** A client with posthog-node's example of a provider, which loads when it is told to. */
 function startOld(t, api, redis) {
@@ -99,3 +116,12 @@ test('a connection outlives the password that it logged in with, and the next on
   const late = openCache(t, { ...options, password: 'old', commandTimeoutMs: 999 })
   assert.equal((await failure(late.shouldFetchFlagDefinitions())).code, 'ERR_FLAG_CACHE_AUTH')
 })
+
+for (const [version, stays] of [['5.14.0', true], ['5.34.2', true], ['5.45.0', true], ['5.50.0', false]]) {
+  test(`posthog-node ${version} ${stays ? 'keeps' : 'does not keep'} a process alive until the limit of shutdown() is over`, async () => {
+    const { code, stdout, stderr } = await runNode(LEAVE, { env: { VERSION: version } })
+    assert.equal(code, 0, stderr)
+    const aliveMs = Number(stdout)
+    assert.equal(aliveMs > 900, stays, `${aliveMs} ms`)
+  })
+}
