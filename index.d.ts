@@ -471,6 +471,7 @@ export interface FlagCacheStatus {
   roundTripMs: number | null
   /** The store. */
   backend: {
+    /** `'redis'` for Valkey too. */
     kind: 'redis' | 'directory' | 'memory'
     /** Without user and password. */
     location: string

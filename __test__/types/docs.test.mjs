@@ -73,3 +73,14 @@ test('the error codes are those of the engine, each explained', () => {
   assert.deepEqual(union.match(/ERR_FLAG_CACHE_\w+/g).sort(), codes)
   for (const code of codes) assert.ok(declarations.includes(` * - \`${code}\`: `), code)
 })
+
+test('the table in the README has every option, with the same default', () => {
+  const rows = read('README.md').split('\n## Options\n')[1].split('\n## ')[0].matchAll(/^\| (`\w+`(?:, `\w+`)*) \| (.*?) \|/gm)
+  const table = new Map([...rows].flatMap(([, names, value]) => names.match(/\w+/g).map((name) => [name, value])))
+  assert.deepEqual([...table.keys()].sort(), [...documented.keys()].sort())
+  for (const [name, text] of documented) {
+    const [, literal] = text.match(/@default ('[^']*'|[\d_]{3,})/) ?? []
+    if (literal) assert.equal(table.get(name), `\`${literal}\``, name)
+  }
+  assert.equal(table.get('leaseTtlMs'), '1.5 × `refreshIntervalMs`')
+})
