@@ -150,13 +150,8 @@ for (const kind of Object.keys(STORES)) {
       await publish(cache, received())
       assert.deepEqual(await Promise.all([cache.shutdown(), cache.shutdown()]), [undefined, undefined])
       assert.equal(await cache[Symbol.asyncDispose](), undefined)
-      for (const call of [
-        cache.getFlagDefinitions(),
-        cache.shouldFetchFlagDefinitions(),
-        cache.onFlagDefinitionsReceived(received()),
-      ]) {
-        assert.equal((await failure(call)).code, 'ERR_FLAG_CACHE_CLOSED')
-      }
+      const calls = [cache.getFlagDefinitions(), cache.shouldFetchFlagDefinitions(), cache.onFlagDefinitionsReceived(received())]
+      for (const { code } of await Promise.all(calls.map(failure))) assert.equal(code, 'ERR_FLAG_CACHE_CLOSED')
     })
 
     test('bears a hundred calls at once', async (t) => {
