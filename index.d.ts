@@ -331,8 +331,8 @@ export declare class FlagDefinitionCache implements Provider {
   onFlagDefinitionsReceived(data: FlagDefinitions): Promise<void>
 
   /**
-   * Gives the turn to fetch back, if this process has it, and closes the cache. The definitions stay in the store, and the
-   * turn of another process stays its own.
+   * Gives the turn to fetch back, if this process has it, and closes the cache, with the last one of a process and project its
+   * connection too. The definitions stay in the store, and the turn of another process stays its own.
    *
    * `client.shutdown()` calls it. It never rejects, waits no longer than the timeouts allow, and may be called again. Every
    * later call of another method rejects with `ERR_FLAG_CACHE_CLOSED`. A process that never calls it exits all the same; the

@@ -20,7 +20,7 @@ use crate::runtime::off_runtime;
 use crate::snapshot::Snapshot;
 use crate::status::{Held, Status};
 use crate::store::Reading;
-use crate::store::shared::SharedStore;
+use crate::store::shared::{InUse, SharedStore};
 
 /// Within so long the answer to `should_fetch()` goes for `get()`.
 const SAME_POLL: Duration = Duration::from_millis(100);
@@ -56,7 +56,8 @@ struct Client {
     impatient: bool,
     cadence: Cadence,
     cadence_reported: bool,
-    closed: bool,
+    /// `None` after the shutdown. A call under way has its own.
+    in_use: Option<Arc<InUse>>,
 }
 
 /// What one poll asks for twice.
@@ -98,6 +99,7 @@ impl Provider {
     pub fn new(options: &Options, store: Arc<SharedStore>) -> Self {
         let host = gethostname::gethostname();
         let owner = format!("{}:{}:{:08x}", host.to_string_lossy(), std::process::id(), fastrand::u32(..));
+        let client = Client { in_use: Some(Arc::new(store.enter())), ..Client::default() };
         Provider {
             replica: Replica::new(owner.clone(), options, store),
             owner,
@@ -106,14 +108,14 @@ impl Provider {
             when_unavailable: options.when_unavailable,
             max_age: options.max_age,
             limit: options.connect_timeout + 2 * options.command_timeout,
-            client: Mutex::default(),
+            client: Mutex::new(client),
         }
     }
 
     /// Whether posthog-node shall call the API now: `shouldFetchFlagDefinitions()`. JavaScript has the
     /// definitions of the `known` version.
     pub async fn should_fetch(&self, known: Option<String>) -> Result<bool> {
-        self.require_open()?;
+        let _in_use = self.require_open()?;
         self.note_poll();
         if self.role == Role::Reader {
             return Ok(false);
@@ -147,7 +149,7 @@ impl Provider {
     /// The fleet's definitions; `None` while there are none: `getFlagDefinitions()`. JavaScript has those of
     /// the `known` version.
     pub async fn get(&self, known: Option<String>) -> Result<Option<Definitions>> {
-        self.require_open()?;
+        let _in_use = self.require_open()?;
         let asks = self.role == Role::Auto && self.client().asks;
         // Who asks first has waited there.
         let wait = if asks { Duration::ZERO } else { self.rule.cold_start_wait };
@@ -166,14 +168,14 @@ impl Provider {
     /// What cannot be published now is kept, and published at the next poll unless somebody newer
     /// came first: the API will answer 304 from now on, so nobody would send it again.
     pub async fn received(&self, snapshot: Arc<Snapshot>, etag: Option<String>) -> Result<()> {
-        self.require_writer()?;
+        let _in_use = self.require_writer()?;
         self.replica.stage(snapshot, etag, self.client().fence);
         self.bounded(self.limit, self.replica.publish()).await
     }
 
     /// Notes that the API has answered 304 to the ETag of this version.
     pub async fn confirmed(&self, version: &str) -> Result<()> {
-        self.require_writer()?;
+        let _in_use = self.require_writer()?;
         let fence = self.client().fence;
         let confirm =
             |reading: &Reading| self.rule.confirm(&reading.state, reading.now, &self.owner, fence, version);
@@ -185,14 +187,14 @@ impl Provider {
 
     /// Notes that the API failed, or asked for this pause.
     pub async fn failed(&self, pause: Option<Duration>) -> Result<()> {
-        self.require_writer()?;
+        let _in_use = self.require_writer()?;
         let fail = |reading: &Reading| self.rule.fail(&reading.state, reading.now, &self.owner, pause);
         self.bounded(self.limit, self.replica.change(fail)).await.map(drop)
     }
 
     /// Has the next load of this worker fetch, whatever the interval says.
     pub async fn invalidate(&self) -> Result<()> {
-        self.require_writer()?;
+        let _in_use = self.require_writer()?;
         self.client().impatient = true;
         let invalidate = |reading: &Reading| self.rule.invalidate(&reading.state, reading.now);
         self.bounded(self.limit, self.replica.change(invalidate)).await.map(drop)
@@ -200,11 +202,11 @@ impl Provider {
 
     /// Releases this worker's lease, as well as can be; every later call fails with `Closed`.
     pub async fn shutdown(&self) {
-        let (was_closed, asks) = {
+        let (in_use, asks) = {
             let mut client = self.client();
-            (std::mem::replace(&mut client.closed, true), client.asks)
+            (client.in_use.take(), client.asks)
         };
-        if was_closed || !asks || self.role == Role::Reader {
+        if in_use.is_none() || !asks || self.role == Role::Reader {
             return;
         }
         let release = async {
@@ -257,7 +259,7 @@ impl Provider {
 
     /// The version of the snapshot in the store.
     pub async fn stored_version(&self) -> Result<Option<String>> {
-        self.require_open()?;
+        let _in_use = self.require_open()?;
         Ok(self.replica.store().read().await?.state.snapshot.map(|snapshot| snapshot.version))
     }
 
@@ -394,17 +396,15 @@ impl Provider {
         })
     }
 
-    fn require_open(&self) -> Result<()> {
-        match self.client().closed {
-            true => Err(Error::new(Code::Closed, "the flag definition cache was shut down")),
-            false => Ok(()),
-        }
+    fn require_open(&self) -> Result<Arc<InUse>> {
+        let in_use = self.client().in_use.clone();
+        in_use.ok_or_else(|| Error::new(Code::Closed, "the flag definition cache was shut down"))
     }
 
-    fn require_writer(&self) -> Result<()> {
-        self.require_open()?;
+    fn require_writer(&self) -> Result<Arc<InUse>> {
+        let in_use = self.require_open()?;
         match self.role {
-            Role::Auto => Ok(()),
+            Role::Auto => Ok(in_use),
             Role::Reader => {
                 Err(Error::new(Code::ReadOnly, "a worker with the role 'reader' changes nothing"))
             }

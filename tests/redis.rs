@@ -379,12 +379,28 @@ async fn stores_of_one_identity_share_one_connection() {
         assert!(!Arc::ptr_eq(&shared[0], &SharedStore::open(&options)));
     }
     drop(shared);
-    let closed = async {
-        while !connections(&mut client).is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, closed).await.expect("the last one closes it");
+    closed(&mut client).await;
+}
+
+#[tokio::test]
+async fn the_last_shutdown_closes_the_connection_and_who_comes_later_opens_another() {
+    let server = RedisServer::start(&[]);
+    let mut client = server.client();
+    let options = server.target(options(&[]));
+    let shared = SharedStore::open(&options);
+    let [first, last, late] = [(); 3].map(|()| Provider::new(&options, shared.clone()));
+    drop(late);
+    assert!(first.get(None).await.unwrap().is_none());
+    let id = connections(&mut client);
+    first.shutdown().await;
+    assert!(last.get(None).await.unwrap().is_none());
+    assert_eq!(connections(&mut client), id);
+    last.shutdown().await;
+    closed(&mut client).await;
+    let newcomer = Provider::new(&options, shared);
+    let (found, ()) = tokio::join!(newcomer.get(None), newcomer.shutdown());
+    assert!(found.unwrap().is_none(), "what is under way is not cut off");
+    closed(&mut client).await;
 }
 
 #[tokio::test]
@@ -440,6 +456,16 @@ fn connections(client: &mut redis::Connection) -> Vec<u64> {
     let list: String = redis::from_redis_value(list).unwrap();
     let ours = list.lines().filter(|line| line.contains(" name=store "));
     ours.map(|line| line.split([' ', '=']).nth(1).unwrap().parse().unwrap()).collect()
+}
+
+/// Waits until there is none.
+async fn closed(client: &mut redis::Connection) {
+    let closed = async {
+        while !connections(client).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, closed).await.expect("the last one closes it");
 }
 
 fn signal(server: &RedisServer, signal: i32) {

@@ -53,6 +53,9 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// Ends what is kept open between calls; the next one opens it again.
+    fn close(&self) {}
+
     /// What kind of store, and where.
     fn backend(&self) -> Backend;
 }

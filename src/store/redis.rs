@@ -147,6 +147,10 @@ impl Store for RedisStore {
         Some(self.connection.trouble())
     }
 
+    fn close(&self) {
+        self.connection.close();
+    }
+
     fn backend(&self) -> Backend {
         Backend {
             kind: "redis",

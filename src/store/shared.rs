@@ -33,7 +33,11 @@ pub struct SharedStore {
     /// Held by whoever loads.
     turn: sync::Mutex<()>,
     round_trip: Mutex<Option<Duration>>,
+    users: Mutex<usize>,
 }
+
+/// One worker's use of it, until it is dropped. The last one to go closes the store.
+pub struct InUse(Arc<SharedStore>);
 
 impl SharedStore {
     /// Over a store of its own.
@@ -43,6 +47,7 @@ impl SharedStore {
             newest: Mutex::default(),
             turn: sync::Mutex::default(),
             round_trip: Mutex::default(),
+            users: Mutex::default(),
         }
     }
 
@@ -68,6 +73,12 @@ impl SharedStore {
         let shared = Arc::new(SharedStore::new(store));
         in_use.insert(identity, Arc::downgrade(&shared));
         shared
+    }
+
+    /// Keeps the store open.
+    pub fn enter(self: &Arc<Self>) -> InUse {
+        *lock(&self.users) += 1;
+        InUse(self.clone())
     }
 
     /// The store itself.
@@ -119,6 +130,17 @@ impl SharedStore {
             }
             let is_held = held.is_some_and(|held| held.version() == info.version);
             return Ok((reading, found.filter(|_| !is_held)));
+        }
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let mut users = lock(&self.0.users);
+        *users -= 1;
+        // Under the lock: who comes now connects anew.
+        if *users == 0 {
+            self.0.store.close();
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -13,7 +13,7 @@ use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, PushInfo, PushKind, ServerErrorKind, Value,
     from_redis_value,
 };
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -48,14 +48,14 @@ struct Shared {
     status: watch::Sender<Status>,
     notices: watch::Sender<u64>,
     trouble: watch::Sender<Option<Error>>,
-    server: StdMutex<Option<String>>,
+    server: Mutex<Option<String>>,
     timeouts: AtomicU32,
     /// Whether the connection has been of any use.
     is_proven: AtomicBool,
     /// Whether a command broke its connection, and the next one too.
     is_harmful: AtomicBool,
     /// Why the last connection was given up.
-    loss: StdMutex<Option<Error>>,
+    loss: Mutex<Option<Error>>,
 }
 
 #[derive(Clone)]
@@ -79,13 +79,13 @@ impl Connection {
             status: watch::Sender::new(Status::Connecting),
             notices: watch::Sender::new(0),
             trouble: watch::Sender::new(None),
-            server: StdMutex::default(),
+            server: Mutex::default(),
             timeouts: AtomicU32::new(0),
             is_proven: AtomicBool::new(false),
             is_harmful: AtomicBool::new(false),
-            loss: StdMutex::default(),
+            loss: Mutex::default(),
         };
-        Connection { shared: Arc::new(shared), supervisor: Mutex::new(None) }
+        Connection { shared: Arc::new(shared), supervisor: Mutex::default() }
     }
 
     /// Counts the messages on the channel, and the moments at which some may have been missed.
@@ -106,6 +106,14 @@ impl Connection {
     /// The server's software and version, once it has told.
     pub fn server(&self) -> Option<String> {
         self.shared.server().clone()
+    }
+
+    /// Ends the connection; the next command makes another one.
+    pub fn close(&self) {
+        if let Some(supervisor) = lock(&self.supervisor).take() {
+            supervisor.abort();
+        }
+        self.shared.status.send_replace(Status::Connecting);
     }
 
     /// Sends a command and waits for its reply. Where the connection turns out to be lost, or to lead
@@ -162,7 +170,7 @@ impl Connection {
 
     /// The connection. Waits while an attempt is under way, but not for another after a failed one.
     async fn established(&self) -> Result<(Link, u64)> {
-        self.supervise().await;
+        self.supervise();
         let mut status = self.shared.status.subscribe();
         let settled = status.wait_for(|status| !matches!(status, Status::Connecting));
         // The attempt has a limit of its own; this one holds should its task be starved.
@@ -176,8 +184,8 @@ impl Connection {
         }
     }
 
-    async fn supervise(&self) {
-        let mut supervisor = self.supervisor.lock().await;
+    fn supervise(&self) {
+        let mut supervisor = lock(&self.supervisor);
         if supervisor.as_ref().is_none_or(JoinHandle::is_finished) {
             self.shared.status.send_replace(Status::Connecting);
             *supervisor = Some(tokio::spawn(self.shared.clone().keep_connected()));
@@ -187,9 +195,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(supervisor) = self.supervisor.get_mut() {
-            supervisor.abort();
-        }
+        self.close();
     }
 }
 
