@@ -8,6 +8,9 @@ import { join } from 'node:path'
 
 import { Redis } from 'ioredis'
 
+/** Another one that speaks the same, Valkey for instance. */
+const SERVER = process.env.REDIS_SERVER ?? 'redis-server'
+
 const START_TIMEOUT_MS = 10_000
 
 const running = new Set()
@@ -38,7 +41,7 @@ async function startOn(port, args) {
   writeFileSync(file, '')
   const options = [file, '--port', port, '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--appendonly', 'no', ...args]
     .map((option) => String(option).replace('{port}', port))
-  const child = spawn('redis-server', options, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(SERVER, options, { stdio: ['ignore', 'pipe', 'pipe'] })
   const exited = new Promise((resolve) => child.once('close', resolve))
   running.add(child)
 

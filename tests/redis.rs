@@ -423,10 +423,10 @@ async fn a_password_is_in_no_error() {
     for username in [None, Some("someone")] {
         errors.push(read_error(&store_with(&server, username, Some(PASSWORD))).await);
     }
-    // It answers with what it was sent.
+    // It answers with what it was sent; of the oldest one's answer redis-rs makes one of its own.
     let baffled = RedisServer::start(&["--rename-command", "HELLO", ""]);
     errors.push(read_error(&store_with(&baffled, None, Some(PASSWORD))).await);
-    assert!(errors[2].to_string().contains("unknown command 'HELLO'"), "{}", errors[2]);
+    assert!(errors[2].to_string().contains("HELLO"), "{}", errors[2]);
     signal(&server, libc::SIGSTOP);
     errors.push(read_error(&store_with(&server, None, Some(PASSWORD))).await);
     server.kill();
