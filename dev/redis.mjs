@@ -1,19 +1,27 @@
 // A private redis-server: own port, own directory, no persistence, bound to 127.0.0.1.
 
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { Redis } from 'ioredis'
 
+/** Another one that speaks the same, Valkey for instance. */
+const SERVER = process.env.REDIS_SERVER ?? 'redis-server'
+
 const START_TIMEOUT_MS = 10_000
 
+const running = new Set()
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
 /**
- * Starts a server and resolves once it answers: `{ url, port, pid, client(), pause(), resume(), stop() }`.
+ * Starts a server and resolves once it answers: `{ url, port, pid, ended, client(), pause(), resume(), stop() }`.
  *
- * `port`: a given one, to bring a server back where it was. `args`: further options of redis-server.
+ * `port`: a given one, to bring a server back where it was. `args`: further options of redis-server, in which `{port}` stands for it.
  */
 export async function startRedis({ port, args = [] } = {}) {
   // Another process may take a free port before the server does: then try another.
@@ -28,31 +36,34 @@ export async function startRedis({ port, args = [] } = {}) {
 
 async function startOn(port, args) {
   const dir = mkdtempSync(join(tmpdir(), 'flag-cache-redis-'))
-  const options = ['--port', port, '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--appendonly', 'no', ...args]
-  const child = spawn('redis-server', options.map(String), { stdio: ['ignore', 'pipe', 'pipe'] })
+  // A sentinel cannot do without a file that it can write.
+  const file = join(dir, 'config')
+  writeFileSync(file, '')
+  const options = [file, '--port', port, '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--appendonly', 'no', ...args]
+    .map((option) => String(option).replace('{port}', port))
+  const child = spawn(SERVER, options, { stdio: ['ignore', 'pipe', 'pipe'] })
   const exited = new Promise((resolve) => child.once('close', resolve))
-  const kill = () => child.kill('SIGKILL')
-  process.once('exit', kill)
+  running.add(child)
 
   const stop = async () => {
+    server.ended = true
     for (const client of clients) client.disconnect()
-    kill()
+    child.kill('SIGKILL')
     await exited
-    process.off('exit', kill)
+    running.delete(child)
     rmSync(dir, { recursive: true, force: true })
   }
 
   const clients = new Set()
   const url = `redis://127.0.0.1:${port}`
+  const server = { url, port, ended: false }
   try {
     await untilReady(child)
   } catch (error) {
     await (child.pid ? stop() : rmSync(dir, { recursive: true, force: true }))
     throw error
   }
-  return {
-    url,
-    port,
+  return Object.assign(server, {
     pid: child.pid,
     /** A connection to look into the server; `stop()` closes it. */
     client(settings = {}) {
@@ -65,7 +76,7 @@ async function startOn(port, args) {
     pause: () => child.kill('SIGSTOP'),
     resume: () => child.kill('SIGCONT'),
     stop,
-  }
+  })
 }
 
 function untilReady(child) {
@@ -78,7 +89,7 @@ function untilReady(child) {
     const timer = setTimeout(() => fail(`redis-server did not become ready in ${START_TIMEOUT_MS} ms:\n${log}`), START_TIMEOUT_MS)
     const read = (chunk) => {
       log += chunk
-      if (!log.includes('Ready to accept connections')) return
+      if (!/Ready to accept connections|Sentinel ID is/.test(log)) return
       clearTimeout(timer)
       resolve()
     }
@@ -94,8 +105,15 @@ function untilReady(child) {
   })
 }
 
-/** A port on which nobody listens. */
-export function freePort() {
+/** A port on which nobody listens, low enough for the bus of a cluster, which takes the one 10000 above. */
+export async function freePort() {
+  for (;;) {
+    const port = await anyPort()
+    if (port + 10_000 < 65_536) return port
+  }
+}
+
+function anyPort() {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.once('error', reject)

@@ -1,4 +1,4 @@
-// Gets a fresh clone ready to run: `node scripts/setup.mjs [--redis] [--chromium] [--release]`. Knows nothing but
+// Gets a fresh clone ready to run: `node scripts/setup.mjs [--redis] [--openssl] [--chromium] [--release]`. Knows nothing but
 // Node's own modules, because it runs before anything is installed. Quick and quiet when all is in place.
 
 import { spawn, spawnSync } from 'node:child_process'
@@ -120,6 +120,10 @@ const PROGRAMS = {
   '--redis': {
     commands: ['redis-server'],
     packages: { 'apt-get': 'redis-server', dnf: 'redis', apk: 'redis', pacman: 'redis', brew: 'redis' },
+  },
+  '--openssl': {
+    commands: ['openssl'],
+    packages: { 'apt-get': 'openssl', dnf: 'openssl', apk: 'openssl', pacman: 'openssl', brew: 'openssl' },
   },
   '--chromium': {
     commands: ['chromium', 'google-chrome'],

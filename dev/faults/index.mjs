@@ -1,6 +1,6 @@
 // Every fault that the fleet is put through, as data.
 //
-// A fault: `{ id, name, begin(lab), end(lab)?, lastsMs?, tells, mayTell?, alone?, grants?, forgets?, reconnects?, flags?, options?, asUser? }`.
+// A fault: `{ id, name, begin(lab), end(lab)?, lastsMs?, tells, mayTell?, alone?, grants?, forgets?, reconnects?, topology?, flags?, options?, asUser? }`.
 // `lab` is of dev/chaos-lab.mjs; `tells`: the codes of which posthog-node reports some, none where it is empty;
 // `alone`: the processes fetch for themselves meanwhile; `grants`: turns to fetch are given all the same;
 // `forgets`: who fetches, so that others fetch the same;
@@ -10,14 +10,16 @@ import { DATA_FAULTS } from './data.mjs'
 import { NETWORK_FAULTS } from './network.mjs'
 import { PROCESS_FAULTS } from './processes.mjs'
 import { SERVER_FAULTS } from './server.mjs'
+import { CLUSTER_FAULTS, SENTINEL_FAULTS } from './topologies.mjs'
 
 /** How long a fault lasts that does not say: longer than a poll and the limit of a command. */
 export const LASTS_MS = 1_500
 
-// A topology (a Sentinel's failover, slots that move through a cluster) is one more family, with a lab of its own.
 export const FAULTS = {
   'the way to Redis': NETWORK_FAULTS,
   'the server': SERVER_FAULTS,
   'the data': DATA_FAULTS,
   'the processes': PROCESS_FAULTS,
+  'a master that sentinels watch': SENTINEL_FAULTS,
+  'a master in a cluster': CLUSTER_FAULTS,
 }

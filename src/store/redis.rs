@@ -20,6 +20,7 @@ mod quote;
 mod race;
 mod route;
 mod sentinel;
+mod standing;
 
 use std::sync::LazyLock;
 use std::time::Duration;

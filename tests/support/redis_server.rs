@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::options::{Options, Target};
@@ -16,7 +16,7 @@ pub struct RedisServer {
     binary: String,
     arguments: Vec<String>,
     directory: TempDir,
-    process: Option<(Child, BufReader<ChildStdout>)>,
+    process: Option<Child>,
 }
 
 impl RedisServer {
@@ -46,7 +46,7 @@ impl RedisServer {
 
     /// Kills the server; the port stays its own for a later [`RedisServer::restart`].
     pub fn kill(&mut self) {
-        if let Some((mut process, _)) = self.process.take() {
+        if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
             process.wait().unwrap();
         }
@@ -59,7 +59,7 @@ impl RedisServer {
     }
 
     pub fn pid(&self) -> i32 {
-        self.process.as_ref().unwrap().0.id().try_into().unwrap()
+        self.process.as_ref().unwrap().id().try_into().unwrap()
     }
 
     /// A connection beside the one under test.
@@ -94,7 +94,7 @@ impl RedisServer {
         Options { target: Target::Redis(Box::new(self.endpoint())), ..options }
     }
 
-    fn spawn(&self) -> Option<(Child, BufReader<ChildStdout>)> {
+    fn spawn(&self) -> Option<Child> {
         let directory = self.directory.path().to_str().unwrap();
         // A sentinel cannot do without a file that it can write.
         let file = self.directory.path().join("config");
@@ -124,7 +124,9 @@ impl RedisServer {
         let mut line = String::new();
         while log.read_line(&mut line).unwrap() > 0 {
             if line.contains("Ready to accept connections") || line.contains("Sentinel ID is") {
-                return Some((process, log));
+                // It would stop at a full pipe.
+                std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+                return Some(process);
             }
             line.clear();
         }

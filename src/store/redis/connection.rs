@@ -4,7 +4,7 @@
 //! errors, and there is no way to make it. This one replaces the connection whatever went wrong.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::failure::needs_new_connection;
 use super::link::Link;
 use super::route::Route;
+use super::standing::Standing;
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
 use crate::lock::lock;
@@ -50,20 +51,17 @@ struct Shared {
     trouble: watch::Sender<Option<Error>>,
     server: Mutex<Option<String>>,
     timeouts: AtomicU32,
-    /// Whether the connection has been of any use.
-    is_proven: AtomicBool,
-    /// Whether a command broke its connection, and the next one too.
-    is_harmful: AtomicBool,
-    /// Why the last connection was given up.
-    loss: Mutex<Option<Error>>,
+    standing: Mutex<Standing>,
 }
 
 #[derive(Clone)]
 enum Status {
-    /// The first attempt, or the first one after a loss, is under way.
+    /// The first attempt is under way.
     Connecting,
     /// Ready; the number tells one connection from the next.
     Up(Link, u64),
+    /// Given up, for this reason; the first attempt to replace it is under way.
+    Lost(Error),
     /// The last attempt failed; others follow.
     Down(Error),
 }
@@ -81,9 +79,7 @@ impl Connection {
             trouble: watch::Sender::new(None),
             server: Mutex::default(),
             timeouts: AtomicU32::new(0),
-            is_proven: AtomicBool::new(false),
-            is_harmful: AtomicBool::new(false),
-            loss: Mutex::default(),
+            standing: Mutex::default(),
         };
         Connection { shared: Arc::new(shared), supervisor: Mutex::default() }
     }
@@ -113,6 +109,7 @@ impl Connection {
         if let Some(supervisor) = lock(&self.supervisor).take() {
             supervisor.abort();
         }
+        *self.shared.standing() = Standing::default();
         self.shared.status.send_replace(Status::Connecting);
     }
 
@@ -133,7 +130,7 @@ impl Connection {
             match timeout(shared.command_timeout, link.send(command)).await {
                 Ok(Ok(reply)) => {
                     shared.timeouts.store(0, Ordering::Relaxed);
-                    shared.is_proven.store(true, Ordering::Relaxed);
+                    shared.standing().answered();
                     return Ok(reply);
                 }
                 // Half of our keys have moved to another node: the rest is about to follow.
@@ -145,11 +142,11 @@ impl Connection {
                     let error = shared.route.failed(&link, cause);
                     // A replica still reads.
                     if !is_lost || error.code() == Code::ReadOnly {
-                        shared.is_proven.store(true, Ordering::Relaxed);
+                        shared.standing().answered();
+                    } else if is_last {
+                        shared.standing().broken();
                     }
                     if is_lost {
-                        let again = is_last && error.code() != Code::ReadOnly;
-                        shared.is_harmful.fetch_or(again, Ordering::Relaxed);
                         shared.lose(number, &error);
                     }
                     if !is_lost || is_last {
@@ -172,13 +169,15 @@ impl Connection {
     async fn established(&self) -> Result<(Link, u64)> {
         self.supervise();
         let mut status = self.shared.status.subscribe();
-        let settled = status.wait_for(|status| !matches!(status, Status::Connecting));
+        let settled = status.wait_for(|status| matches!(status, Status::Up(..) | Status::Down(_)));
         // The attempt has a limit of its own; this one holds should its task be starved.
         match timeout(self.shared.connect_timeout * 2, settled).await {
             Ok(Ok(status)) => match &*status {
                 Status::Up(link, number) => Ok((link.clone(), *number)),
                 Status::Down(error) => Err(error.clone()),
-                Status::Connecting => Err(self.shared.timed_out(self.shared.connect_timeout)),
+                Status::Connecting | Status::Lost(_) => {
+                    Err(self.shared.timed_out(self.shared.connect_timeout))
+                }
             },
             _ => Err(self.shared.timed_out(self.shared.connect_timeout)),
         }
@@ -202,7 +201,6 @@ impl Drop for Connection {
 impl Shared {
     async fn keep_connected(self: Arc<Self>) {
         let mut waits = backoff();
-        let mut is_harmed = false;
         for number in 1.. {
             let link = loop {
                 match self.connect(number).await {
@@ -211,24 +209,29 @@ impl Shared {
                 }
             };
             self.timeouts.store(0, Ordering::Relaxed);
-            self.is_proven.store(false, Ordering::Relaxed);
             let since = Instant::now();
-            let mut status = self.status.subscribe();
             self.status.send_replace(Status::Up(link, number));
             // Whatever was announced meanwhile is missed: look.
             self.notices.send_modify(|count| *count += 1);
-            let _ = status.wait_for(|status| !matches!(status, Status::Up(..))).await;
-            let loss = self.loss().take();
-            // Where only small replies come through, each connection is of use until a large one breaks it;
-            // the notice of the next would have that one asked for again, and so on.
-            is_harmed &= since.elapsed() < RETRY_UP_TO;
-            is_harmed |= self.is_harmful.swap(false, Ordering::Relaxed);
-            if self.is_proven.load(Ordering::Relaxed) && !is_harmed {
+            let loss = self.loss().await;
+            if self.standing().lost(since.elapsed()) {
                 waits = backoff();
-            } else if let Some(error) = loss {
+            } else {
                 // As good as a failed attempt: servers that send us to and fro are not asked faster.
-                self.wait(error, &mut waits).await;
+                self.wait(loss, &mut waits).await;
             }
+        }
+    }
+
+    /// Waits until the connection is given up, and tells why.
+    async fn loss(&self) -> Error {
+        let mut status = self.status.subscribe();
+        loop {
+            if let Status::Lost(error) = &*status.borrow_and_update() {
+                return error.clone();
+            }
+            // The sender is this one's own: it lives.
+            let _ = status.changed().await;
         }
     }
 
@@ -287,8 +290,8 @@ impl Shared {
         lock(&self.server)
     }
 
-    fn loss(&self) -> MutexGuard<'_, Option<Error>> {
-        lock(&self.loss)
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        lock(&self.standing)
     }
 
     /// Has the connection of this number replaced; a later one is not affected.
@@ -296,8 +299,7 @@ impl Shared {
         self.status.send_if_modified(|status| {
             let is_current = matches!(status, Status::Up(_, current) if *current == number);
             if is_current {
-                *self.loss() = Some(error.clone());
-                *status = Status::Connecting;
+                *status = Status::Lost(error.clone());
             }
             is_current
         });

@@ -1,0 +1,42 @@
+// Two masters at a time: after a failover on command the sentinels leave the old one as it is for a while.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { openChaosLab } from '../../dev/chaos-lab.mjs'
+import { now } from '../../dev/clock.mjs'
+import { startWatched } from '../../dev/deployments.mjs'
+import * as judge from './judge.mjs'
+
+test('two halves of a fleet, each with a master of its own, become one again, with the newest definitions', async (t) => {
+  const lab = await openChaosLab({ topology: startWatched })
+  t.after(() => lab.close())
+  const { api, fleet, sentinels } = lab
+  const early = await fleet.start(2, { together: true })
+  await fleet.everyone({ version: api.edit() })
+  // Four of these later the old master is made a replica.
+  for (const { admin } of sentinels) await admin.call('SENTINEL', 'DEBUG', 'PUBLISH-PERIOD', 1_500)
+  await lab.failOver()
+  await lab.untilNamed()
+  const late = await fleet.start(2, { together: true })
+  const halves = async () => new Set((await Promise.all([...early, ...late].map((worker) => worker.status()))).map(({ provider }) => provider.leader))
+
+  const calls = api.calls.length
+  const begunAt = now()
+  for (let edits = 0; edits < 3; edits += 1) await fleet.everyone({ version: api.edit() })
+  assert.equal((await halves()).size, 2, 'each half has somebody who fetches')
+  const most = 2 * (1 + judge.callsAtMost(now() - begunAt, lab.pollMs))
+  assert.ok(api.calls.length - calls <= most, `${api.calls.length - calls} calls of two halves, where ${most} are allowed`)
+
+  await lab.untilDemoted()
+  await judge.sharesAgain(lab, now())
+  await judge.assertPaced(lab)
+  await fleet.everyone({ version: api.edit() })
+  assert.equal((await halves()).size, 1)
+  assert.deepEqual([...judge.codesTold(lab)], [])
+  judge.assertUnharmed(lab)
+  judge.assertFlagsKept(lab)
+  judge.assertBounded(lab)
+  await judge.assertWhole(lab)
+  await judge.assertOneConnectionEach(lab)
+})
