@@ -1,11 +1,11 @@
 //! The contract of `Store`, held against every implementation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "store_contract/clearing.rs"]
-mod clearing;
 #[path = "support/authority.rs"]
 #[allow(dead_code, reason = "tests/topologies uses all of it")]
 mod authority;
+#[path = "store_contract/clearing.rs"]
+mod clearing;
 #[path = "support/content.rs"]
 mod content;
 #[path = "support/deployment.rs"]

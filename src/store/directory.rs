@@ -10,6 +10,8 @@
 //! names it: whoever is killed at whatever instant leaves the old state or the new one. Files are
 //! not forced to disk: after a power failure a truncated one is noticed and fetched anew.
 
+pub(crate) mod doctor;
+
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};

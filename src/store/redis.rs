@@ -14,6 +14,7 @@
 mod cluster;
 mod connection;
 mod dial;
+pub(crate) mod doctor;
 mod failure;
 mod link;
 mod quote;
