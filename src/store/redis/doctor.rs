@@ -97,6 +97,10 @@ fn refused(error: &Error, endpoint: &Endpoint) -> Finding {
         }
         Code::Timeout => "the server takes connections but does not answer: is it hung, or busy?",
         _ if endpoint.tls.is_none() => "if the server takes TLS only, the url begins with rediss://",
+        // With TLS 1.3 a server says only now that it wants one.
+        _ if endpoint.tls.as_ref().is_some_and(|tls| tls.identity.is_none()) => {
+            "if the server wants a certificate of ours, give one with --tls-cert and --tls-key"
+        }
         _ => "check that a Redis 6.2 or later, or a Valkey, answers there",
     };
     Finding::error("login", message, advice)
