@@ -200,3 +200,16 @@ test('without its binary the command says what is missing', async (t) => {
     assert.match(stderr, /^error \[ERR_FLAG_CACHE_NATIVE\]: NAPI_RS_NATIVE_LIBRARY_PATH names \/nowhere\.node/)
   }
 })
+
+test('docs/cli.md names every command, variable and exit code, and shows what the commands print', async () => {
+  const page = read('docs/cli.md')
+  for (const command of COMMANDS) assert.match(page, new RegExp(`^## .*\`${command}\``, 'm'))
+  const { stdout: help } = await cli(['--help'])
+  for (const variable of new Set(`${help}`.match(/\b(POSTHOG|REDIS|NO)_[A-Z_]+\b/g))) assert.ok(page.includes(`\`${variable}\``), variable)
+  for (const code of [0, 1, 2]) assert.match(page, new RegExp(`^\\| ${code} \\|`, 'm'))
+  const [table] = page.match(/^project {2,}phc_[^`]*/m)
+  const { recordRows } = createRequire(import.meta.url)('../lib/cli/record.js')
+  const definitions = { publishedMsAgo: 0, confirmedMsAgo: 0, storedBytes: 0, bytes: 0 }
+  const labels = recordRows({ backend: {}, definitions, lastGrantMsAgo: 0, leader: null, retryInMs: null, expiresInMs: null, roundTripMs: 0 }).map(([label]) => label)
+  assert.deepEqual(table.trim().split('\n').map((line) => line.split(/ {2,}/)[0]), labels)
+})

@@ -102,7 +102,7 @@ async fn definitions(inspector: &Inspector, limit: Duration) -> Finding {
         return Finding::ok(CHECK, "none yet: the first worker that polls fetches them, or `refresh`");
     };
     let message = format!(
-        "{} flags, {} bytes of JSON, {} bytes in the store, loaded in {}",
+        "flags: {}, {} bytes of JSON, {} bytes in the store, loaded in {}",
         snapshot.flags(),
         snapshot.text().len(),
         info.bytes,
