@@ -201,7 +201,7 @@ test('without its binary the command says what is missing', async (t) => {
   }
 })
 
-test('docs/cli.md names every command, variable and exit code, and shows what the commands print', async () => {
+test('docs/cli.md names every command, variable and exit code, and shows what the commands print', async (t) => {
   const page = read('docs/cli.md')
   for (const command of COMMANDS) assert.match(page, new RegExp(`^## .*\`${command}\``, 'm'))
   const { stdout: help } = await cli(['--help'])
@@ -211,5 +211,9 @@ test('docs/cli.md names every command, variable and exit code, and shows what th
   const { recordRows } = createRequire(import.meta.url)('../lib/cli/record.js')
   const definitions = { publishedMsAgo: 0, confirmedMsAgo: 0, storedBytes: 0, bytes: 0 }
   const labels = recordRows({ backend: {}, definitions, lastGrantMsAgo: 0, leader: null, retryInMs: null, expiresInMs: null, roundTripMs: 0 }).map(([label]) => label)
+  const [, example] = page.match(/^```json\n(.*?)^```$/ms)
+  const { env } = place(t)
+  const { stdout: json } = await cli(['status', '--json'], { env })
+  assert.deepEqual(Object.keys(JSON.parse(example)), Object.keys(JSON.parse(json)))
   assert.deepEqual(table.trim().split('\n').map((line) => line.split(/ {2,}/)[0]), labels)
 })

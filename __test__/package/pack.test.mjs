@@ -99,6 +99,12 @@ describe('the packages, installed with npm,', () => {
 
   test('load', async () => assert.equal(await node(LOAD), 'loaded'))
 
+  test('bring the command, which npx runs', async () => {
+    const command = join(project, 'node_modules/.bin', NAME)
+    assert.equal((await run(command, ['--version'], { cwd: project })).trim(), published.root.manifest.version)
+    assert.match(await run(command, ['doctor', '--project-key', 'phc_x', '--url', 'memory:'], { cwd: project }), /^warning +store /)
+  })
+
   test('export their manifest and nothing else', async () => {
     const source = `
       console.log(require('${NAME}/package.json').version)

@@ -9,7 +9,7 @@ const { UsageError } = require('./usage.js')
 
 const COMMANDS = Object.fromEntries(['status', 'watch', 'get', 'refresh', 'purge', 'doctor'].map((name) => [name, require(`./${name}.js`)]))
 
-/** Runs a command line, and ends the process: a connection that is kept open would hold it. */
+/** Runs a command line, and then ends the process, whatever is still open. */
 async function main(args) {
   const output = new Output()
   const code = await run(args, output).catch((error) => explain(error, args, output))

@@ -56,7 +56,7 @@ pub async fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     match probe_all(patient).await {
         Ok(findings) => findings,
         Err(error) => {
-            let advice = "the connection broke under a command: is something between us and the server?";
+            let advice = "a server that lets us in answers commands: is it busy, or is something in between?";
             vec![Finding::error("rights", error.to_string(), advice)]
         }
     }
