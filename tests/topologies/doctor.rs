@@ -107,11 +107,20 @@ async fn each_missing_right_is_named_and_nothing_is_written_for_it() {
             };
             assert_finds(&findings, check, verdict, &right[1..], &format!("ACL SETUSER <user> {right}"));
             run(&server, &["ACL", "DELUSER", name]);
-            // Each time: a later examination may clear away what this one has left.
             let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut server.client()).unwrap();
             assert!(keys.is_empty(), "without {right}: {keys:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_that_may_remove_nothing_leaves_nothing() {
+    let server = RedisServer::start(&[]);
+    let login = login(&server, "flags", |line| line.retain(|word| word != "+del" && word != "+hdel"));
+    let findings = examine(&Endpoint { login, ..server.endpoint() }).await;
+    assert_finds(&findings, "rights", Verdict::Error, "hdel, del", "ACL SETUSER <user> +hdel +del");
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut server.client()).unwrap();
+    assert!(keys.is_empty(), "{keys:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
