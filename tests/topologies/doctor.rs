@@ -160,7 +160,7 @@ async fn a_full_or_forgetful_server_is_warned_of() {
     }
     run(&server, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     assert_eq!(the(&examine(&server.endpoint()).await, "eviction").verdict, Verdict::Ok);
-    run(&server, &["CONFIG", "SET", "maxmemory", "1mb"]);
+    run(&server, &["CONFIG", "SET", "maxmemory", "500kb"]);
     let findings = examine(&server.endpoint()).await;
     assert_finds(&findings, "eviction", Verdict::Warning, "refuses to publish", "more memory");
     assert_eq!(the(&findings, "rights").verdict, Verdict::Ok, "a full server has the rights all the same");
