@@ -8,6 +8,9 @@ import { cli, CLI, environment, startCli } from './support/cli.mjs'
 import { standIn } from './support/client.mjs'
 import { STORES } from './support/stores.mjs'
 
+/** A line that tells of new definitions, not of confirmed ones. */
+const NEW = /Z {2}version /
+
 /** The next line that matches; those before it are dropped. */
 async function until(line, pattern) {
   for (;;) {
@@ -30,13 +33,12 @@ for (const kind of ['redis', 'directory']) {
       const { child, line, ended } = startCli(['watch'], { env, timeoutMs: 60_000 })
       assert.match(await line(), /^\d{4}-\d\d-\d\dT[\d:.]+Z {2}no definitions$/)
       await cli(['refresh'], { env })
-      const [, first] = (await until(line, /version/)).match(/version ([0-9a-f]{32}): 24 flags, 2 cohorts, 11\.\d KiB$/)
-      await until(line, /leads no longer/)
+      const [, first] = (await until(line, NEW)).match(/version ([0-9a-f]{32}): 24 flags, 2 cohorts, 11\.\d KiB$/)
       api.edit()
       await cli(['refresh'], { env })
       await until(line, /invalidated/)
       await until(line, /turn 2 given/)
-      assert.ok(!(await until(line, /version/)).includes(first))
+      assert.ok(!(await until(line, NEW)).includes(first))
       await cli(['purge', '--yes'], { env })
       await until(line, /no definitions$/)
       child.kill('SIGINT')
