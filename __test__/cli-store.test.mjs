@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { describe, test } from 'node:test'
 
-import { cli, cliAtTerminal, environment } from './support/cli.mjs'
+import { cli, cliAtTerminal, environment, terminal } from './support/cli.mjs'
 import { elsewhere, openCache, publish, standIn, startClient } from './support/client.mjs'
 import { startSharing } from './support/shared.mjs'
 import { newProjectKey, STORES } from './support/stores.mjs'
@@ -123,7 +123,7 @@ for (const kind of ['redis', 'directory']) {
       assert.equal(String(await store.stored(projectKey)), JSON.stringify(DATA))
     })
 
-    test('at a terminal purge asks, and takes no for an answer', async (t) => {
+    test('at a terminal purge asks, and takes no for an answer', terminal, async (t) => {
       const { env, projectKey, store } = await open(t)
       await publish(openCache(t, { url: store.url, projectKey }), DATA)
       const prompt = '[y/N] '

@@ -3,8 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 
-import { start } from './support/child.mjs'
-import { cli, CLI, environment, startCli } from './support/cli.mjs'
+import { cli, environment, startCli, startCliAtTerminal, terminal } from './support/cli.mjs'
 import { standIn } from './support/client.mjs'
 import { STORES } from './support/stores.mjs'
 
@@ -71,12 +70,12 @@ for (const kind of ['redis', 'directory']) {
   })
 }
 
-test('at a terminal the table is drawn over the one before, and the cursor comes back', async (t) => {
+test('at a terminal the table is drawn over the one before, and the cursor comes back', terminal, async (t) => {
   const store = await STORES.redis()
   t.after(() => store.close())
   const api = await standIn(t)
-  const env = { ...environment({ url: store.url, api }), TERM: 'xterm' }
-  const { child, ended } = start('script', ['-qec', `'${process.execPath}' '${CLI}' watch`, '/dev/null'], { env, stdin: 'pipe', timeoutMs: 60_000 })
+  const env = environment({ url: store.url, api })
+  const { child, ended } = startCliAtTerminal(['watch'], { env, timeoutMs: 60_000 })
   let shown = ''
   const saw = (pattern) => new Promise((resolve) => {
     const look = (text) => {

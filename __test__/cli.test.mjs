@@ -8,7 +8,7 @@ import { describe, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 
 import { runNode } from './support/child.mjs'
-import { cli, cliAtTerminal, CLI, environment, startCli } from './support/cli.mjs'
+import { CLI, cli, cliAtTerminal, environment, startCli, terminal } from './support/cli.mjs'
 import { openCache, publish, standIn } from './support/client.mjs'
 import { newProjectKey, temporaryDirectory } from './support/stores.mjs'
 
@@ -21,16 +21,6 @@ function place(t) {
   const [url, projectKey] = [pathToFileURL(temporaryDirectory(t)).href, newProjectKey()]
   return { url, projectKey, env: environment({ url, projectKey }) }
 }
-
-const hasScript = (() => {
-  try {
-    execFileSync('script', ['--version'])
-    return true
-  } catch {
-    return false
-  }
-})()
-const terminal = { skip: !hasScript && 'there is no `script`' }
 
 describe('help', () => {
   test('npx finds the command, and its file can be executed', () => {

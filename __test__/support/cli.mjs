@@ -1,5 +1,6 @@
 // The command line as a user runs it: a process of its own.
 
+import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 import { start } from './child.mjs'
@@ -17,10 +18,20 @@ export const startCli = (args, { env, ...options } = {}) => start(process.execPa
 /** Runs it to its end: `{ code, signal, stdout, stderr }`. */
 export const cli = (args, options) => startCli(args, options).ended
 
-/** The same, at a terminal on which `input` is typed after `prompt` was shown: what the terminal shows is `stdout`. */
-export function cliAtTerminal(args, { prompt, input, env, ...options } = {}) {
+/** For tests at a terminal: script(1) makes one, but takes other options elsewhere. */
+export const terminal = {
+  skip: (process.platform !== 'linux' || spawnSync('script', ['--version']).status !== 0) && 'there is no script(1) of Linux',
+}
+
+/** Starts it at a terminal, which is its standard input and both of its outputs. */
+export function startCliAtTerminal(args, { env, ...options } = {}) {
   const line = [process.execPath, CLI, ...args].map((part) => `'${part}'`).join(' ')
-  const { child, ended } = start('script', ['-qec', line, '/dev/null'], { env: { ...NOTHING, TERM: 'xterm', ...env }, stdin: 'pipe', ...options })
+  return start('script', ['-qec', line, '/dev/null'], { env: { ...NOTHING, TERM: 'xterm', ...env }, stdin: 'pipe', ...options })
+}
+
+/** Runs it there to its end; `input` is typed once `prompt` is shown. What the terminal shows is `stdout`. */
+export function cliAtTerminal(args, { prompt, input, ...options } = {}) {
+  const { child, ended } = startCliAtTerminal(args, options)
   let shown = ''
   child.stdout.on('data', (text) => {
     shown += text
