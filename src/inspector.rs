@@ -14,13 +14,14 @@ use crate::options::Options;
 use crate::snapshot::Snapshot;
 use crate::status::Backend;
 use crate::store::Reading;
-use crate::store::shared::SharedStore;
+use crate::store::shared::{InUse, SharedStore};
 
 /// Looks at the store of one project.
 pub struct Inspector {
     options: Options,
     rule: Rule,
     shared: Arc<SharedStore>,
+    _in_use: InUse,
     /// The definitions that were last seen: they are not loaded again.
     held: Mutex<Option<Arc<Snapshot>>>,
     notices: Mutex<Option<watch::Receiver<u64>>>,
@@ -50,9 +51,11 @@ pub struct Record {
 impl Inspector {
     /// Touches nothing yet.
     pub fn new(options: Options) -> Self {
+        let shared = SharedStore::open(&options);
         Inspector {
             rule: options.rule,
-            shared: SharedStore::open(&options),
+            _in_use: shared.enter(),
+            shared,
             options,
             held: Mutex::default(),
             notices: Mutex::default(),
