@@ -3,6 +3,7 @@
 const { NativeProvider } = require('./lib/native.js')
 const { assemble } = require('./lib/assemble.js')
 const { Client } = require('./lib/client.js')
+const { urlOfEnvironment } = require('./lib/environment.js')
 const { FlagCacheError, translate } = require('./lib/error.js')
 const { shareEtag } = require('./lib/fetch.js')
 const { Listeners } = require('./lib/listeners.js')
@@ -14,10 +15,9 @@ function create(options) {
   if (options === null || typeof options !== 'object') {
     throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'options are required: an object with a projectKey')
   }
-  const { POSTHOG_FLAG_CACHE_URL, REDIS_URL } = process.env
   let given
   try {
-    const { url = POSTHOG_FLAG_CACHE_URL || REDIS_URL || undefined, ...others } = options
+    const { url = urlOfEnvironment(), ...others } = options
     given = { url, ...others }
     // Read here, so that what a getter throws is kept.
     if (isPlain(given.tls)) given.tls = { ...given.tls }

@@ -22,6 +22,22 @@ export declare class NativeDefinitions {
   text(): Buffer | null
 }
 
+/** Looks at a store, as `lib/cli/` drives it; never takes the turn. */
+export declare class NativeInspector {
+  /** Validates the options; throws `CODE: message`. */
+  constructor(options: object)
+  /** What the fleet shares, as JSON. */
+  look(): Promise<string>
+  /** The definitions, if there are any. */
+  definitions(): Promise<NativeStored | undefined | null>
+  /** Waits until there may be something new, but no longer than this. */
+  changed(limitMs: number): Promise<undefined>
+  /** Forgets everything; says whether there was anything. */
+  purge(): Promise<boolean>
+  /** Whether the store can be used as it is: a JSON array of findings. */
+  examine(): Promise<string>
+}
+
 /** One worker of the fleet, as `index.js` drives it. */
 export declare class NativeProvider {
   /** Validates the options; throws `CODE: message`. */
@@ -85,4 +101,12 @@ export interface NativePlan {
   version?: string
   /** Milliseconds for which the fleet keeps off the API. */
   pauseMs?: number
+}
+
+/** Definitions as they are stored. */
+export interface NativeStored {
+  /** Hash of their text. */
+  version: string
+  /** Their JSON text in UTF-8. */
+  text: Buffer
 }

@@ -836,5 +836,6 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.NativeDefinitions = nativeBinding.NativeDefinitions
+module.exports.NativeInspector = nativeBinding.NativeInspector
 module.exports.NativeProvider = nativeBinding.NativeProvider
 module.exports.NativeText = nativeBinding.NativeText

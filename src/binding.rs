@@ -1,6 +1,8 @@
 //! What Node.js sees of the engine. Nothing else here knows of it.
 
 mod definitions;
+mod inspector;
+mod promise;
 mod text;
 
 use std::collections::BTreeMap;
@@ -11,13 +13,14 @@ use napi::bindgen_prelude::{
     Either, Env, Function, JsObjectValue, JsValue, Object, PromiseRaw, ToNapiValue, Unknown,
 };
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
-use napi::{JsDeferred, Status as NapiStatus, ValueType};
+use napi::{Status as NapiStatus, ValueType};
 use napi_derive::napi;
 use tokio::task::JoinHandle;
 
 use self::definitions::NativeDefinitions;
+use self::promise::{coded, promise, rejection};
 use self::text::NativeText;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::lock::lock;
 use crate::observer::{Event, observe};
 use crate::options::{Given, Options, Role};
@@ -233,24 +236,8 @@ impl NativeProvider {
         T: ToNapiValue + Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let (deferred, promise): (JsDeferred<T, Settle<T>>, _) = env.create_deferred()?;
         let provider = self.provider.clone();
-        let work = work(provider.clone());
-        let settle = async move {
-            // A task of its own, so that a panic is an error like any other.
-            let outcome = tokio::spawn(work).await.unwrap_or_else(|cause| {
-                Err(Error::new(Code::Unavailable, "the cache failed").caused_by(cause))
-            });
-            match outcome {
-                Ok(value) => deferred.resolve(Box::new(|_| Ok(value))),
-                Err(error) => {
-                    provider.count(&error);
-                    deferred.reject(rejection(error));
-                }
-            }
-        };
-        spawn(settle).map_err(rejection)?;
-        Ok(PromiseRaw::new(env.raw(), promise.raw()))
+        promise(env, work(provider.clone()), move |error| provider.count(error))
     }
 
     fn replace_observer(&self, observer: Option<JoinHandle<()>>) {
@@ -260,9 +247,6 @@ impl NativeProvider {
         }
     }
 }
-
-/// Makes the value of a promise, on the main thread.
-type Settle<T> = Box<dyn FnOnce(Env) -> napi::Result<T> + Send>;
 
 impl Drop for NativeProvider {
     fn drop(&mut self) {
@@ -313,15 +297,6 @@ fn status_json(status: &Status) -> serde_json::Value {
             "errors": errors,
         },
     })
-}
-
-/// The code goes into the message: an asynchronous rejection has no other place for it.
-fn rejection(error: Error) -> napi::Error {
-    napi::Error::from_reason(coded(&error))
-}
-
-fn coded(error: &Error) -> String {
-    format!("{}: {error}", error.code().as_str())
 }
 
 /// The options as they were given, those that are `undefined` left out. Of objects only the one of

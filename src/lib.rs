@@ -7,8 +7,10 @@
 
 pub mod cadence;
 pub mod delivery;
+pub mod doctor;
 pub mod endpoint;
 pub mod error;
+pub mod inspector;
 pub mod lease;
 pub mod lock;
 pub mod observer;

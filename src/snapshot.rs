@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{Code, Error, Result};
 use crate::patch;
-use crate::pieces::Pieces;
+use crate::pieces::{Parts, Pieces};
 
 /// The largest text that is decoded: a few bytes of zstd can expand to terabytes.
 pub const MAX_TEXT_BYTES: u64 = 256 * 1024 * 1024;
@@ -153,6 +153,16 @@ impl Snapshot {
     /// How many flags there are.
     pub fn flags(&self) -> usize {
         self.pieces.flags
+    }
+
+    /// How many cohorts there are.
+    pub fn cohorts(&self) -> usize {
+        let cohorts = self.pieces.members.iter().find(|member| member.key.of(&self.text) == "\"cohorts\"");
+        match cohorts.map(|member| &member.parts) {
+            Some(Parts::Object(entries)) => entries.len(),
+            Some(Parts::Array(elements)) => elements.len(),
+            Some(Parts::None) | None => 0,
+        }
     }
 
     fn cut(text: String) -> serde_json::Result<Self> {

@@ -4,6 +4,8 @@
 #[path = "support/authority.rs"]
 #[allow(dead_code, reason = "tests/topologies uses all of it")]
 mod authority;
+#[path = "store_contract/clearing.rs"]
+mod clearing;
 #[path = "support/content.rs"]
 mod content;
 #[path = "support/deployment.rs"]
@@ -34,6 +36,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use authority::Authority;
+use clearing::*;
 use content::{definitions, published, state};
 use deployment::{Cluster, Watched};
 use redis_server::RedisServer;
@@ -146,12 +149,17 @@ contract! {
     any_valid_project_key_and_prefix_can_be_stored,
     large_and_binary_bytes_come_back_unchanged,
     new_bytes_notify_the_watchers_of_every_handle,
+    a_cleared_store_is_as_if_never_written,
+    clearing_an_empty_store_says_so_and_leaves_it_empty,
+    clearing_leaves_other_projects_and_prefixes_alone,
+    what_is_left_until_everything_expires_is_told,
 }
 
 contract! {
     concurrent_ones: #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     of_concurrent_commits_on_one_revision_exactly_one_lands,
     a_reader_never_sees_bytes_without_their_state_while_others_publish,
+    whoever_reads_while_it_is_cleared_sees_all_or_nothing,
 }
 
 /// The whole contract, one after another: these places take their time to start.

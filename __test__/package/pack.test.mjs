@@ -13,10 +13,29 @@ const NAME = 'posthog-flag-cache'
 const FILES = [
   'LICENSE',
   'README.md',
+  'cli.js',
   'index.d.ts',
   'index.js',
   'lib/assemble.js',
+  'lib/cli/changes.js',
+  'lib/cli/doctor.js',
+  'lib/cli/format.js',
+  'lib/cli/get.js',
+  'lib/cli/help.js',
+  'lib/cli/main.js',
+  'lib/cli/options.js',
+  'lib/cli/output.js',
+  'lib/cli/parse.js',
+  'lib/cli/purge.js',
+  'lib/cli/record.js',
+  'lib/cli/refresh.js',
+  'lib/cli/request.js',
+  'lib/cli/status.js',
+  'lib/cli/store.js',
+  'lib/cli/usage.js',
+  'lib/cli/watch.js',
   'lib/client.js',
+  'lib/environment.js',
   'lib/error.js',
   'lib/fetch.js',
   'lib/listeners.js',
@@ -79,6 +98,12 @@ describe('the packages, installed with npm,', () => {
   })
 
   test('load', async () => assert.equal(await node(LOAD), 'loaded'))
+
+  test('bring the command, which npx runs', async () => {
+    const command = join(project, 'node_modules/.bin', NAME)
+    assert.equal((await run(command, ['--version'], { cwd: project })).trim(), published.root.manifest.version)
+    assert.match(await run(command, ['doctor', '--project-key', 'phc_x', '--url', 'memory:'], { cwd: project }), /^warning +store /)
+  })
 
   test('export their manifest and nothing else', async () => {
     const source = `

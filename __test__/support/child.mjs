@@ -7,15 +7,19 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const living = new Set()
 process.on('exit', () => living.forEach((child) => child.kill('SIGKILL')))
 
+/** Runs `source`, the text of a CommonJS module beside which the package is installed; see `start`. */
+export const startNode = (source, { execArgv = [], ...options } = {}) =>
+  start(process.execPath, [...execArgv, '--input-type=commonjs', '-e', source], options)
+
 /**
- * Runs `source`, the text of a CommonJS module beside which the package is installed.
+ * Runs a program.
  *
  * `{ child, line(), ended }`: `line()` resolves with the next line on its standard output; `ended` with
  * `{ code, signal, stdout, stderr }`, and rejects, the process killed, if it does not end within `timeoutMs`.
  */
-export function startNode(source, { env = {}, timeoutMs = 20_000, execArgv = [], stdin = 'ignore' } = {}) {
+export function start(program, args, { env = {}, timeoutMs = 20_000, stdin = 'ignore' } = {}) {
   const { POSTHOG_FLAG_CACHE_URL, REDIS_URL, NODE_OPTIONS, ...inherited } = process.env
-  const child = spawn(process.execPath, [...execArgv, '--input-type=commonjs', '-e', source], {
+  const child = spawn(program, args, {
     cwd: ROOT,
     env: { ...inherited, ...env },
     stdio: [stdin, 'pipe', 'pipe'],

@@ -10,6 +10,8 @@
 //! names it: whoever is killed at whatever instant leaves the old state or the new one. Files are
 //! not forced to disk: after a power failure a truncated one is noticed and fetched anew.
 
+pub(crate) mod doctor;
+
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -198,11 +200,37 @@ impl Files {
 
     fn commit(&self, expected: u64, next: &State, bytes: Option<&[u8]>, deadline: Instant) -> Result<bool> {
         self.require_safe()?;
-        let lock = self.open_lock()?;
+        self.locked(&self.open_lock()?, deadline, || self.commit_locked(expected, next, bytes))
+    }
+
+    fn clear(&self, deadline: Instant) -> Result<bool> {
+        self.require_safe()?;
+        let state = self.path.join("state.json");
+        if !state.try_exists().map_err(|cause| self.failed("read", cause))? {
+            return Ok(false);
+        }
+        self.locked(&self.open_lock()?, deadline, || {
+            let removed = match fs::remove_file(&state) {
+                Ok(()) => true,
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => false,
+                Err(cause) => return Err(self.failed("write", cause)),
+            };
+            // The lock stays: who has it open would no longer exclude who makes it anew.
+            self.sweep(None);
+            Ok(removed)
+        })
+    }
+
+    /// When everything expires: 0 where there is nothing.
+    fn expires_at(&self) -> Result<Millis> {
+        Ok(self.record()?.expires_at)
+    }
+
+    fn locked<T>(&self, lock: &File, deadline: Instant, work: impl FnOnce() -> Result<T>) -> Result<T> {
         // A lock that comes too late is not used: the caller was told that nothing happened.
         while Instant::now() < deadline {
             match lock.try_lock() {
-                Ok(()) => return self.commit_locked(expected, next, bytes),
+                Ok(()) => return work(),
                 Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_RETRY),
                 Err(TryLockError::Error(cause)) => return Err(self.failed("lock", cause)),
             }
@@ -248,6 +276,18 @@ impl Store for DirectoryStore {
         let (next, deadline) = (next.clone(), Instant::now() + self.timeout);
         let bytes = snapshot.map(|snapshot| snapshot.bytes);
         Box::pin(self.blocking(move |files| files.commit(expected, &next, bytes.as_deref(), deadline)))
+    }
+
+    fn clear(&self) -> StoreFuture<'_, bool> {
+        let deadline = Instant::now() + self.timeout;
+        Box::pin(self.blocking(move |files| files.clear(deadline)))
+    }
+
+    fn expiry(&self) -> StoreFuture<'_, Option<Duration>> {
+        Box::pin(async {
+            let expires_at = self.blocking(Files::expires_at).await?;
+            Ok(expires_at.checked_sub(now()).map(Duration::from_millis))
+        })
     }
 
     fn watch(&self) -> watch::Receiver<u64> {

@@ -100,6 +100,20 @@ impl Store for MemoryStore {
         })
     }
 
+    fn clear(&self) -> StoreFuture<'_, bool> {
+        Box::pin(async {
+            let content = std::mem::take(&mut *self.content());
+            Ok(content.expires_at > 0)
+        })
+    }
+
+    fn expiry(&self) -> StoreFuture<'_, Option<Duration>> {
+        Box::pin(async {
+            let left = self.content().expires_at.checked_sub(self.now());
+            Ok(left.map(Duration::from_millis))
+        })
+    }
+
     fn watch(&self) -> watch::Receiver<u64> {
         self.notices.subscribe()
     }

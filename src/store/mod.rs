@@ -10,6 +10,7 @@ pub mod shared;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -44,6 +45,13 @@ pub trait Store: Send + Sync {
         next: &'a State,
         snapshot: Option<Encoded>,
     ) -> StoreFuture<'a, bool>;
+
+    /// Forgets everything at once; says whether there was anything. Notifies nobody: who holds the
+    /// definitions puts them back when it looks.
+    fn clear(&self) -> StoreFuture<'_, bool>;
+
+    /// How long until everything expires; `None` where there is nothing, or where this user may not ask.
+    fn expiry(&self) -> StoreFuture<'_, Option<Duration>>;
 
     /// Changes whenever a new snapshot may be there. A hint: a notice can be lost, or be our own.
     fn watch(&self) -> watch::Receiver<u64>;

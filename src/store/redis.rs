@@ -14,6 +14,7 @@
 mod cluster;
 mod connection;
 mod dial;
+pub(crate) mod doctor;
 mod failure;
 mod link;
 mod quote;
@@ -137,6 +138,26 @@ impl Store for RedisStore {
                 arguments.extend([b"patch", patch]);
             }
             Ok(self.run(&COMMIT, &arguments).await? == Value::Int(1))
+        })
+    }
+
+    fn clear(&self) -> StoreFuture<'_, bool> {
+        Box::pin(async {
+            let mut command = redis::cmd("DEL");
+            command.arg(&self.data_key).arg(&self.state_key);
+            Ok(self.connection.send(&command).await? != Value::Int(0))
+        })
+    }
+
+    fn expiry(&self) -> StoreFuture<'_, Option<Duration>> {
+        Box::pin(async {
+            match self.connection.send(redis::cmd("PTTL").arg(&self.state_key)).await {
+                Ok(Value::Int(left)) => Ok(u64::try_from(left).ok().map(Duration::from_millis)),
+                Ok(_) => Ok(None),
+                // Workers do without this right.
+                Err(error) if error.code() == Code::Auth => Ok(None),
+                Err(error) => Err(error),
+            }
         })
     }
 

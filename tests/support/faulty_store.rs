@@ -119,6 +119,20 @@ impl Store for FaultyStore {
         })
     }
 
+    fn clear(&self) -> StoreFuture<'_, bool> {
+        Box::pin(async {
+            self.begin().await?;
+            self.inner.clear().await
+        })
+    }
+
+    fn expiry(&self) -> StoreFuture<'_, Option<Duration>> {
+        Box::pin(async {
+            self.begin().await?;
+            self.inner.expiry().await
+        })
+    }
+
     fn watch(&self) -> watch::Receiver<u64> {
         self.inner.watch()
     }

@@ -9,6 +9,7 @@ mod cluster;
 mod content;
 #[path = "../support/deployment.rs"]
 mod deployment;
+mod doctor;
 mod login;
 #[path = "../support/redis_server.rs"]
 #[allow(dead_code, reason = "tests/redis.rs uses the rest")]

@@ -11,6 +11,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::race::race;
 use crate::endpoint::Address;
@@ -36,7 +37,7 @@ pub struct Encryption {
     pub server_name: Option<String>,
 }
 
-/// Has no limit of its own.
+/// Has no limit of its own, nor have its steps.
 pub async fn dial(address: &Address, encryption: Option<&Encryption>) -> io::Result<Box<dyn Stream>> {
     let (host, port) = match address {
         Address::Tcp(host, port) => (host.as_str(), *port),
@@ -45,7 +46,20 @@ pub async fn dial(address: &Address, encryption: Option<&Encryption>) -> io::Res
         #[cfg(not(unix))]
         Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
     };
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    let stream = connect(resolve(host, port).await?).await?;
+    match encryption {
+        None => Ok(Box::new(stream)),
+        Some(encryption) => Ok(Box::new(encrypt(stream, host, encryption).await?)),
+    }
+}
+
+/// The addresses of a host.
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host((host, port)).await?.collect())
+}
+
+/// Connects to one of these.
+pub async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let stream = race(addresses.into_iter().map(TcpStream::connect), NEXT_ADDRESS_AFTER)
         .await
         .map_err(|errors| errors.into_iter().next().unwrap_or_else(|| io::ErrorKind::NotFound.into()))?;
@@ -55,8 +69,16 @@ pub async fn dial(address: &Address, encryption: Option<&Encryption>) -> io::Res
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY))?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_FOR))?;
-    let Some(Encryption { config, server_name }) = encryption else { return Ok(Box::new(stream)) };
-    let name = ServerName::try_from(server_name.clone().unwrap_or_else(|| host.to_owned()))
-        .map_err(io::Error::other)?;
-    Ok(Box::new(TlsConnector::from(config.clone()).connect(name, stream).await?))
+    Ok(stream)
+}
+
+/// Encrypts it, if the other end proves to be who it should be.
+pub async fn encrypt(
+    stream: TcpStream,
+    host: &str,
+    encryption: &Encryption,
+) -> io::Result<TlsStream<TcpStream>> {
+    let name = encryption.server_name.clone().unwrap_or_else(|| host.to_owned());
+    let name = ServerName::try_from(name).map_err(io::Error::other)?;
+    TlsConnector::from(encryption.config.clone()).connect(name, stream).await
 }

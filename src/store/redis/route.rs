@@ -107,7 +107,8 @@ impl Route {
         Ok(link)
     }
 
-    async fn ask(&self, guide: &Address) -> RedisResult<Address> {
+    /// Asks a sentinel or a node for the way. Has no limit of its own.
+    pub async fn ask(&self, guide: &Address) -> RedisResult<Address> {
         let login = match &self.endpoint.topology {
             Topology::Sentinel { login, .. } => login,
             _ => &self.endpoint.login,
@@ -130,7 +131,8 @@ impl Route {
         opened.await.map_err(|cause| self.described(&self.subject(address), cause))
     }
 
-    async fn encryption(&self) -> io::Result<Option<&Encryption>> {
+    /// How connections are encrypted; `None`: not at all.
+    pub async fn encryption(&self) -> io::Result<Option<&Encryption>> {
         let make = || async {
             let Some(tls) = self.endpoint.tls.clone() else { return Ok(None) };
             let server_name = tls.server_name.clone();
@@ -141,7 +143,8 @@ impl Route {
         Ok(self.encryption.get_or_try_init(make).await?.as_ref())
     }
 
-    fn described(&self, subject: &str, cause: RedisError) -> Error {
+    /// The error as it leaves the store.
+    pub fn described(&self, subject: &str, cause: RedisError) -> Error {
         described(subject, &self.endpoint, cause)
     }
 

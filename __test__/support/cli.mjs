@@ -1,0 +1,51 @@
+// The command line as a user runs it: a process of its own.
+
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+import { start } from './child.mjs'
+
+export const CLI = fileURLToPath(new URL('../../cli.js', import.meta.url))
+
+/** None of what the user who runs the tests has set. */
+const NOTHING = Object.fromEntries(
+  ['POSTHOG_PROJECT_KEY', 'POSTHOG_SECRET_KEY', 'POSTHOG_HOST', 'POSTHOG_FLAG_CACHE_PASSWORD', 'POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD', 'NO_COLOR', 'FORCE_COLOR'].map((name) => [name, '']),
+)
+
+/** Starts a command; see `start` in `child.mjs`. */
+export const startCli = (args, { env, ...options } = {}) => start(process.execPath, [CLI, ...args], { env: { ...NOTHING, ...env }, ...options })
+
+/** Runs it to its end: `{ code, signal, stdout, stderr }`. */
+export const cli = (args, options) => startCli(args, options).ended
+
+/** For tests at a terminal: script(1) makes one, but takes other options elsewhere. */
+export const terminal = {
+  skip: (process.platform !== 'linux' || spawnSync('script', ['--version']).status !== 0) && 'there is no script(1) of Linux',
+}
+
+/** Starts it at a terminal, which is its standard input and both of its outputs. */
+export function startCliAtTerminal(args, { env, ...options } = {}) {
+  const line = [process.execPath, CLI, ...args].map((part) => `'${part}'`).join(' ')
+  return start('script', ['-qec', line, '/dev/null'], { env: { ...NOTHING, TERM: 'xterm', ...env }, stdin: 'pipe', ...options })
+}
+
+/** Runs it there to its end; `input` is typed once `prompt` is shown. What the terminal shows is `stdout`. */
+export function cliAtTerminal(args, { prompt, input, ...options } = {}) {
+  const { child, ended } = startCliAtTerminal(args, options)
+  let shown = ''
+  child.stdout.on('data', (text) => {
+    shown += text
+    if (prompt && shown.includes(prompt)) {
+      prompt = undefined
+      child.stdin.write(input)
+    }
+  })
+  return ended
+}
+
+/** What a command needs to know of a store, a project and a stand-in for PostHog, as environment variables. */
+export const environment = ({ url, projectKey, api }) => ({
+  POSTHOG_FLAG_CACHE_URL: url,
+  POSTHOG_PROJECT_KEY: projectKey ?? api?.projectKey,
+  ...(api && { POSTHOG_SECRET_KEY: api.secretKey, POSTHOG_HOST: api.url }),
+})

@@ -1,0 +1,92 @@
+'use strict'
+
+const { readFileSync } = require('node:fs')
+
+const { urlOfEnvironment } = require('../environment.js')
+const { UsageError } = require('./usage.js')
+
+const MS = '<ms>'
+
+/**
+ * The options of every command, in the order of the help. `option`: its name in the class; `value`: what stands for its value,
+ * none for a switch; `env`: where it comes from if it is not given.
+ */
+const STORE_OPTIONS = {
+  'project-key': { option: 'projectKey', value: '<phc_…>', env: 'POSTHOG_PROJECT_KEY', text: 'the project API key' },
+  url: { option: 'url', value: '<url>', env: 'POSTHOG_FLAG_CACHE_URL, else REDIS_URL', text: 'the store; default: a private directory of this host' },
+  'key-prefix': { option: 'keyPrefix', value: '<text>', text: "default: posthog:flags" },
+  username: { option: 'username', value: '<user>', text: 'ACL user; default: the one in the url' },
+  'sentinel-username': { option: 'sentinelUsername', value: '<user>', text: "the sentinels' ACL user" },
+  'tls-ca': { option: 'tls.ca', value: '<file>', text: 'PEM: the authorities to trust, instead of the system\'s' },
+  'tls-cert': { option: 'tls.cert', value: '<file>', text: 'PEM: the certificate to show' },
+  'tls-key': { option: 'tls.key', value: '<file>', text: 'PEM: its key' },
+  'tls-server-name': { option: 'tls.serverName', value: '<name>', text: "the name in the server's certificate" },
+  'tls-insecure-skip-verify': { option: 'tls.insecureSkipVerify', text: 'take any certificate; not for production' },
+  'client-name': { option: 'clientName', value: '<text>', text: 'shown by CLIENT LIST' },
+  'connect-timeout-ms': { option: 'connectTimeoutMs', value: MS, text: 'default: 2000' },
+  'command-timeout-ms': { option: 'commandTimeoutMs', value: MS, text: 'default: 1000' },
+}
+
+/** Those that say how the fleet behaves: give a command the same as the fleet. */
+const FLEET_OPTIONS = {
+  'refresh-interval-ms': { option: 'refreshIntervalMs', value: MS, text: 'default: 30000' },
+  'lease-ttl-ms': { option: 'leaseTtlMs', value: MS, text: 'default: 1.5 × refresh-interval-ms' },
+  'max-age-ms': { option: 'maxAgeMs', value: MS, text: 'default: 86400000' },
+  'cold-start-wait-ms': { option: 'coldStartWaitMs', value: MS, text: 'default: 5000' },
+  compression: { option: 'compression', value: '<auto|zstd|none>', text: 'default: auto' },
+  role: { option: 'role', value: '<auto|reader>', text: 'as whom doctor examines; default: auto' },
+}
+
+const CLASS_OPTIONS = { ...STORE_OPTIONS, ...FLEET_OPTIONS }
+
+/** From the environment alone: every user of the machine can read the arguments of a process. */
+const SECRETS = {
+  POSTHOG_FLAG_CACHE_PASSWORD: { option: 'password', text: 'password; default: the one in the url' },
+  POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD: { option: 'sentinelPassword', text: "the sentinels' password" },
+}
+
+/** The options of the class, by what the command line and the environment say. */
+function classOptions(values, env = process.env) {
+  const options = { url: urlOfEnvironment() }
+  for (const [name, { option, value }] of Object.entries(CLASS_OPTIONS)) {
+    if (values[name] !== undefined) put(options, option, value === MS ? number(name, values[name]) : content(name, value, values[name]))
+  }
+  for (const [name, { option }] of Object.entries(SECRETS)) if (env[name]) put(options, option, env[name])
+  options.projectKey ??= env.POSTHOG_PROJECT_KEY || undefined
+  if (options.projectKey === undefined) throw new UsageError('which project? --project-key phc_…, or the environment variable POSTHOG_PROJECT_KEY')
+  // It names keys, and is shown.
+  if (/^ph[sx]_/.test(options.projectKey)) throw new UsageError('the project key is a secret key, phs_… or phx_…; the project key begins with phc_')
+  return options
+}
+
+function put(options, path, value) {
+  const [outer, inner] = path.split('.')
+  if (inner) options[outer] = { ...options[outer], [inner]: value }
+  else options[outer] = value
+}
+
+function number(name, text) {
+  if (!/^\d{1,15}$/.test(text)) throw new UsageError(`--${name} needs a whole number of milliseconds`)
+  return Number(text)
+}
+
+function content(name, value, given) {
+  if (value !== '<file>') return given
+  try {
+    return readFileSync(given, 'utf8')
+  } catch ({ code }) {
+    // Not its name: somebody may have put the key itself there.
+    throw new UsageError(`--${name} needs a file that can be read (${code})`)
+  }
+}
+
+/** An error of the class in the words of the command line. */
+function inOurWords(message) {
+  return message.replace(/\boption '([\w.]+)'/, (whole, option) => {
+    const flag = Object.keys(CLASS_OPTIONS).find((name) => CLASS_OPTIONS[name].option === option)
+    const variable = Object.keys(SECRETS).find((name) => SECRETS[name].option === option)
+    return flag ? `--${flag}` : (variable ?? whole)
+  })
+}
+
+module.exports = { STORE_OPTIONS, FLEET_OPTIONS, CLASS_OPTIONS, SECRETS, MS, classOptions, inOurWords, number }

@@ -1,0 +1,52 @@
+'use strict'
+
+const { createInterface } = require('node:readline')
+
+const { openStore } = require('./store.js')
+const { UsageError } = require('./usage.js')
+
+module.exports = {
+  name: 'purge',
+  summary: "delete this project's definitions and state from the store",
+  options: {
+    yes: { text: 'do not ask; needed where there is no terminal' },
+    json: { text: 'the outcome as JSON' },
+  },
+  text: `Deletes what the store holds of this project, under this prefix; nothing else. Asks first.
+
+A fleet that runs puts it back: each worker that holds the definitions does so at its next poll, and who holds none fetches.
+So it is for what no fleet uses any more (a project that is gone, a prefix that was renamed), and for what somebody else has
+written under our names. It does not make a fleet fetch: \`refresh\` does.`,
+  exitCodes: [
+    ['0', 'deleted, or there was nothing'],
+    ['1', 'you said no, or the store cannot be written'],
+  ],
+  examples: [
+    ['purge', 'asks'],
+    ['purge --yes --key-prefix old:prefix', 'in a script'],
+  ],
+
+  async run({ values, options, output }) {
+    const store = openStore(options)
+    if (!values.yes && !(await isConfirmed(store, options))) {
+      output.message('nothing was deleted')
+      return 1
+    }
+    const purged = await store.purge()
+    if (values.json) output.json({ purged })
+    else output.line(purged ? 'deleted' : 'there was nothing')
+    return 0
+  },
+}
+
+async function isConfirmed(store, { projectKey }) {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) throw new UsageError('purge deletes, and there is no terminal to ask on: say --yes')
+  const { backend } = await store.look()
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  const answer = await new Promise((resolve) => {
+    terminal.question(`Delete the definitions and the state of ${projectKey} in ${backend.location}? [y/N] `, resolve)
+    terminal.once('close', () => resolve(''))
+  })
+  terminal.close()
+  return /^y(es)?$/i.test(answer.trim())
+}

@@ -1,0 +1,128 @@
+'use strict'
+
+const { setTimeout: sleep } = require('node:timers/promises')
+
+const { FlagCacheError } = require('../error.js')
+const { ago, bytes, counted, duration } = require('./format.js')
+const { MS } = require('./options.js')
+const { DEFAULT_HOST, DEFAULT_TIMEOUT_MS, requestDefinitions, requestOptions } = require('./request.js')
+const { Failure } = require('./usage.js')
+
+/** Calls of `invalidate()` within so long count as one. */
+const INVALIDATIONS_APART_MS = 1_000
+
+module.exports = {
+  name: 'refresh',
+  summary: 'fetch from PostHog now, for the whole fleet: deploy hooks, cron',
+  isFleets: true,
+  options: {
+    'if-due': { text: 'only if nobody has fetched for refresh-interval-ms' },
+    host: { value: '<url>', env: 'POSTHOG_HOST', text: `PostHog; default: ${DEFAULT_HOST}` },
+    'request-timeout-ms': { value: MS, text: `for PostHog's answer; default: ${DEFAULT_TIMEOUT_MS}` },
+    json: { text: 'the outcome as JSON' },
+  },
+  text: `Asks PostHog once, and publishes what is new: every process of the fleet has it at once (onUpdate), or with its next poll.
+The secret key comes from POSTHOG_SECRET_KEY.
+
+It asks even if somebody has just done so: after a deploy or an edit that is what you want. Definitions that did not change
+cost 1 flag request, because the request carries the fleet's ETag. For a cron job in place of polling processes, use --if-due:
+then it asks only if it is time. Either way it takes its turn like any worker: of several at once, one asks, and the others
+have its answer; and while PostHog wants a pause, nobody asks.`,
+  exitCodes: [
+    ['0', 'published, unchanged, just fetched by another worker, or (--if-due) not due'],
+    ['1', 'PostHog refused, failed or wants a pause, or the store cannot be written'],
+  ],
+  examples: [
+    ['refresh', 'a deploy hook, or the handler of a webhook'],
+    ['refresh --if-due', 'cron, each minute: processes with role reader need no key'],
+    ['refresh --host https://eu.i.posthog.com', 'a project in the EU'],
+  ],
+
+  async run({ values, options, output }) {
+    const request = requestOptions(values)
+    // Here: `--help` needs no addon.
+    const { FlagDefinitionCache } = require('../../index.js')
+    const cache = new FlagDefinitionCache(options)
+    try {
+      const outcome = await refresh(cache, { request, projectKey: options.projectKey, isPatient: values['if-due'] })
+      if (values.json) output.json(outcome)
+      else output.line(inWords(outcome))
+      return 0
+    } finally {
+      await cache.shutdown()
+    }
+  },
+}
+
+async function refresh(cache, { request, projectKey, isPatient }) {
+  const troubles = []
+  cache.onError((error) => troubles.push(error))
+  const isGranted = isPatient ? await cache.shouldFetchFlagDefinitions() : await isGrantedNow(cache)
+  const { definitions: before } = cache.status()
+  if (!isGranted) return outcomeOf(cache, { outcome: withoutTurn(cache.status(), isPatient), before })
+
+  const response = await requestDefinitions(cache.fetch, projectKey, request)
+  const { confirms } = cache.status().counters
+  if (response.status === 200 && confirms === 0) await publish(cache, response)
+  const failed = troubles.find((trouble) => trouble.code !== 'ERR_FLAG_CACHE_API')
+  if (failed) throw failed
+  if (response.status === 304 && confirms === 0) throw new FlagCacheError('ERR_FLAG_CACHE_API', 'PostHog answered 304 to a request for all definitions')
+  if (cache.status().counters.superseded > 0) throw new Failure(undefined, 'another worker has taken over meanwhile, and fetches anew')
+  const { definitions: after } = cache.status()
+  return outcomeOf(cache, { outcome: after?.version === before?.version ? 'unchanged' : 'published', before })
+}
+
+/**
+ * Asks for the turn, whatever the interval says. It may go to another worker, if its fetch begins after our call; one that had
+ * begun before may have missed the edit for which we were called.
+ */
+async function isGrantedNow(cache) {
+  const calledAt = performance.now()
+  for (let isAgain = false; ; isAgain = true) {
+    await cache.invalidate()
+    if (await cache.shouldFetchFlagDefinitions()) return true
+    const { lastGrantMsAgo, retryInMs } = cache.status()
+    if (isAgain || retryInMs !== null || lastGrantMsAgo <= performance.now() - calledAt) return false
+    await sleep(INVALIDATIONS_APART_MS)
+  }
+}
+
+async function publish(cache, response) {
+  let definitions
+  try {
+    definitions = await response.json()
+  } catch (cause) {
+    throw new FlagCacheError('ERR_FLAG_CACHE_API', 'PostHog answered something else than flag definitions', cause)
+  }
+  await cache.onFlagDefinitionsReceived(definitions)
+}
+
+/** Why it was not our turn, where that is as good as having fetched. */
+function withoutTurn({ retryInMs, definitions, lastGrantMsAgo, leader }, isPatient) {
+  if (retryInMs !== null) {
+    throw new FlagCacheError('ERR_FLAG_CACHE_API', `PostHog failed, or asked for a pause: nobody calls it for another ${duration(retryInMs)}`)
+  }
+  if (definitions && isPatient) return 'not-due'
+  if (definitions && definitions.ageMs <= lastGrantMsAgo) return 'fetched-elsewhere'
+  throw new Failure(undefined, `${leader ?? 'another worker'} is fetching, and has no answer yet`)
+}
+
+function outcomeOf(cache, { outcome, before }) {
+  const { definitions, lastGrantMsAgo } = cache.status()
+  const { version, etag, flags, bytes, ageMs } = definitions
+  return { outcome, version, previousVersion: before?.version ?? null, etag, flags, bytes, ageMs, lastGrantMsAgo }
+}
+
+function inWords({ outcome, version, flags, bytes: length, lastGrantMsAgo }) {
+  const what = `version ${version}: ${counted(flags, 'flag')}, ${bytes(length)}`
+  switch (outcome) {
+    case 'published':
+      return `published ${what}`
+    case 'unchanged':
+      return `unchanged, ${what}`
+    case 'not-due':
+      return `not due: somebody fetched ${ago(lastGrantMsAgo)}; ${what}`
+    default:
+      return `another worker has just fetched ${what}`
+  }
+}

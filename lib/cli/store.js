@@ -1,0 +1,34 @@
+'use strict'
+
+const { translate } = require('../error.js')
+
+/** The store of the fleet, to look at: `look()`, `definitions()`, `changed(ms)`, `purge()`, `examine()`. */
+function openStore(options) {
+  // Here: `--help` needs no addon.
+  const { NativeInspector } = require('../native.js')
+  const native = attempt(() => new NativeInspector(options))
+  const asking = (name, read = (reply) => reply) => async (...given) => {
+    try {
+      return read(await native[name](...given))
+    } catch (cause) {
+      throw translate(cause)
+    }
+  }
+  return {
+    look: asking('look', JSON.parse),
+    definitions: asking('definitions'),
+    changed: asking('changed'),
+    purge: asking('purge'),
+    examine: asking('examine', JSON.parse),
+  }
+}
+
+function attempt(work) {
+  try {
+    return work()
+  } catch (cause) {
+    throw translate(cause)
+  }
+}
+
+module.exports = { openStore }

@@ -1,0 +1,121 @@
+//! What a fleet shares, for who only looks: never takes the turn, never fetches, never heals.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use crate::doctor::{self, Finding};
+use crate::error::{Code, Error, Result};
+use crate::lease::Rule;
+use crate::lock::lock;
+use crate::options::Options;
+use crate::snapshot::Snapshot;
+use crate::status::Backend;
+use crate::store::Reading;
+use crate::store::shared::{InUse, SharedStore};
+
+/// Looks at the store of one project.
+pub struct Inspector {
+    options: Options,
+    rule: Rule,
+    shared: Arc<SharedStore>,
+    _in_use: InUse,
+    /// The definitions that were last seen: they are not loaded again.
+    held: Mutex<Option<Arc<Snapshot>>>,
+    notices: Mutex<Option<watch::Receiver<u64>>>,
+}
+
+/// What a store was seen to hold.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The state, and the store's time.
+    pub reading: Reading,
+    /// The definitions; `None` where there are none, or damaged ones.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// What is wrong with the definitions.
+    pub damage: Option<Error>,
+    /// Whose turn it is, as long as nobody may take over.
+    pub leader: Option<String>,
+    /// How long the fleet still keeps off the API.
+    pub pause: Option<Duration>,
+    /// How long until everything expires, where that is known.
+    pub expires_in: Option<Duration>,
+    /// How long the reading took.
+    pub round_trip: Duration,
+    /// The store.
+    pub backend: Backend,
+}
+
+impl Inspector {
+    /// Touches nothing yet.
+    pub fn new(options: Options) -> Self {
+        let shared = SharedStore::open(&options);
+        Inspector {
+            rule: options.rule,
+            _in_use: shared.enter(),
+            shared,
+            options,
+            held: Mutex::default(),
+            notices: Mutex::default(),
+        }
+    }
+
+    /// Reads what the fleet shares.
+    pub async fn look(&self) -> Result<Record> {
+        let held = lock(&self.held).clone();
+        let asked_at = Instant::now();
+        let (reading, found) = self.bounded(self.shared.load(held.as_ref())).await?;
+        let round_trip = asked_at.elapsed();
+        let (snapshot, damage) = match (&reading.state.snapshot, found) {
+            (None, _) => (None, None),
+            (Some(_), Some(Ok(snapshot))) => (Some(snapshot), None),
+            (Some(_), Some(Err(damage))) => (None, Some(damage)),
+            (Some(_), None) => (held, None),
+        };
+        (*lock(&self.held)).clone_from(&snapshot);
+        let expires_in = self.bounded(self.shared.store().expiry()).await?;
+        let (state, now) = (&reading.state, reading.now);
+        Ok(Record {
+            leader: self.rule.leader(state, now).map(str::to_owned),
+            pause: self.rule.pause(state, now),
+            snapshot,
+            damage,
+            expires_in,
+            round_trip,
+            backend: self.shared.store().backend(),
+            reading,
+        })
+    }
+
+    /// Waits until there may be something new, but no longer than this.
+    pub async fn changed(&self, limit: Duration) {
+        let notices = lock(&self.notices).take();
+        let mut notices = notices.unwrap_or_else(|| self.shared.store().watch());
+        // Time over is as good a reason to look.
+        let _ = timeout(limit, notices.changed()).await;
+        *lock(&self.notices) = Some(notices);
+    }
+
+    /// Forgets everything; says whether there was anything.
+    pub async fn purge(&self) -> Result<bool> {
+        self.bounded(self.shared.store().clear()).await
+    }
+
+    /// Whether the store can be used as it is.
+    pub async fn examine(&self) -> Vec<Finding> {
+        doctor::examine(self, &self.options).await
+    }
+
+    async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let limit = self.options.connect_timeout + 2 * self.options.command_timeout;
+        timeout(limit, work).await.unwrap_or_else(|_| {
+            let backend = self.shared.store().backend().location;
+            Err(Error::new(
+                Code::Timeout,
+                format!("{backend} did not answer within {} ms", limit.as_millis()),
+            ))
+        })
+    }
+}

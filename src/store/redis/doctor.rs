@@ -1,0 +1,132 @@
+//! Whether a Redis server, and our user there, will do.
+
+mod reach;
+mod rights;
+mod server;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, from_redis_value};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::link::Link;
+use super::route::Route;
+use crate::doctor::{Finding, Verdict, in_ms};
+use crate::endpoint::{Endpoint, Login, Topology};
+use crate::error::{Code, Error, Result};
+use crate::options::{Options, Role};
+
+/// One server under examination, and our names in it.
+struct Patient<'a> {
+    route: &'a Route,
+    link: Link,
+    options: &'a Options,
+    /// Wakes for each message on our channel.
+    heard: Arc<Notify>,
+}
+
+/// Examines the way to the server, then the server, then our rights there.
+pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
+    let route = Route::new(endpoint, &options.project_key);
+    let mut findings = match &endpoint.topology {
+        Topology::Server(address) => reach::server(address, &route, options.connect_timeout).await,
+        Topology::Sentinel { sentinels, .. } => {
+            reach::guides("sentinels", sentinels, &route, options.connect_timeout).await
+        }
+        Topology::Cluster { seeds } => reach::guides("nodes", seeds, &route, options.connect_timeout).await,
+    };
+    if findings.iter().any(|finding| finding.verdict == Verdict::Error) {
+        findings.push(Finding::unchecked("login", "the server cannot be reached"));
+        return findings;
+    }
+    let heard = Arc::new(Notify::new());
+    let asked_at = Instant::now();
+    let link = match connect(&route, options.connect_timeout, heard.clone()).await {
+        Ok(link) => link,
+        Err(error) => {
+            findings.push(refused(&error, endpoint));
+            return findings;
+        }
+    };
+    let took = in_ms(asked_at.elapsed());
+    if !matches!(endpoint.topology, Topology::Server(_)) {
+        let address = link.address().clone();
+        findings.extend(reach::server(&address, &route, options.connect_timeout).await);
+    }
+    findings.push(Finding::ok("login", format!("accepted, {took} with connecting")));
+    let patient = Patient { route: &route, link, options, heard };
+    findings.extend(server::identity(&patient).await);
+    findings.extend(rights::examine(&patient).await);
+    findings.push(server::eviction(&patient).await);
+    findings.extend(server::time(&patient).await);
+    findings
+}
+
+async fn connect(route: &Route, limit: Duration, heard: Arc<Notify>) -> Result<Link> {
+    let on_push = move |push: PushInfo| {
+        if push.kind == PushKind::Message {
+            heard.notify_one();
+        }
+        Ok::<(), std::convert::Infallible>(())
+    };
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_push_sender(on_push);
+    timeout(limit, route.connect(&config)).await.unwrap_or_else(|_| {
+        let (endpoint, limit) = (route.endpoint(), limit.as_millis());
+        Err(Error::new(Code::Timeout, format!("{endpoint} did not let us in within {limit} ms")))
+    })
+}
+
+fn refused(error: &Error, endpoint: &Endpoint) -> Finding {
+    let message = error.to_string();
+    let advice = match error.code() {
+        Code::Auth if message.contains("NOAUTH") && endpoint.login == Login::default() => {
+            "the server wants a password: give it by POSTHOG_FLAG_CACHE_PASSWORD, or in the url"
+        }
+        Code::Auth if message.contains("no permissions") => {
+            "grant what docs/redis.md says under Rights: with Sentinel also +role, in a cluster \
+             +cluster|slots, in a database other than 0 +select"
+        }
+        Code::Auth => {
+            "check user and password: POSTHOG_FLAG_CACHE_PASSWORD and --username, or percent-encoded in the url"
+        }
+        Code::Timeout => "the server takes connections but does not answer: is it hung, or busy?",
+        _ if endpoint.tls.is_none() => "if the server takes TLS only, the url begins with rediss://",
+        // With TLS 1.3 a server says only now that it wants one.
+        _ if endpoint.tls.as_ref().is_some_and(|tls| tls.identity.is_none()) => {
+            "if the server wants a certificate of ours, give one with --tls-cert and --tls-key"
+        }
+        _ => "check that a Redis 6.2 or later, or a Valkey, answers there",
+    };
+    Finding::error("login", message, advice)
+}
+
+impl Patient<'_> {
+    /// Sends a command; the outer error is that of the connection, and ends the examination of it.
+    async fn ask(&self, command: &redis::Cmd) -> Result<redis::RedisResult<Value>> {
+        let limit = self.options.command_timeout;
+        match timeout(limit, self.link.send(command)).await {
+            Ok(Err(cause)) if cause.is_io_error() => Err(self.route.failed(&self.link, cause)),
+            Ok(reply) => Ok(reply),
+            Err(_) => {
+                let message = format!("no answer within {} ms", limit.as_millis());
+                Err(Error::new(Code::Timeout, message))
+            }
+        }
+    }
+
+    /// What the server says of itself when it is greeted, for which no right is needed.
+    async fn hello(&self) -> Option<HashMap<String, Value>> {
+        let reply = self.ask(&redis::cmd("HELLO")).await.ok()?.ok()?;
+        from_redis_value(reply).ok()
+    }
+
+    fn is_reader(&self) -> bool {
+        self.options.role == Role::Reader
+    }
+}

@@ -1,0 +1,181 @@
+//! Whether our user may do what docs/redis.md lists under "Rights".
+//!
+//! Each command is sent in a form that changes nothing even where it is allowed. (`ACL DRYRUN` would tell
+//! the same, but needs a right of its own, and Redis 7.)
+
+use std::time::Instant;
+
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+use tokio::time::timeout;
+
+use super::Patient;
+use crate::doctor::{Finding, in_ms};
+use crate::endpoint::Topology;
+use crate::error::Result;
+
+/// A key of ours that never exists.
+const NOWHERE: &str = "<nowhere>";
+
+/// What every worker needs.
+const READING: &[&[&str]] = &[
+    &["EVALSHA", "0000000000000000000000000000000000000000", "1", NOWHERE],
+    &["EVAL", "return 1", "1", NOWHERE],
+    &["TYPE", NOWHERE],
+    &["HGET", NOWHERE, "x"],
+    &["HMGET", NOWHERE, "x"],
+    &["GET", NOWHERE],
+    &["STRLEN", NOWHERE],
+    &["TIME"],
+];
+
+/// What a worker that fetches needs too.
+const WRITING: &[&[&str]] = &[
+    // Only over what exists.
+    &["SET", NOWHERE, "x", "XX", "PX", "1"],
+    // A field without a value: refused, after the rights were checked.
+    &["HSET", NOWHERE, "x", "x", "x"],
+    &["HDEL", NOWHERE, "x"],
+    &["DEL", NOWHERE],
+    &["PEXPIRE", NOWHERE, "1"],
+];
+
+/// How the server answers a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Allowed,
+    /// The command itself is not.
+    NoCommand,
+    /// The command is, but not with this key or channel.
+    NoName,
+    /// There is no such command.
+    Unknown,
+}
+
+/// Examines commands, keys and the channel.
+pub async fn examine(patient: &Patient<'_>) -> Vec<Finding> {
+    match probe_all(patient).await {
+        Ok(findings) => findings,
+        Err(error) => {
+            let advice = "a server that lets us in answers commands: is it busy, or is something in between?";
+            vec![Finding::error("rights", error.to_string(), advice)]
+        }
+    }
+}
+
+async fn probe_all(patient: &Patient<'_>) -> Result<Vec<Finding>> {
+    let nowhere = format!("{}:doctor", patient.options.data_key());
+    let writing = if patient.is_reader() { &[] } else { WRITING };
+    let (mut allowed, mut missing, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    for words in READING.iter().chain(writing) {
+        let name = words.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+        match probe(patient, words, &nowhere).await? {
+            Answer::Allowed | Answer::NoName => allowed.push(name),
+            Answer::NoCommand => missing.push(name),
+            Answer::Unknown => unknown.push(name),
+        }
+    }
+    let mut findings = Vec::new();
+    if !missing.is_empty() {
+        let line = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
+        findings.push(Finding::error(
+            "rights",
+            format!("this user may not run {}", missing.join(", ")),
+            format!("ACL SETUSER <user> {line}"),
+        ));
+    }
+    if !unknown.is_empty() {
+        let message = format!("the server does not know {}", unknown.join(", "));
+        let advice = "they are renamed or switched off there, and nothing works without them";
+        findings.push(Finding::error("rights", message, advice));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("rights", format!("this user may run {}", allowed.join(", "))));
+    }
+    findings.push(keys(patient).await?);
+    findings.push(notices(patient).await?);
+    if matches!(patient.route.endpoint().topology, Topology::Cluster { .. })
+        && probe(patient, &["ASKING"], &nowhere).await? != Answer::Allowed
+    {
+        let message = "this user may not run asking, which is needed while slots move";
+        findings.push(Finding::warning("rights", message, "ACL SETUSER <user> +asking"));
+    }
+    Ok(findings)
+}
+
+/// Whether the user's patterns cover our very keys. A field that is not there is read, or removed.
+async fn keys(patient: &Patient<'_>) -> Result<Finding> {
+    let verb = if patient.is_reader() { "HGET" } else { "HDEL" };
+    let options = patient.options;
+    for key in [options.data_key(), options.state_key()] {
+        match probe(patient, &[verb, NOWHERE, "posthog-flag-cache-doctor"], &key).await? {
+            Answer::Allowed => {}
+            Answer::NoName => {
+                let advice = format!("ACL SETUSER <user> ~{}:*", options.key_prefix);
+                return Ok(Finding::error("keys", format!("this user has no access to {key}"), advice));
+            }
+            _ => return Ok(Finding::unchecked("keys", format!("no right to {}", verb.to_ascii_lowercase()))),
+        }
+    }
+    Ok(Finding::ok(
+        "keys",
+        format!("this user has access to {} and {}", options.data_key(), options.state_key()),
+    ))
+}
+
+/// Whether a notice that we publish comes back. To the fleet it is one that brings no news.
+async fn notices(patient: &Patient<'_>) -> Result<Finding> {
+    const LATE: &str = "new definitions arrive with the next poll only";
+    let channel = patient.options.updates_channel();
+    let limit = patient.options.command_timeout;
+    let pattern = format!("&{}:*", patient.options.key_prefix);
+    let subscribed = match timeout(limit, patient.link.subscribe(&channel)).await {
+        Ok(Ok(())) => Answer::Allowed,
+        Ok(Err(cause)) if !cause.is_io_error() => answer(Err(&cause)),
+        Ok(Err(cause)) => return Err(patient.route.failed(&patient.link, cause)),
+        Err(_) => {
+            return Ok(Finding::warning("notices", "subscribing takes too long", "check the server's load"));
+        }
+    };
+    if subscribed != Answer::Allowed {
+        let message = format!("this user may not subscribe to {channel}: {LATE}");
+        return Ok(Finding::warning("notices", message, format!("ACL SETUSER <user> +subscribe {pattern}")));
+    }
+    if patient.is_reader() {
+        return Ok(Finding::ok("notices", format!("this user may subscribe to {channel}")));
+    }
+    let asked_at = Instant::now();
+    match probe(patient, &["PUBLISH", NOWHERE, "doctor"], &channel).await? {
+        Answer::Allowed => {}
+        _ => {
+            let message = format!("this user may not publish to {channel}: nothing can be published at all");
+            return Ok(Finding::error("notices", message, format!("ACL SETUSER <user> +publish {pattern}")));
+        }
+    }
+    Ok(match timeout(limit, patient.heard.notified()).await {
+        Ok(()) => Finding::ok("notices", format!("one comes back in {}", in_ms(asked_at.elapsed()))),
+        Err(_) => {
+            let message = format!("none came back within {} ms: {LATE}", limit.as_millis());
+            Finding::warning("notices", message, "is there a proxy that does not pass on pub/sub?")
+        }
+    })
+}
+
+async fn probe(patient: &Patient<'_>, words: &[&str], name: &str) -> Result<Answer> {
+    let mut command = Cmd::new();
+    for &word in words {
+        command.arg(if word == NOWHERE { name } else { word });
+    }
+    let reply = patient.ask(&command).await?;
+    Ok(answer(reply.as_ref()))
+}
+
+/// Whatever else a server may find fault with, it checks the rights first.
+fn answer(reply: std::result::Result<&Value, &RedisError>) -> Answer {
+    let Err(cause) = reply else { return Answer::Allowed };
+    let detail = cause.detail().unwrap_or_default();
+    if cause.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
+        // Redis 6.2: "to run the 'get' command or its subcommand", "one of the keys"; later ones put it alike.
+        return if detail.contains("to run the '") { Answer::NoCommand } else { Answer::NoName };
+    }
+    if detail.starts_with("unknown command") { Answer::Unknown } else { Answer::Allowed }
+}

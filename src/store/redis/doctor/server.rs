@@ -1,0 +1,176 @@
+//! What kind of server it is, how it forgets, and how fast it is.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use redis::{FromRedisValue, Value, from_redis_value};
+
+use super::Patient;
+use crate::doctor::{Finding, in_ms};
+use crate::endpoint::Topology;
+
+/// The oldest version that has what the scripts use.
+const OLDEST: (u64, u64) = (6, 2);
+
+/// So many are enough to see a slow one among fast ones.
+const ROUND_TRIPS: usize = 20;
+
+/// A clock that is further off than this misleads whoever reads logs.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
+
+/// A full server is near from here on.
+const NEARLY_FULL_PERCENT: u64 = 90;
+
+/// Version, topology and role.
+pub async fn identity(patient: &Patient<'_>) -> Vec<Finding> {
+    let Some(hello) = patient.hello().await else {
+        return vec![Finding::unchecked("server", "it does not say what it is")];
+    };
+    let text =
+        |name| hello.get(name).and_then(|value| String::from_redis_value_ref(value).ok()).unwrap_or_default();
+    vec![
+        version(&text("server"), &text("version")),
+        topology(patient, &text("mode")),
+        role(patient, &text("role")),
+    ]
+}
+
+fn version(server: &str, version: &str) -> Finding {
+    let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found >= OLDEST {
+        return Finding::ok("server", format!("{server} {version}"));
+    }
+    Finding::error(
+        "server",
+        format!("{server} {version} is too old"),
+        "upgrade to Redis 6.2 or later, or Valkey",
+    )
+}
+
+fn topology(patient: &Patient<'_>, mode: &str) -> Finding {
+    let found = match mode {
+        "cluster" => "a node of a cluster",
+        "sentinel" => "a sentinel",
+        _ => "a server of its own",
+    };
+    match (&patient.route.endpoint().topology, mode) {
+        (Topology::Server(_), "sentinel") => Finding::error(
+            "topology",
+            "the url names a sentinel as if it were a server",
+            "redis-sentinel://host:26379/0?master=<name>",
+        ),
+        (Topology::Server(_), "cluster") => Finding::warning(
+            "topology",
+            "the url names one node of a cluster: it works while our slot stays there",
+            "redis-cluster://host:6379,host:6379",
+        ),
+        (Topology::Server(_), _) => Finding::ok("topology", found),
+        (Topology::Sentinel { master, .. }, _) => {
+            let address = patient.link.address();
+            Finding::ok("topology", format!("sentinels lead to {address} as the master {master}"))
+        }
+        (Topology::Cluster { .. }, _) => {
+            Finding::ok("topology", format!("{found}: {} has our slot", patient.link.address()))
+        }
+    }
+}
+
+fn role(patient: &Patient<'_>, role: &str) -> Finding {
+    match role {
+        "master" => Finding::ok("role", "takes writes"),
+        _ if patient.is_reader() => Finding::ok("role", "a replica, which is enough for a reader"),
+        _ => Finding::error(
+            "role",
+            "a replica, which takes no writes",
+            "name the master, or let Sentinel or a cluster find it; role 'reader' does with a replica",
+        ),
+    }
+}
+
+/// Whether the server may drop our keys to make room for others.
+pub async fn eviction(patient: &Patient<'_>) -> Finding {
+    const CHECK: &str = "eviction";
+    let info = match patient.ask(redis::cmd("INFO").arg("memory")).await {
+        Ok(Ok(reply)) => from_redis_value::<String>(reply).unwrap_or_default(),
+        Ok(Err(_)) => return Finding::unchecked(CHECK, "no right to INFO"),
+        Err(error) => return Finding::unchecked(CHECK, error.to_string()),
+    };
+    let info: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim().split_once(':')).collect();
+    let number = |name| info.get(name).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
+    let Some(policy) = info.get("maxmemory_policy") else {
+        return Finding::unchecked(CHECK, "the server does not tell its policy");
+    };
+    let (used, limit) = (number("used_memory"), number("maxmemory"));
+    let now = match limit {
+        0 => "no maxmemory is set".to_owned(),
+        limit => format!("{used} of {limit} bytes used"),
+    };
+    if *policy != "noeviction" {
+        // Ours expire, so volatile-* may choose them as well.
+        return Finding::warning(
+            CHECK,
+            format!(
+                "{policy} ({now}): a full server drops our keys too; workers put them back, but new ones fetch"
+            ),
+            "maxmemory-policy noeviction, or a server, or memory, that is never full",
+        );
+    }
+    if limit > 0 && used.saturating_mul(100) >= limit.saturating_mul(NEARLY_FULL_PERCENT) {
+        let message = format!("{policy}, and {now}: a full server refuses to publish");
+        return Finding::warning(CHECK, message, "give the server more memory");
+    }
+    Finding::ok(CHECK, format!("{policy} ({now})"))
+}
+
+/// How long a round trip takes, and what the server's clock shows.
+pub async fn time(patient: &Patient<'_>) -> Vec<Finding> {
+    let mut trips = Vec::with_capacity(ROUND_TRIPS);
+    let mut clock = None;
+    for _ in 0..ROUND_TRIPS {
+        let asked_at = Instant::now();
+        match patient.ask(&redis::cmd("TIME")).await {
+            Ok(Ok(reply)) => clock = skew(reply, asked_at.elapsed()),
+            Ok(Err(_)) => return vec![Finding::unchecked("latency", "no right to TIME")],
+            Err(error) => {
+                let advice = "check the network and the server's load (SLOWLOG, LATENCY DOCTOR)";
+                return vec![Finding::error("latency", error.to_string(), advice)];
+            }
+        }
+        trips.push(asked_at.elapsed());
+    }
+    trips.sort();
+    vec![latency(&trips, patient.options.command_timeout), clock.unwrap_or_else(unknown_clock)]
+}
+
+fn latency(trips: &[Duration], limit: Duration) -> Finding {
+    let median = trips.get(trips.len() / 2).copied().unwrap_or_default();
+    let slowest = trips.last().copied().unwrap_or_default();
+    let message =
+        format!("{} for a round trip, {} for the slowest of {}", in_ms(median), in_ms(slowest), trips.len());
+    if slowest * 2 < limit {
+        return Finding::ok("latency", message);
+    }
+    let advice =
+        format!("commandTimeoutMs is {}: a server closer by, or a longer timeout", limit.as_millis());
+    Finding::warning("latency", message, advice)
+}
+
+/// The server's time against the middle of the round trip.
+fn skew(reply: Value, took: Duration) -> Option<Finding> {
+    let (seconds, micros): (u64, u64) = from_redis_value(reply).ok()?;
+    let theirs = Duration::from_secs(seconds) + Duration::from_micros(micros);
+    let ours = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.checked_sub(took / 2)?;
+    let apart = theirs.abs_diff(ours);
+    let direction = if theirs > ours { "ahead of" } else { "behind" };
+    let message = format!("the server's is {} {direction} ours; only the server's counts", in_ms(apart));
+    Some(if apart < CLOCKS_APART {
+        Finding::ok("clock", message)
+    } else {
+        Finding::warning("clock", message, "set both by NTP: nothing breaks, but times in logs do not match")
+    })
+}
+
+fn unknown_clock() -> Finding {
+    Finding::unchecked("clock", "the server's time cannot be read")
+}
