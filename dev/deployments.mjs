@@ -1,8 +1,8 @@
 // Where the flags of a chaos lab may be: in one server, in a master that sentinels watch, or in a cluster.
 //
 // Each is `{ url, directUrl, admin, arrivals(), connections(), stop() }` and what its faults need. The fleet comes by `url`, others
-// by `directUrl`; `admin` is a client of ioredis for the server that has the flags; `arrivals()`: how often somebody has connected
-// to each server; `connections()`: how many of the fleet there are.
+// by `directUrl`; `admin` is a client of ioredis for the server that has the flags; `arrivals()`: how often, at least, somebody
+// has tried to connect to each server; `connections()`: how many of the fleet there are.
 
 import { now, sleep } from './clock.mjs'
 import { startFaultProxy } from './fault-proxy.mjs'
@@ -167,7 +167,8 @@ async function connectionsOf({ admin, ended }) {
 
 /** What holds for several servers as for one. */
 const whole = (servers) => ({
-  arrivals: () => Promise.all(servers().map(arrivalsAt)),
+  // Whoever asks a server for the way may find that it leads to that server: it arrives twice.
+  arrivals: async () => (await Promise.all(servers().map(arrivalsAt))).map((count) => count / 2),
   async connections() {
     const counts = await Promise.all(servers().map(connectionsOf))
     return counts.reduce((sum, count) => sum + count)

@@ -66,7 +66,7 @@ async function suffer(t, fault) {
     full: api.calls.slice(callsBefore).filter(({ status }) => status === 200).length,
     // Whoever had its turn before has called within a poll.
     meanwhile: api.calls.filter(({ at }) => at > begunAt + lab.pollMs && at < endedAt).length,
-    // Whoever looks for a master comes by each server.
+    // Whoever finds no master has asked each server.
     attempts: Math.max(...(await lab.arrivals()).map((count, n) => count - arrivalsBefore[n])) / WORKERS,
     told: judge.codesTold(lab),
   }

@@ -1,6 +1,7 @@
 // What a Redis server does when it restarts, hangs, fails over, or is configured anew.
 
-import { rmSync } from 'node:fs'
+import { mkdirSync, rmdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { freePort } from '../redis.mjs'
@@ -154,15 +155,21 @@ export const SERVER_FAULTS = [
   {
     id: 'misconf',
     name: 'it cannot save its data (MISCONF)',
-    async begin({ admin }) {
+    async begin(lab) {
+      const { admin } = lab
       const [, directory] = await admin.config('GET', 'dir')
-      // A fault may come again.
-      rmSync(directory, { recursive: true, force: true })
+      // What it saves is renamed to this in the end.
+      lab.obstacle = join(directory, 'dump.rdb')
+      rmSync(lab.obstacle, { force: true })
+      mkdirSync(lab.obstacle)
       await admin.config('SET', 'save', '3600 1', 'stop-writes-on-bgsave-error', 'yes')
       await admin.bgsave()
       while (!(await admin.info('persistence')).includes('rdb_last_bgsave_status:err')) await sleep(10)
     },
-    end: config('stop-writes-on-bgsave-error', 'no'),
+    async end({ admin, obstacle }) {
+      await admin.config('SET', 'stop-writes-on-bgsave-error', 'no')
+      rmdirSync(obstacle)
+    },
     tells: LOST,
     alone: true,
   },

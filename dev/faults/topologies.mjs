@@ -31,6 +31,8 @@ export const SENTINEL_FAULTS = [
     lastsMs: 0,
     tells: LOST,
     alone: true,
+    // By the first that know of the new master, before all do.
+    grants: true,
     reconnects: true,
   },
 ]
@@ -96,6 +98,8 @@ export const CLUSTER_FAULTS = [
     lastsMs: 0,
     tells: LOST,
     alone: true,
+    // By the first that know of the new master, before all do.
+    grants: true,
     reconnects: true,
   },
 ]
