@@ -7,7 +7,7 @@ module.exports = {
   name: 'get',
   summary: 'the definitions as JSON',
   options: { flag: { value: '<key>', text: 'only the flag of this key' } },
-  text: `Prints the definitions: byte for byte the JSON text that the fleet shares (decompressed), or one flag of it.`,
+  text: 'Prints the definitions: byte for byte the JSON text that the fleet shares (decompressed), or one flag of it.',
   exitCodes: [
     ['0', 'printed'],
     ['1', 'there are none, they are damaged, there is no such flag, or the store cannot be read'],

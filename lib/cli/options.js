@@ -14,10 +14,10 @@ const MS = '<ms>'
 const STORE_OPTIONS = {
   'project-key': { option: 'projectKey', value: '<phc_…>', env: 'POSTHOG_PROJECT_KEY', text: 'the project API key' },
   url: { option: 'url', value: '<url>', env: 'POSTHOG_FLAG_CACHE_URL, else REDIS_URL', text: 'the store; default: a private directory of this host' },
-  'key-prefix': { option: 'keyPrefix', value: '<text>', text: "default: posthog:flags" },
+  'key-prefix': { option: 'keyPrefix', value: '<text>', text: 'default: posthog:flags' },
   username: { option: 'username', value: '<user>', text: 'ACL user; default: the one in the url' },
   'sentinel-username': { option: 'sentinelUsername', value: '<user>', text: "the sentinels' ACL user" },
-  'tls-ca': { option: 'tls.ca', value: '<file>', text: 'PEM: the authorities to trust, instead of the system\'s' },
+  'tls-ca': { option: 'tls.ca', value: '<file>', text: "PEM: the authorities to trust, instead of the system's" },
   'tls-cert': { option: 'tls.cert', value: '<file>', text: 'PEM: the certificate to show' },
   'tls-key': { option: 'tls.key', value: '<file>', text: 'PEM: its key' },
   'tls-server-name': { option: 'tls.serverName', value: '<name>', text: "the name in the server's certificate" },

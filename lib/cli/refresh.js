@@ -119,7 +119,7 @@ function inWords({ outcome, version, flags, bytes: length, lastGrantMsAgo }) {
     case 'published':
       return `published ${what}`
     case 'unchanged':
-      return `unchanged, ${what}`
+      return `unchanged: ${what}`
     case 'not-due':
       return `not due: somebody fetched ${ago(lastGrantMsAgo)}; ${what}`
     default:
