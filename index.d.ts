@@ -514,7 +514,8 @@ export interface FlagCacheStatus {
  * - `ERR_FLAG_CACHE_CORRUPT`: the store holds something under our names that is damaged, or not from this package.
  * - `ERR_FLAG_CACHE_READONLY`: the store is a replica that takes no writes, or `role: 'reader'` allows none.
  * - `ERR_FLAG_CACHE_CLOSED`: `shutdown()` was called before.
- * - `ERR_FLAG_CACHE_API`: PostHog refused a request for the definitions (401, 402, 403).
+ * - `ERR_FLAG_CACHE_API`: PostHog refused a request for the definitions (401, 402, 403). On the command line: it did not answer with
+ *   definitions, whatever the reason.
  * - `ERR_FLAG_CACHE_NATIVE`: the package's binary for this platform is missing or does not load. Thrown by `import` or `require`.
  * - `ERR_FLAG_CACHE_RUNTIME`: the constructor was called in an edge runtime, a worker without Node.js or a browser.
  */
