@@ -1,4 +1,4 @@
-// Tools from crates.io that only some scripts need: installed under target/, once, in the version that was tried.
+// Programs in Rust that only some scripts need: installed under target/, once, in the version that was tried.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
