@@ -26,7 +26,8 @@ export const terminal = {
 /** Starts it at a terminal, which is its standard input and both of its outputs. */
 export function startCliAtTerminal(args, { env, ...options } = {}) {
   const line = [process.execPath, CLI, ...args].map((part) => `'${part}'`).join(' ')
-  return start('script', ['-qec', line, '/dev/null'], { env: { ...NOTHING, TERM: 'xterm', ...env }, stdin: 'pipe', ...options })
+  // exec: a shell that stays would be ended by the Ctrl-C that it shares with the command, and tell its own exit code.
+  return start('script', ['-qec', `exec ${line}`, '/dev/null'], { env: { ...NOTHING, TERM: 'xterm', ...env }, stdin: 'pipe', ...options })
 }
 
 /** Runs it there to its end; `input` is typed once `prompt` is shown. What the terminal shows is `stdout`. */
