@@ -109,7 +109,7 @@ impl Inspector {
     }
 
     async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let limit = self.options.connect_timeout + 2 * self.options.command_timeout;
+        let limit = self.options.call_limit();
         timeout(limit, work).await.unwrap_or_else(|_| {
             let backend = self.shared.store().backend().location;
             Err(Error::new(

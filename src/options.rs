@@ -162,6 +162,12 @@ impl Options {
         }
     }
 
+    /// Limit for a whole call, which nobody else bounds: a connect, a command, and the command once more
+    /// where its connection was lost.
+    pub fn call_limit(&self) -> Duration {
+        self.connect_timeout + 2 * self.command_timeout
+    }
+
     /// The key of the definitions. The braces keep all keys of a project in one slot of a cluster.
     pub fn data_key(&self) -> String {
         format!("{}:{{{}}}", self.key_prefix, self.project_key)

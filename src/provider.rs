@@ -107,7 +107,7 @@ impl Provider {
             rule: options.rule,
             when_unavailable: options.when_unavailable,
             max_age: options.max_age,
-            limit: options.connect_timeout + 2 * options.command_timeout,
+            limit: options.call_limit(),
             client: Mutex::new(client),
         }
     }

@@ -46,6 +46,7 @@ struct Shared {
     channel: String,
     connect_timeout: Duration,
     command_timeout: Duration,
+    call_limit: Duration,
     status: watch::Sender<Status>,
     notices: watch::Sender<u64>,
     trouble: watch::Sender<Option<Error>>,
@@ -74,6 +75,7 @@ impl Connection {
             channel: options.updates_channel(),
             connect_timeout: options.connect_timeout,
             command_timeout: options.command_timeout,
+            call_limit: options.call_limit(),
             status: watch::Sender::new(Status::Connecting),
             notices: watch::Sender::new(0),
             trouble: watch::Sender::new(None),
@@ -118,7 +120,7 @@ impl Connection {
     /// twice.
     pub async fn send(&self, command: &Cmd) -> Result<Value> {
         let shared = &self.shared;
-        let limit = shared.connect_timeout + 2 * shared.command_timeout;
+        let limit = shared.call_limit;
         timeout(limit, self.send_persistently(command)).await.unwrap_or_else(|_| Err(shared.timed_out(limit)))
     }
 
