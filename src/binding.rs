@@ -27,7 +27,7 @@ use crate::options::{Given, Options, Role};
 use crate::provider::Provider;
 use crate::runtime::{off_runtime, spawn};
 use crate::snapshot::Snapshot;
-use crate::status::Status;
+use crate::status::{Backend, Status};
 use crate::store::shared::SharedStore;
 
 /// One worker of the fleet, as `index.js` drives it.
@@ -279,11 +279,7 @@ fn status_json(status: &Status) -> serde_json::Value {
         "retryInMs": status.pause.map(millis),
         "suggestedRefreshIntervalMs": status.suggested_refresh_interval.map(millis),
         "roundTripMs": status.round_trip.map(millis),
-        "backend": {
-            "kind": status.backend.kind,
-            "location": status.backend.location,
-            "server": status.backend.server,
-        },
+        "backend": backend_json(&status.backend),
         "counters": {
             "grants": counters.grants,
             "follows": counters.follows,
@@ -297,6 +293,10 @@ fn status_json(status: &Status) -> serde_json::Value {
             "errors": errors,
         },
     })
+}
+
+fn backend_json(backend: &Backend) -> serde_json::Value {
+    serde_json::json!({ "kind": backend.kind, "location": backend.location, "server": backend.server })
 }
 
 /// The options as they were given, those that are `undefined` left out. Of objects only the one of

@@ -8,7 +8,7 @@ use napi_derive::napi;
 use serde_json::{Value, json};
 
 use super::promise::{coded, promise, rejection};
-use super::{given, millis};
+use super::{backend_json, given, millis};
 use crate::doctor::Finding;
 use crate::error::Result;
 use crate::inspector::{Inspector, Record};
@@ -105,11 +105,7 @@ fn record_json(record: &Record) -> Value {
     let state = &record.reading.state;
     let stored = state.snapshot.as_ref();
     json!({
-        "backend": {
-            "kind": record.backend.kind,
-            "location": record.backend.location,
-            "server": record.backend.server,
-        },
+        "backend": backend_json(&record.backend),
         "now": record.reading.now,
         "revision": state.revision,
         "fence": state.fence,
