@@ -159,16 +159,7 @@ fn filesystem(_place: &Path) -> Vec<Finding> {
 #[cfg(unix)]
 #[allow(clippy::unnecessary_cast, reason = "the fields differ in width between systems")]
 fn free_bytes(place: &Path) -> Option<u64> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::CString::new(place.as_os_str().as_bytes()).ok()?;
-    let mut found = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the path ends in a zero, and statvfs fills the struct where it returns 0.
-    let found = unsafe {
-        if libc::statvfs(path.as_ptr(), found.as_mut_ptr()) != 0 {
-            return None;
-        }
-        found.assume_init()
-    };
+    let found = asked(place, libc::statvfs)?;
     Some((found.f_bavail as u64).saturating_mul(found.f_frsize as u64))
 }
 
@@ -176,19 +167,10 @@ fn free_bytes(place: &Path) -> Option<u64> {
 #[cfg(target_os = "linux")]
 #[allow(clippy::unnecessary_cast, reason = "the type of f_type differs between libcs")]
 fn kind(place: &Path) -> Option<Finding> {
-    use std::os::unix::ffi::OsStrExt;
     /// Those of linux/magic.h that reach over a network: NFS, SMB, CIFS, SMB2, Ceph, AFS, 9P, FUSE.
     const REMOTE: [u32; 8] =
         [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x00C3_6400, 0x5346_414F, 0x0102_1997, 0x6573_5546];
-    let path = std::ffi::CString::new(place.as_os_str().as_bytes()).ok()?;
-    let mut found = std::mem::MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: the path ends in a zero, and statfs fills the struct where it returns 0.
-    let found = unsafe {
-        if libc::statfs(path.as_ptr(), found.as_mut_ptr()) != 0 {
-            return None;
-        }
-        found.assume_init()
-    };
+    let found = asked(place, libc::statfs)?;
     Some(if REMOTE.contains(&(found.f_type as u32)) {
         let message = "it may reach over a network, where locks are not what they are here";
         Finding::warning("filesystem", message, "choose a disk of this host; between hosts, use Redis")
@@ -200,4 +182,17 @@ fn kind(place: &Path) -> Option<Finding> {
 #[cfg(all(unix, not(target_os = "linux")))]
 fn kind(_place: &Path) -> Option<Finding> {
     Some(Finding::unchecked("filesystem", "not on this system"))
+}
+
+/// What `statvfs`, or `statfs`, knows of the place.
+#[cfg(unix)]
+fn asked<T>(
+    place: &Path,
+    call: unsafe extern "C" fn(*const libc::c_char, *mut T) -> libc::c_int,
+) -> Option<T> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(place.as_os_str().as_bytes()).ok()?;
+    let mut found = std::mem::MaybeUninit::uninit();
+    // SAFETY: the path ends in a zero, and both calls fill the struct where they return 0.
+    unsafe { (call(path.as_ptr(), found.as_mut_ptr()) == 0).then(|| found.assume_init()) }
 }
