@@ -14,6 +14,7 @@
 use std::cell::LazyCell;
 use std::collections::{HashMap, VecDeque};
 use std::io::Write;
+use std::sync::Arc;
 
 use crate::pieces::{Member, Name, Parts, Span, name};
 use crate::snapshot::Snapshot;
@@ -24,6 +25,14 @@ const SLICE_BYTES: usize = 96 * 1024;
 
 /// An array of more runs is all new: JavaScript joins them in one call with as many arguments.
 const MAX_RUNS: usize = 8192;
+
+/// Definitions of one version, and how JavaScript comes by them.
+pub struct Definitions {
+    /// The whole.
+    pub snapshot: Arc<Snapshot>,
+    /// How to make them, unless JavaScript has this version already.
+    pub delivery: Option<Delivery>,
+}
 
 /// What JavaScript needs to make the definitions of one version.
 pub struct Delivery {

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cadence::Cadence;
-use crate::delivery::Delivery;
+use crate::delivery::{Definitions, Delivery};
 use crate::error::{Code, Error, Result};
 use crate::lease::{Decision, Rule, Worker};
 use crate::lock::lock;
@@ -65,14 +65,6 @@ struct Followed {
     at: Instant,
     known: Option<String>,
     definitions: Definitions,
-}
-
-/// Definitions on their way to JavaScript.
-pub struct Definitions {
-    /// The whole.
-    pub snapshot: Arc<Snapshot>,
-    /// How to make them, unless JavaScript has this version already.
-    pub delivery: Option<Delivery>,
 }
 
 /// Whose turn it is.

@@ -6,9 +6,8 @@ use napi::JsString;
 use napi::bindgen_prelude::{Buffer, Env};
 use napi_derive::napi;
 
-use crate::delivery::Delivery;
+use crate::delivery::{Definitions, Delivery};
 use crate::lock::lock;
-use crate::provider::Definitions;
 use crate::snapshot::Snapshot;
 
 /// Definitions of one version, and how to make them of what JavaScript has.
