@@ -2,7 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const NOBODY = []
+import { NOBODY } from './codes.mjs'
+
 const AGAIN_MS = 50
 
 /** So many that they are compressed, and that an edit leaves a patch. */

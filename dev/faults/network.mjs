@@ -1,9 +1,7 @@
 // What networks and load balancers do to the fleet's connections.
 
 import { NETWORK } from '../fault-proxy.mjs'
-
-const NOBODY = []
-const LOST = ['ERR_FLAG_CACHE_UNAVAILABLE', 'ERR_FLAG_CACHE_TIMEOUT']
+import { LOST, NOBODY } from './codes.mjs'
 
 /** A fetch and its publish take longer than the lease of so short an interval. */
 const LONG_LEASE = { leaseTtlMs: 10_000 }

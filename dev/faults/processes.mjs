@@ -1,6 +1,6 @@
 // What operating systems and orchestrators do to the fleet's processes.
 
-const NOBODY = []
+import { NOBODY } from './codes.mjs'
 
 const stopped = (id, name, choose) => ({
   id,

@@ -5,10 +5,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { freePort } from '../redis.mjs'
+import { LOST, NOBODY, REFUSED } from './codes.mjs'
 
-const NOBODY = []
-const LOST = ['ERR_FLAG_CACHE_UNAVAILABLE', 'ERR_FLAG_CACHE_TIMEOUT']
-const REFUSED = ['ERR_FLAG_CACHE_AUTH']
 const HANG_MS = 1_500
 
 const killClients = async ({ admin }) => {

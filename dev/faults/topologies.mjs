@@ -1,9 +1,8 @@
 // What happens where several servers work together: masters that are replaced, and a slot that moves.
 
 import { startCluster, startWatched } from '../deployments.mjs'
+import { LOST, NOBODY } from './codes.mjs'
 
-const NOBODY = []
-const LOST = ['ERR_FLAG_CACHE_UNAVAILABLE', 'ERR_FLAG_CACHE_TIMEOUT']
 const HOST = '127.0.0.1'
 
 export const SENTINEL_FAULTS = [
