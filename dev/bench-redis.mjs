@@ -8,6 +8,7 @@ import { sleep } from './clock.mjs'
 import { edit, largeDefinitions } from './large-definitions.mjs'
 import { machine } from './machine.mjs'
 import { startCountingProxy } from './perf/counting-proxy.mjs'
+import { markdown, size } from './perf/report.mjs'
 import { loadOurs } from './providers.mjs'
 import { startRedis } from './redis.mjs'
 
@@ -104,32 +105,30 @@ async function polls() {
   return { first, unchanged, changed, confirmed, perConnection }
 }
 
-const kilobytes = (bytes) => (bytes < 1_000 ? `${Math.round(bytes)} B` : bytes < 1e6 ? `${Number((bytes / 1e3).toPrecision(2))} KB` : `${Number((bytes / 1e6).toPrecision(2))} MB`)
-const table = (head, lines) => [head, head.map((_, index) => (index ? '--:' : '---')), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
-
 const [memory, states, patched] = [[], [], []]
 for (const [name, bytes] of Object.entries(SIZES)) {
   progress(name)
   const [auto, none] = [await memoryOf(bytes, 'auto'), await memoryOf(bytes, 'none')]
   const flags = auto.flags.toLocaleString('en-US')
-  memory.push([`${name}, ${flags} flags`, ...[auto.definitions, auto.atMost, none.definitions, none.atMost].map(kilobytes)])
+  memory.push([`${name}, ${flags} flags`, ...[auto.definitions, auto.atMost, none.definitions, none.atMost].map(size)])
   states.push(auto.state)
   if (auto.stateWithPatch > auto.state) patched.push(auto.stateWithPatch)
 }
 progress('polls')
 const { first, unchanged, changed, confirmed, perConnection } = await polls()
-const row = (title, { sent, received, calls }) => [title, kilobytes(sent), kilobytes(received), String(Number(calls.toFixed(1)))]
+const row = (title, { sent, received, calls }) => [title, size(sent), size(received), String(Number(calls.toFixed(1)))]
 
 const note = `${machine([])}.`
-const memoryTable = table(['JSON', 'definitions', 'server at most', "definitions, `compression: 'none'`", 'server at most, the same'], memory)
-const pollTable = table(['', 'to Redis', 'from Redis', 'scripts'], [
+const memoryTable = markdown([['JSON', 'definitions', 'server at most', "definitions, `compression: 'none'`", 'server at most, the same'], ...memory], 1)
+const pollTable = markdown([
+  ['', 'to Redis', 'from Redis', 'scripts'],
   row('poll, nothing changed', unchanged),
   row('poll, one flag edited', changed),
   row('poll of the process that fetches, 304', confirmed),
   row('first read of a process, connecting included', first),
-])
-const state = `The state takes ${kilobytes(Math.max(...states))}, with a patch up to ${kilobytes(Math.max(...patched))}.`
-const connection = `A connection takes ${kilobytes(perConnection)} of the server's memory; a script that finds nothing changed ${Math.round(unchanged.usec / unchanged.calls)} µs of its time.`
+], 1)
+const state = `The state takes ${size(Math.max(...states))}, with a patch up to ${size(Math.max(...patched))}.`
+const connection = `A connection takes ${size(perConnection)} of the server's memory; a script that finds nothing changed ${Math.round(unchanged.usec / unchanged.calls)} µs of its time.`
 console.log([memoryTable, state, pollTable, connection, note].join('\n\n'))
 if (args.write) {
   writeDocs(DOCUMENT, {

@@ -57,7 +57,7 @@ const times = (ratio) => `${ratio < 0.01 ? '< 0.01' : precise(ratio)} ×`
 /** A collection of some kilobytes is nobody's concern, and within what the measurement itself allocates. */
 const garbage = (bytes) => (bytes < 10_000 ? '< 10 KB' : size(bytes))
 
-function size(bytes) {
+export function size(bytes) {
   const [unit, power] = [['MB', 1e6], ['KB', 1e3]].find(([, least]) => bytes >= least) ?? ['B', 1]
   return unit === 'B' ? `${Math.round(bytes)} B` : `${precise(bytes / power)} ${unit}`
 }
@@ -74,7 +74,7 @@ function range(numbers, unit) {
 }
 
 /** Padded, because it is read in a terminal too; the first `words` columns are no numbers. */
-function markdown(lines, words) {
+export function markdown(lines, words) {
   const widths = lines[0].map((_, column) => Math.max(3, ...lines.map((cells) => cells[column].length)))
   const row = (cells) => `| ${cells.map((cell, column) => (column < words ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join(' | ')} |`
   const rule = widths.map((width, column) => (column < words ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`))
