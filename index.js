@@ -66,7 +66,7 @@ class FlagDefinitionCache {
       let { held } = this.#client
       const found = await this.#native.get(held.version)
       if (!found) return undefined
-      if (found.version !== held.version) {
+      if (found !== true) {
         held = await assemble(found, held)
         this.#client.held = held
       }

@@ -9,15 +9,10 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** Definitions of one version, and how to make them of what JavaScript has. */
-export declare class NativeDefinitions {
-  /** Hash of their text. */
-  get version(): string
-  /**
-   * A JSON array with what `lib/assemble.js` makes them of; each comes once. None when the caller has
-   * this version already.
-   */
-  nextSlice(): string | null
+/** Definitions as the API has them. */
+export declare class NativeFetched {
+  /** How to make them, once. */
+  definitions(): NativeDefinitions | null
   /** Their whole text in UTF-8. */
   text(): Buffer | null
 }
@@ -45,20 +40,20 @@ export declare class NativeProvider {
   /** Whether posthog-node shall fetch, for a caller who has the definitions of the `known` version. */
   shouldFetch(known?: string | undefined | null): Promise<boolean>
   /**
-   * The fleet's definitions, for a caller who has those of the `known` version. At once where
-   * `should_fetch` has just read them.
+   * The fleet's definitions, or `true` for a caller who has them: those of the `known` version. At once
+   * where `should_fetch` has just read them.
    */
-  get(known?: string | undefined | null): NativeDefinitions | Promise<NativeDefinitions | undefined | null>
+  get(known?: string | undefined | null): NativeFound | Promise<NativeFound | undefined | null>
   /** Publishes definitions as posthog-node gives them, and returns their version. */
   received(text: NativeText): Promise<string>
   /** Reads definitions as the API answered them, for a caller who has those of the `known` version. */
-  decode(text: NativeText, known?: string | undefined | null): Promise<NativeDefinitions>
+  decode(text: NativeText, known?: string | undefined | null): Promise<NativeFetched>
   /** Publishes what was decoded, under the API's ETag. */
-  publish(definitions: NativeDefinitions, etag?: string | undefined | null): Promise<undefined>
+  publish(fetched: NativeFetched, etag?: string | undefined | null): Promise<undefined>
   /** With what a request for the definitions goes out. */
   plan(): NativePlan
   /** The newest definitions, if they are of this version, for a caller who has those of the `known` one. */
-  newest(version: string, known?: string | undefined | null): Promise<NativeDefinitions | undefined | null>
+  newest(version: string, known?: string | undefined | null): Promise<NativeFetched | undefined | null>
   /** The API answered 304 to the ETag of this version. */
   confirmed(version: string): Promise<undefined>
   /** The API failed, or asked for a pause. */
@@ -75,6 +70,12 @@ export declare class NativeProvider {
   shutdown(): Promise<undefined>
 }
 
+/** Slices that come one by one. */
+export declare class NativeSlices {
+  /** The next one, until there is none. */
+  next(): string | null
+}
+
 /** Text that is taken over bit by bit, so that no megabyte of it holds the main thread. */
 export declare class NativeText {
   /** Empty. */
@@ -85,6 +86,16 @@ export declare class NativeText {
   pushBytes(part: Uint8Array): void
 }
 
+/** Definitions of one version, to be made by `lib/assemble.js` of their slices and of what the caller has. */
+export interface NativeDefinitions {
+  /** Hash of their text. */
+  version: string
+  /** A JSON array: the first slice. */
+  slice: string
+  /** The others, if there are any. */
+  rest?: NativeSlices
+}
+
 /** A new version, or a trouble: one of the two. */
 export interface NativeEvent {
   /** The version in the store. */
@@ -92,6 +103,9 @@ export interface NativeEvent {
   /** `CODE: message`. */
   trouble?: string
 }
+
+/** What a caller gets who may have the definitions already: that is `true`. */
+export type NativeFound = NativeDefinitions | boolean
 
 /** With what a request for the definitions goes out. */
 export interface NativePlan {

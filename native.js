@@ -835,7 +835,8 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
-module.exports.NativeDefinitions = nativeBinding.NativeDefinitions
+module.exports.NativeFetched = nativeBinding.NativeFetched
 module.exports.NativeInspector = nativeBinding.NativeInspector
 module.exports.NativeProvider = nativeBinding.NativeProvider
+module.exports.NativeSlices = nativeBinding.NativeSlices
 module.exports.NativeText = nativeBinding.NativeText

@@ -8,16 +8,15 @@ const { setImmediate: turn } = require('node:timers/promises')
  *
  * Between one slice of the pieces and the next the event loop is free.
  */
-async function assemble(found, held) {
-  const slices = []
-  for (let slice = found.nextSlice(); slice !== null; ) {
-    slices.push(JSON.parse(slice))
-    slice = found.nextSlice()
-    if (slice !== null) await turn()
+async function assemble({ version, slice, rest }, held) {
+  const slices = [JSON.parse(slice)]
+  for (let next = rest?.next(); next; next = rest.next()) {
+    await turn()
+    slices.push(JSON.parse(next))
   }
   const pieces = [].concat(...slices)
   const plan = pieces.pop()
-  return { version: found.version, definitions: build(plan, held.definitions, pieces) }
+  return { version, definitions: build(plan, held.definitions, pieces) }
 }
 
 function build(plan, earlier, pieces) {

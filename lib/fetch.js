@@ -73,8 +73,8 @@ function shareEtag({ native, client, projectKey, attempt, share, report, during 
     await share(() => native.confirmed(version))
     if (client.has({ version, etag })) return response
     const { held } = client
-    const found = await attempt(() => native.newest(version, held.version))
-    return found ? answer({ found, held, etag, chunks: () => [found.text()], publish: async () => {} }) : askAgain()
+    const fetched = await attempt(() => native.newest(version, held.version))
+    return fetched ? answer({ fetched, held, etag, chunks: () => [fetched.text()], publish: async () => {} }) : askAgain()
   }
 
   async function received(response) {
@@ -87,16 +87,16 @@ function shareEtag({ native, client, projectKey, attempt, share, report, during 
     const etag = response.headers?.get('etag') ?? undefined
     // What the pieces are new to: another call may put something else there meanwhile.
     const { held } = client
-    const found = await attempt(() => native.decode(text, held.version))
-    if (found) return answer({ found, held, etag, chunks: () => chunks, publish: () => native.publish(found, etag) })
+    const fetched = await attempt(() => native.decode(text, held.version))
+    if (fetched) return answer({ fetched, held, etag, chunks: () => chunks, publish: () => native.publish(fetched, etag) })
     await share(() => native.failed())
     return responseOf(() => chunks, etag)
   }
 
   /** A response with these definitions, whose `json()` makes only what the client does not have yet. */
-  function answer({ found, held, etag, chunks, publish }) {
+  function answer({ fetched, held, etag, chunks, publish }) {
     const make = async () => {
-      client.held = await assemble(found, held)
+      client.held = await assemble(fetched.definitions(), held)
       const { version, definitions } = client.held
       client.take({ version, etag })
       // posthog-node, if it was told not to fetch, will not say what it received.

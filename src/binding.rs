@@ -17,8 +17,8 @@ use napi::{Status as NapiStatus, ValueType};
 use napi_derive::napi;
 use tokio::task::JoinHandle;
 
-use self::definitions::NativeDefinitions;
-use self::promise::{coded, promise, rejection};
+use self::definitions::{NativeFetched, NativeFound, found};
+use self::promise::{Promises, coded, rejection};
 use self::text::NativeText;
 use crate::error::Result;
 use crate::lock::lock;
@@ -35,6 +35,7 @@ use crate::store::shared::SharedStore;
 pub struct NativeProvider {
     provider: Arc<Provider>,
     observer: Mutex<Option<JoinHandle<()>>>,
+    promises: Promises,
 }
 
 /// With what a request for the definitions goes out.
@@ -61,10 +62,11 @@ pub struct NativeEvent {
 impl NativeProvider {
     /// Validates the options; throws `CODE: message`.
     #[napi(constructor, catch_unwind)]
-    pub fn new(options: Object) -> napi::Result<Self> {
+    pub fn new(env: &Env, options: Object) -> napi::Result<Self> {
         let options = Options::from_given(given(options, Some("tls"))?).map_err(rejection)?;
+        let promises = Promises::new(env)?;
         let provider = Provider::new(&options, SharedStore::open(&options));
-        Ok(NativeProvider { provider: Arc::new(provider), observer: Mutex::default() })
+        Ok(NativeProvider { provider: Arc::new(provider), observer: Mutex::default(), promises })
     }
 
     /// Whether posthog-node shall fetch, for a caller who has the definitions of the `known` version.
@@ -77,20 +79,19 @@ impl NativeProvider {
         self.promise(env, async move |provider: Arc<Provider>| provider.should_fetch(known).await)
     }
 
-    /// The fleet's definitions, for a caller who has those of the `known` version. At once where
-    /// `should_fetch` has just read them.
+    /// The fleet's definitions, or `true` for a caller who has them: those of the `known` version. At once
+    /// where `should_fetch` has just read them.
     #[napi(catch_unwind)]
     pub fn get<'env>(
         &self,
         env: &'env Env,
         known: Option<String>,
-    ) -> napi::Result<Either<NativeDefinitions, PromiseRaw<'env, Option<NativeDefinitions>>>> {
+    ) -> napi::Result<Either<NativeFound, PromiseRaw<'env, Option<NativeFound>>>> {
         if let Some(definitions) = self.provider.followed(known.as_deref()) {
-            return Ok(Either::A(NativeDefinitions::found(definitions)));
+            return Ok(Either::A(found(definitions)));
         }
-        let promise = self.promise(env, async move |provider: Arc<Provider>| {
-            Ok(provider.get(known).await?.map(NativeDefinitions::found))
-        })?;
+        let promise = self
+            .promise(env, async move |provider: Arc<Provider>| Ok(provider.get(known).await?.map(found)))?;
         Ok(Either::B(promise))
     }
 
@@ -116,12 +117,12 @@ impl NativeProvider {
         env: &'env Env,
         text: &NativeText,
         known: Option<String>,
-    ) -> napi::Result<PromiseRaw<'env, NativeDefinitions>> {
+    ) -> napi::Result<PromiseRaw<'env, NativeFetched>> {
         let text = text.take();
         self.promise(env, async move |provider: Arc<Provider>| {
             let snapshot = off_runtime(move || Snapshot::from_api(text.decode()).map(Arc::new)).await?;
             let delivery = provider.deliver(snapshot.clone(), known).await?;
-            Ok(NativeDefinitions::fetched(snapshot, delivery))
+            Ok(NativeFetched::new(snapshot, delivery))
         })
     }
 
@@ -130,10 +131,10 @@ impl NativeProvider {
     pub fn publish<'env>(
         &self,
         env: &'env Env,
-        definitions: &NativeDefinitions,
+        fetched: &mut NativeFetched,
         etag: Option<String>,
     ) -> napi::Result<PromiseRaw<'env, ()>> {
-        let snapshot = definitions.take_snapshot();
+        let snapshot = fetched.take_snapshot();
         self.promise(env, async move |provider: Arc<Provider>| match snapshot {
             Some(snapshot) => provider.received(snapshot, etag).await,
             None => Ok(()),
@@ -154,11 +155,11 @@ impl NativeProvider {
         env: &'env Env,
         version: String,
         known: Option<String>,
-    ) -> napi::Result<PromiseRaw<'env, Option<NativeDefinitions>>> {
+    ) -> napi::Result<PromiseRaw<'env, Option<NativeFetched>>> {
         self.promise(env, async move |provider: Arc<Provider>| {
             let Some(snapshot) = provider.newest(&version) else { return Ok(None) };
             let delivery = provider.deliver(snapshot.clone(), known).await?;
-            Ok(Some(NativeDefinitions::fetched(snapshot, delivery)))
+            Ok(Some(NativeFetched::new(snapshot, delivery)))
         })
     }
 
@@ -237,7 +238,7 @@ impl NativeProvider {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let provider = self.provider.clone();
-        promise(env, work(provider.clone()), move |error| provider.count(error))
+        self.promises.promise(env, work(provider.clone()), move |error| provider.count(error))
     }
 
     fn replace_observer(&self, observer: Option<JoinHandle<()>>) {

@@ -1,68 +1,100 @@
 //! Definitions on their way to JavaScript.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use napi::JsString;
-use napi::bindgen_prelude::{Buffer, Env};
+use napi::bindgen_prelude::{Buffer, Either, Env, JsValue, ToNapiValue};
+use napi::sys;
 use napi_derive::napi;
 
 use crate::delivery::{Definitions, Delivery};
-use crate::lock::lock;
 use crate::snapshot::Snapshot;
 
-/// Definitions of one version, and how to make them of what JavaScript has.
-#[napi]
+/// Definitions of one version, to be made by `lib/assemble.js` of their slices and of what the caller has.
+#[napi(object, object_from_js = false)]
 pub struct NativeDefinitions {
-    version: String,
-    delivery: Mutex<Option<Delivery>>,
-    snapshot: Mutex<Option<Arc<Snapshot>>>,
+    /// Hash of their text.
+    pub version: String,
+    /// A JSON array: the first slice.
+    #[napi(ts_type = "string")]
+    pub slice: Slice,
+    /// The others, if there are any.
+    pub rest: Option<NativeSlices>,
+}
+
+/// JSON in Latin-1.
+pub struct Slice(Vec<u8>);
+
+/// Slices that come one by one.
+#[napi]
+pub struct NativeSlices {
+    delivery: Delivery,
+}
+
+/// Definitions as the API has them.
+#[napi]
+pub struct NativeFetched {
+    definitions: Option<NativeDefinitions>,
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+/// What a caller gets who may have the definitions already: that is `true`.
+#[napi]
+pub type NativeFound = Either<NativeDefinitions, bool>;
+
+pub fn found(Definitions { snapshot, delivery }: Definitions) -> NativeFound {
+    match delivery {
+        Some(delivery) => Either::A(NativeDefinitions::new(&snapshot, delivery)),
+        None => Either::B(true),
+    }
+}
+
+impl NativeDefinitions {
+    fn new(snapshot: &Snapshot, mut delivery: Delivery) -> Self {
+        let slice = Slice(delivery.slices.pop_front().unwrap_or_default());
+        // An object of a class costs several times as much as a plain one.
+        let rest = (!delivery.slices.is_empty()).then_some(NativeSlices { delivery });
+        NativeDefinitions { version: snapshot.version().to_owned(), slice, rest }
+    }
 }
 
 #[napi]
-impl NativeDefinitions {
-    /// Hash of their text.
-    #[napi(getter, catch_unwind)]
-    pub fn version(&self) -> String {
-        self.version.clone()
+impl NativeSlices {
+    /// The next one, until there is none.
+    #[napi(catch_unwind, ts_return_type = "string | null")]
+    pub fn next(&mut self) -> Option<Slice> {
+        self.delivery.slices.pop_front().map(Slice)
     }
+}
 
-    /// A JSON array with what `lib/assemble.js` makes them of; each comes once. None when the caller has
-    /// this version already.
+#[napi]
+impl NativeFetched {
+    /// How to make them, once.
     #[napi(catch_unwind)]
-    pub fn next_slice<'env>(&self, env: &'env Env) -> napi::Result<Option<JsString<'env>>> {
-        let slice = lock(&self.delivery).as_mut().and_then(|delivery| delivery.slices.pop_front());
-        slice.map(|slice| env.create_string_latin1(slice)).transpose()
+    pub fn definitions(&mut self) -> Option<NativeDefinitions> {
+        self.definitions.take()
     }
 
     /// Their whole text in UTF-8.
     #[napi(catch_unwind)]
     pub fn text(&self) -> Option<Buffer> {
-        lock(&self.snapshot).as_ref().map(|snapshot| snapshot.text().as_bytes().into())
+        self.snapshot.as_ref().map(|snapshot| snapshot.text().as_bytes().into())
     }
 }
 
-impl NativeDefinitions {
-    /// To be made by the caller, unless it has them.
-    pub fn found(definitions: Definitions) -> Self {
-        Self::new(definitions.snapshot.version(), definitions.delivery, None)
-    }
-
-    /// To be made by the caller, who may want the text too, or have them published.
-    pub fn fetched(snapshot: Arc<Snapshot>, delivery: Delivery) -> Self {
-        let version = snapshot.version().to_owned();
-        Self::new(&version, Some(delivery), Some(snapshot))
+impl NativeFetched {
+    pub fn new(snapshot: Arc<Snapshot>, delivery: Delivery) -> Self {
+        let definitions = NativeDefinitions::new(&snapshot, delivery);
+        NativeFetched { definitions: Some(definitions), snapshot: Some(snapshot) }
     }
 
     /// What is to be published, once.
-    pub fn take_snapshot(&self) -> Option<Arc<Snapshot>> {
-        lock(&self.snapshot).take()
+    pub fn take_snapshot(&mut self) -> Option<Arc<Snapshot>> {
+        self.snapshot.take()
     }
+}
 
-    fn new(version: &str, delivery: Option<Delivery>, snapshot: Option<Arc<Snapshot>>) -> Self {
-        NativeDefinitions {
-            version: version.to_owned(),
-            delivery: Mutex::new(delivery),
-            snapshot: Mutex::new(snapshot),
-        }
+impl ToNapiValue for Slice {
+    unsafe fn to_napi_value(env: sys::napi_env, slice: Self) -> napi::Result<sys::napi_value> {
+        Ok(Env::from_raw(env).create_string_latin1(slice.0)?.raw())
     }
 }

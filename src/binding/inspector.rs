@@ -7,7 +7,7 @@ use napi::bindgen_prelude::{Buffer, Env, Object, PromiseRaw, ToNapiValue};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use super::promise::{coded, promise, rejection};
+use super::promise::{Promises, coded, rejection};
 use super::{backend_json, given, millis};
 use crate::doctor::Finding;
 use crate::error::Result;
@@ -19,6 +19,7 @@ use crate::snapshot::Snapshot;
 #[napi]
 pub struct NativeInspector {
     inspector: Arc<Inspector>,
+    promises: Promises,
 }
 
 /// Definitions as they are stored.
@@ -34,9 +35,9 @@ pub struct NativeStored {
 impl NativeInspector {
     /// Validates the options; throws `CODE: message`.
     #[napi(constructor, catch_unwind)]
-    pub fn new(options: Object) -> napi::Result<Self> {
+    pub fn new(env: &Env, options: Object) -> napi::Result<Self> {
         let options = Options::from_given(given(options, Some("tls"))?).map_err(rejection)?;
-        Ok(NativeInspector { inspector: Arc::new(Inspector::new(options)) })
+        Ok(NativeInspector { inspector: Arc::new(Inspector::new(options)), promises: Promises::new(env)? })
     }
 
     /// What the fleet shares, as JSON.
@@ -90,7 +91,7 @@ impl NativeInspector {
         T: ToNapiValue + Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        promise(env, work(self.inspector.clone()), |_| {})
+        self.promises.promise(env, work(self.inspector.clone()), |_| {})
     }
 }
 
