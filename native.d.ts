@@ -13,7 +13,7 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 export declare class NativeFetched {
   /** How to make them, once. */
   definitions(): NativeDefinitions | null
-  /** Their whole text in UTF-8. */
+  /** Their whole text in UTF-8, until they are published. */
   text(): Buffer | null
 }
 
@@ -41,7 +41,7 @@ export declare class NativeProvider {
   shouldFetch(known?: string | undefined | null): Promise<boolean>
   /**
    * The fleet's definitions, or `true` for a caller who has them: those of the `known` version. At once
-   * where `should_fetch` has just read them.
+   * where `shouldFetch()` has just read them.
    */
   get(known?: string | undefined | null): NativeFound | Promise<NativeFound | undefined | null>
   /** Publishes definitions as posthog-node gives them, and returns their version. */

@@ -72,6 +72,20 @@ for (const kind of Object.keys(STORES)) {
       assert.equal(stdout, 'done\n')
     })
 
+    test('that makes many calls at once, of which some fail, hears of each, and ends', async () => {
+      const main = async () => {
+        const cache = cacheOf()
+        await use(cache)
+        for (let burst = 0; burst < 3; burst += 1) {
+          const calls = Array.from({ length: 20 }, (_, n) => (n % 2 ? cache.onFlagDefinitionsReceived({ flags: n }) : use(cache)))
+          const outcomes = await Promise.allSettled(calls)
+          console.log(outcomes.map(({ reason }) => reason?.code ?? 'ok').join())
+        }
+      }
+      const burst = `${Array(10).fill('ok,ERR_FLAG_CACHE_DATA').join()}\n`
+      assert.equal(await assertEnds(`(${main})()`, { env: env(store.url) }), burst.repeat(3))
+    })
+
     test('that waited for another one to fetch ends as well', async () => {
       // The wait starts whatever watches the store.
       const source = `

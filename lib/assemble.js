@@ -3,10 +3,11 @@
 const { setImmediate: turn } = require('node:timers/promises')
 
 /**
- * Makes definitions of their new pieces and of those held before (`src/delivery.rs` says how the plan
- * is written): `{ version, definitions }`. Nothing handed out earlier is changed.
+ * Makes definitions of the slices with their new pieces, the first of them and the `rest`, and of those
+ * held before (`src/delivery.rs` says how the plan is written): `{ version, definitions }`. Nothing
+ * handed out earlier is changed.
  *
- * Between one slice of the pieces and the next the event loop is free.
+ * Between one slice and the next the event loop is free.
  */
 async function assemble({ version, slice, rest }, held) {
   const slices = [JSON.parse(slice)]

@@ -80,7 +80,7 @@ impl NativeProvider {
     }
 
     /// The fleet's definitions, or `true` for a caller who has them: those of the `known` version. At once
-    /// where `should_fetch` has just read them.
+    /// where `shouldFetch()` has just read them.
     #[napi(catch_unwind)]
     pub fn get<'env>(
         &self,

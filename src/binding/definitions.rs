@@ -74,7 +74,7 @@ impl NativeFetched {
         self.definitions.take()
     }
 
-    /// Their whole text in UTF-8.
+    /// Their whole text in UTF-8, until they are published.
     #[napi(catch_unwind)]
     pub fn text(&self) -> Option<Buffer> {
         self.snapshot.as_ref().map(|snapshot| snapshot.text().as_bytes().into())

@@ -1,38 +1,41 @@
 //! Work off the main thread, as promises.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::ptr::null_mut;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use napi::bindgen_prelude::{Env, Function, PromiseRaw, ToNapiValue};
 use napi::threadsafe_function::{ThreadsafeCallContext, ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{JsError, Status as NapiStatus, check_status, sys};
 
 use crate::error::{Code, Error, Result};
+use crate::lock::lock;
 use crate::runtime::spawn;
 
 /// The promises of one object of JavaScript. One threadsafe function settles them all: making one costs
 /// the main thread more than most calls do, and napi-rs makes one for each promise of its own.
 pub struct Promises {
-    door: Arc<Door>,
+    wake: Arc<ThreadsafeFunction<(), (), (), NapiStatus, false, true>>,
+    /// Not handed to Node.js: what it has not passed on when a worker thread ends is never freed.
+    outcomes: Arc<Mutex<VecDeque<Settle>>>,
     pending: Rc<Pending>,
 }
 
-type Door = ThreadsafeFunction<Settle, (), (), NapiStatus, false, true>;
-
-/// Runs on the main thread.
+/// Settles one promise, on the main thread.
 type Settle = Box<dyn FnOnce(&Env) + Send>;
 
-/// How many promises keep the process alive.
+/// How many promises are to be settled. While there are any, the threadsafe function keeps the process alive.
 #[derive(Default)]
 struct Pending {
     count: Cell<usize>,
-    door: Cell<sys::napi_threadsafe_function>,
+    wake: Cell<sys::napi_threadsafe_function>,
 }
 
-/// What settles one promise.
+/// The other end of a promise.
+#[derive(Clone, Copy)]
 struct Deferred(sys::napi_deferred);
 
 // SAFETY: on other threads it is only passed on.
@@ -41,21 +44,26 @@ unsafe impl Send for Deferred {}
 impl Promises {
     /// None yet.
     pub fn new(env: &Env) -> napi::Result<Self> {
-        let pending = Rc::new(Pending::default());
-        let done = pending.clone();
-        // A threadsafe function calls one of JavaScript, in the end.
+        let outcomes = Arc::<Mutex<VecDeque<Settle>>>::default();
+        let pending = Rc::<Pending>::default();
+        // What a threadsafe function calls in the end has to be JavaScript's.
         let nothing: Function<(), ()> = env.create_function_from_closure("settled", |_| Ok(()))?;
-        let door = nothing
-            .build_threadsafe_function::<Settle>()
+        let (arrived, waiting) = (outcomes.clone(), pending.clone());
+        let settle_next = move |ThreadsafeCallContext { env, .. }| {
+            let settle = lock(&arrived).pop_front();
+            if let Some(settle) = settle {
+                waiting.remove(&env);
+                settle(&env);
+            }
+            Ok(())
+        };
+        let wake = nothing
+            .build_threadsafe_function()
             .callee_handled::<false>()
             .weak::<true>()
-            .build_callback(move |ThreadsafeCallContext { env, value: settle }| {
-                done.remove(&env);
-                settle(&env);
-                Ok(())
-            })?;
-        pending.door.set(door.raw());
-        Ok(Promises { door: Arc::new(door), pending })
+            .build_callback(settle_next)?;
+        pending.wake.set(wake.raw());
+        Ok(Promises { wake: Arc::new(wake), outcomes, pending })
     }
 
     /// A promise of `work`; `on_failure` hears why it is rejected.
@@ -66,8 +74,8 @@ impl Promises {
         on_failure: impl FnOnce(&Error) + Send + 'static,
     ) -> napi::Result<PromiseRaw<'env, T>> {
         let (deferred, promise) = Deferred::new(env)?;
-        let door = self.door.clone();
-        let settle = async move {
+        let (wake, outcomes) = (self.wake.clone(), self.outcomes.clone());
+        let task = async move {
             // A task of its own, so that a panic is an error like any other.
             let outcome = tokio::spawn(work).await.unwrap_or_else(|cause| {
                 Err(Error::new(Code::Unavailable, "the cache failed").caused_by(cause))
@@ -75,14 +83,14 @@ impl Promises {
             if let Err(error) = &outcome {
                 on_failure(error);
             }
-            // Nobody waits any more where this fails: Node.js has left that thread.
-            let _: NapiStatus = door.call(
-                Box::new(move |env| deferred.settle(env, outcome.map_err(rejection))),
-                ThreadsafeFunctionCallMode::NonBlocking,
-            );
+            lock(&outcomes).push_back(Box::new(move |env| deferred.settle(env, outcome)));
+            // Fails where JavaScript has been ended: then nobody waits.
+            let _: NapiStatus = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         };
-        spawn(settle).map_err(rejection)?;
-        self.pending.add(env);
+        match spawn(task) {
+            Ok(_) => self.pending.add(env),
+            Err(error) => deferred.settle::<T>(env, Err(error)),
+        }
         Ok(promise)
     }
 }
@@ -90,15 +98,15 @@ impl Promises {
 impl Pending {
     fn add(&self, env: &Env) {
         if self.count.replace(self.count.get() + 1) == 0 {
-            // SAFETY: `Promises` is alive, and with it the function.
-            unsafe { sys::napi_ref_threadsafe_function(env.raw(), self.door.get()) };
+            // SAFETY: JavaScript is calling, so that `Promises` lives, and holds the function.
+            unsafe { sys::napi_ref_threadsafe_function(env.raw(), self.wake.get()) };
         }
     }
 
     fn remove(&self, env: &Env) {
         if self.count.replace(self.count.get() - 1) == 1 {
             // SAFETY: the function is just being called.
-            unsafe { sys::napi_unref_threadsafe_function(env.raw(), self.door.get()) };
+            unsafe { sys::napi_unref_threadsafe_function(env.raw(), self.wake.get()) };
         }
     }
 }
@@ -111,15 +119,14 @@ impl Deferred {
         Ok((Deferred(deferred), PromiseRaw::new(env.raw(), promise)))
     }
 
-    fn settle<T: ToNapiValue>(self, env: &Env, outcome: napi::Result<T>) {
-        // SAFETY: this is the thread of `env`, which made the promise; it is settled once. That fails only
-        // where JavaScript is being ended.
+    fn settle<T: ToNapiValue>(self, env: &Env, outcome: Result<T>) {
+        let env = env.raw();
+        // SAFETY: this is the thread of `env`, whose promise is settled once. It fails only where JavaScript
+        // is being ended.
         unsafe {
-            match outcome.and_then(|value| T::to_napi_value(env.raw(), value)) {
-                Ok(value) => sys::napi_resolve_deferred(env.raw(), self.0, value),
-                Err(error) => {
-                    sys::napi_reject_deferred(env.raw(), self.0, JsError::from(error).into_value(env.raw()))
-                }
+            match outcome.map_err(rejection).and_then(|value| T::to_napi_value(env, value)) {
+                Ok(value) => sys::napi_resolve_deferred(env, self.0, value),
+                Err(error) => sys::napi_reject_deferred(env, self.0, JsError::from(error).into_value(env)),
             };
         }
     }

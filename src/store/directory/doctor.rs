@@ -159,7 +159,7 @@ fn filesystem(_place: &Path) -> Vec<Finding> {
 #[cfg(unix)]
 #[allow(clippy::unnecessary_cast, reason = "the fields differ in width between systems")]
 fn free_bytes(place: &Path) -> Option<u64> {
-    let found = asked(place, libc::statvfs)?;
+    let found = statistics(place, libc::statvfs)?;
     Some((found.f_bavail as u64).saturating_mul(found.f_frsize as u64))
 }
 
@@ -170,7 +170,7 @@ fn kind(place: &Path) -> Option<Finding> {
     /// Those of linux/magic.h that reach over a network: NFS, SMB, CIFS, SMB2, Ceph, AFS, 9P, FUSE.
     const REMOTE: [u32; 8] =
         [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x00C3_6400, 0x5346_414F, 0x0102_1997, 0x6573_5546];
-    let found = asked(place, libc::statfs)?;
+    let found = statistics(place, libc::statfs)?;
     Some(if REMOTE.contains(&(found.f_type as u32)) {
         let message = "it may reach over a network, where locks are not what they are here";
         Finding::warning("filesystem", message, "choose a disk of this host; between hosts, use Redis")
@@ -186,7 +186,7 @@ fn kind(_place: &Path) -> Option<Finding> {
 
 /// What `statvfs`, or `statfs`, knows of the place.
 #[cfg(unix)]
-fn asked<T>(
+fn statistics<T>(
     place: &Path,
     call: unsafe extern "C" fn(*const libc::c_char, *mut T) -> libc::c_int,
 ) -> Option<T> {
