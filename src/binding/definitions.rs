@@ -51,7 +51,7 @@ pub fn found(Definitions { snapshot, delivery }: Definitions) -> NativeFound {
 impl NativeDefinitions {
     fn new(snapshot: &Snapshot, mut delivery: Delivery) -> Self {
         let slice = Slice(delivery.slices.pop_front().unwrap_or_default());
-        // An object of a class costs several times as much as a plain one.
+        // Mostly there is none: then no object of a class is made, and asked again.
         let rest = (!delivery.slices.is_empty()).then_some(NativeSlices { delivery });
         NativeDefinitions { version: snapshot.version().to_owned(), slice, rest }
     }

@@ -15,8 +15,8 @@ use crate::error::{Code, Error, Result};
 use crate::lock::lock;
 use crate::runtime::spawn;
 
-/// The promises of one object of JavaScript. One threadsafe function settles them all: making one costs
-/// the main thread more than most calls do, and napi-rs makes one for each promise of its own.
+/// The promises of one object of JavaScript. One threadsafe function settles them all; napi-rs makes one for
+/// each promise of its own, and the main thread pays for that in each call.
 pub struct Promises {
     wake: Arc<ThreadsafeFunction<(), (), (), NapiStatus, false, true>>,
     /// Not handed to Node.js: what it has not passed on when a worker thread ends is never freed.
