@@ -12,7 +12,7 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 /** Definitions as the API has them. */
 export declare class NativeFetched {
   /** How to make them, once. */
-  definitions(): NativeDefinitions | null
+  definitions(): string | NativeSlices | null
   /** Their whole text in UTF-8, until they are published. */
   text(): Buffer | null
 }
@@ -43,7 +43,7 @@ export declare class NativeProvider {
    * The fleet's definitions, or `true` for a caller who has them: those of the `known` version. At once
    * where `shouldFetch()` has just read them.
    */
-  get(known?: string | undefined | null): NativeFound | Promise<NativeFound | undefined | null>
+  get(known?: string | undefined | null): string | NativeSlices | true | Promise<string | NativeSlices | true | null>
   /** Publishes definitions as posthog-node gives them, and returns their version. */
   received(text: NativeText): Promise<string>
   /** Reads definitions as the API answered them, for a caller who has those of the `known` version. */
@@ -72,6 +72,8 @@ export declare class NativeProvider {
 
 /** Slices that come one by one. */
 export declare class NativeSlices {
+  /** How many are left. */
+  get length(): number
   /** The next one, until there is none. */
   next(): string | null
 }
@@ -86,16 +88,6 @@ export declare class NativeText {
   pushBytes(part: Uint8Array): void
 }
 
-/** Definitions of one version, to be made by `lib/assemble.js` of their slices and of what the caller has. */
-export interface NativeDefinitions {
-  /** Hash of their text. */
-  version: string
-  /** A JSON array: the first slice. */
-  slice: string
-  /** The others, if there are any. */
-  rest?: NativeSlices
-}
-
 /** A new version, or a trouble: one of the two. */
 export interface NativeEvent {
   /** The version in the store. */
@@ -103,9 +95,6 @@ export interface NativeEvent {
   /** `CODE: message`. */
   trouble?: string
 }
-
-/** What a caller gets who may have the definitions already: that is `true`. */
-export type NativeFound = NativeDefinitions | boolean
 
 /** With what a request for the definitions goes out. */
 export interface NativePlan {

@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 
 import { definitions } from '../dev/definitions.mjs'
+import { runNode } from './support/child.mjs'
 import { openCache, standIn } from './support/client.mjs'
 import { startSharing } from './support/shared.mjs'
 import { newProjectKey, STORES } from './support/stores.mjs'
@@ -124,6 +125,35 @@ test('a first read parses slices, with the event loop free between them', async 
   assert.ok(large.length > 40, `${large.length} slices`)
   assert.ok(large.every(({ characters }) => characters <= 96 * 1024))
   assert.equal(new Set(large.map(({ turn }) => turn)).size, large.length, 'a turn of the event loop for each')
+})
+
+const SURVIVORS = `
+  const { GCProfiler } = require('node:v8')
+  const { FlagDefinitionCache } = require('posthog-flag-cache')
+  const main = async () => {
+    const { largeDefinitions } = await import('./dev/large-definitions.mjs')
+    const options = { projectKey: 'phc_survivors', url: 'memory:' }
+    const leader = new FlagDefinitionCache(options)
+    await leader.shouldFetchFlagDefinitions()
+    await leader.onFlagDefinitionsReceived(largeDefinitions({ bytes: 12_000_000, seed: 1 }))
+    gc()
+    const profiler = new GCProfiler()
+    profiler.start()
+    await new FlagDefinitionCache({ ...options, role: 'reader' }).getFlagDefinitions()
+    const young = ({ afterGC }) => afterGC.heapSpaceStatistics.find(({ spaceName }) => spaceName === 'new_space').spaceUsedSize
+    console.log(JSON.stringify(profiler.stop().statistics.map(young)))
+  }
+  main()
+`
+
+// How long a run of V8's collector takes goes by what it has to copy.
+test("in a large first read less than half of V8's young generation is alive when it is collected", async () => {
+  const execArgv = ['--expose-gc', '--min-semi-space-size=16', '--max-semi-space-size=16']
+  const { stdout, stderr } = await runNode(SURVIVORS, { execArgv })
+  assert.equal(stderr, '')
+  const survivors = JSON.parse(stdout)
+  assert.ok(survivors.length > 1)
+  assert.ok(Math.max(...survivors) < 0.4 * 16 * 2 ** 20, stdout)
 })
 
 test('with the shared fetch the leader parses only what changed, and writes nothing as JSON', async (t) => {

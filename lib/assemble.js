@@ -2,27 +2,47 @@
 
 const { setImmediate: turn } = require('node:timers/promises')
 
+/** So many slices, and what is made of them, fill V8's young generation, of 16 MB by default. */
+const MANY_SLICES = 64
+/** An array of so many elements takes as much memory as a slice. */
+const SLICE_ELEMENTS = 12 * 1024
+
 /**
- * Makes definitions of the slices with their new pieces, the first of them and the `rest`, and of those
- * held before (`src/delivery.rs` says how the plan is written): `{ version, definitions }`. Nothing
- * handed out earlier is changed.
- *
- * Between one slice and the next the event loop is free.
+ * Makes definitions of slices, or of the only one, and of those held before (`src/delivery.rs` says what is
+ * in them): `{ version, definitions }`. Nothing handed out earlier is changed.
  */
-async function assemble({ version, slice, rest }, held) {
-  const slices = [JSON.parse(slice)]
-  for (let next = rest?.next(); next; next = rest.next()) {
-    await turn()
-    slices.push(JSON.parse(next))
-  }
-  const pieces = [].concat(...slices)
+async function assemble(slices, held) {
+  const pieces = typeof slices === 'string' ? JSON.parse(slices) : await parse(slices)
+  const version = pieces.pop()
   const plan = pieces.pop()
   return { version, definitions: build(plan, held.definitions, pieces) }
+}
+
+/** Between one slice and the next the event loop is free. */
+async function parse(slices) {
+  const areMany = slices.length >= MANY_SLICES
+  const parsed = []
+  for (let slice = slices.next(); slice; slice = slices.next()) {
+    parsed.push(JSON.parse(slice))
+    if (areMany) litter()
+    await turn()
+  }
+  return [].concat(...parsed)
+}
+
+/** V8 copies what is young and alive in one go: with garbage beside it, it does so more often, with less each time. */
+function litter() {
+  return [new Array(SLICE_ELEMENTS), new Array(SLICE_ELEMENTS)]
 }
 
 function build(plan, earlier, pieces) {
   if (typeof plan === 'number') return plan < 0 ? earlier : pieces[plan]
   if (Array.isArray(plan)) {
+    if (typeof plan[0] === 'number') {
+      const array = earlier.slice()
+      for (let at = 0; at < plan.length; at += 2) array[plan[at]] = pieces[plan[at + 1]]
+      return array
+    }
     const part = ([first, count]) => (first < 0 ? earlier.slice(~first, ~first + count) : pieces.slice(first, first + count))
     // Built-ins: a loop that runs once in a while is interpreted, and takes twenty times as long.
     return [].concat(...plan.map(part))

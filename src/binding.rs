@@ -81,7 +81,10 @@ impl NativeProvider {
 
     /// The fleet's definitions, or `true` for a caller who has them: those of the `known` version. At once
     /// where `shouldFetch()` has just read them.
-    #[napi(catch_unwind)]
+    #[napi(
+        catch_unwind,
+        ts_return_type = "string | NativeSlices | true | Promise<string | NativeSlices | true | null>"
+    )]
     pub fn get<'env>(
         &self,
         env: &'env Env,

@@ -1,11 +1,12 @@
-//! Definitions on their way to JavaScript: the pieces that it does not have yet, and behind the last of
-//! them a plan of how to make the whole.
+//! Definitions on their way to JavaScript: the pieces that it does not have yet, a plan of how to make the
+//! whole, and the version that it is.
 //!
 //! The plan is JSON in the shape of the definitions; `lib/assemble.js` carries it out:
 //!
 //! - an object stands for an object, with a plan for each value;
 //! - an array of runs `[first, count]` stands for an array. `first` is the number of a new piece, or
 //!   -1 - the place of an element in the earlier array under the same key;
+//! - an array of numbers `place, piece, …` stands for the earlier array with new pieces in these places;
 //! - a number stands for that new piece, or (-1) for the earlier value under the same key.
 //!
 //! All of it is Latin-1, what that lacks is escaped: V8 takes one-byte text over by copying it, and
@@ -36,7 +37,7 @@ pub struct Definitions {
 
 /// What JavaScript needs to make the definitions of one version.
 pub struct Delivery {
-    /// The new pieces in order, then the plan, in JSON arrays of about [`SLICE_BYTES`].
+    /// The new pieces in order, the plan, and the version, in JSON arrays of about [`SLICE_BYTES`].
     pub slices: VecDeque<Vec<u8>>,
 }
 
@@ -60,6 +61,8 @@ impl Delivery {
         writer.object(members, |writer, key, member| writer.member(member, known.get(&key).copied()));
         let plan = std::mem::take(&mut writer.plan);
         writer.slice(plan.len()).extend(plan);
+        let version = format!("\"{}\"", snapshot.version());
+        writer.slice(version.len()).extend(version.bytes());
         writer.close();
         Delivery { slices: writer.slices }
     }
@@ -137,6 +140,15 @@ impl<'a> Writer<'a> {
             found.push(known);
         }
         let breaks = found.windows(2).filter(|pair| pair[1] != pair[0].map(|place| place + 1)).count();
+        let new: Vec<_> = (0..found.len()).filter(|&place| found[place].is_none()).collect();
+        let in_place = found.len() == earlier.len()
+            && found.iter().enumerate().all(|(place, known)| known.is_none_or(|known| known == place));
+        // What is edited where it stands, here and there: JavaScript then copies the array only once.
+        if in_place && !new.is_empty() && new.len() <= breaks {
+            let pairs: Vec<_> =
+                new.into_iter().flat_map(|place| [place as i64, self.piece(elements[place])]).collect();
+            return self.list(pairs, Self::number);
+        }
         if breaks >= MAX_RUNS {
             found.fill(None);
         }
@@ -150,16 +162,24 @@ impl<'a> Writer<'a> {
                 _ => runs.push((number, 1)),
             }
         }
+        self.list(runs, |writer, (first, count)| {
+            let _ = write!(writer.plan, "[{first},{count}]");
+        });
+    }
+
+    fn list<T>(&mut self, items: Vec<T>, mut write: impl FnMut(&mut Self, T)) {
         self.plan.push(b'[');
-        for (place, (first, count)) in runs.iter().enumerate() {
-            let comma = if place > 0 { "," } else { "" };
-            // Writing to a vector cannot fail.
-            let _ = write!(self.plan, "{comma}[{first},{count}]");
+        for (place, item) in items.into_iter().enumerate() {
+            if place > 0 {
+                self.plan.push(b',');
+            }
+            write(self, item);
         }
         self.plan.push(b']');
     }
 
     fn number(&mut self, number: i64) {
+        // Writing to a vector cannot fail.
         let _ = write!(self.plan, "{number}");
     }
 
@@ -212,11 +232,17 @@ fn one_byte(text: &str, to: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// The slices, as texts.
+    /// The slices, as texts, without the version.
     fn slices(text: &str, earlier: Option<&str>) -> Vec<String> {
         let snapshot = |text: &str| Snapshot::new(text.to_owned()).unwrap();
-        let delivery = Delivery::new(&snapshot(text), earlier.map(snapshot).as_ref());
-        delivery.slices.iter().map(|slice| slice.iter().copied().map(char::from).collect()).collect()
+        let later = snapshot(text);
+        let delivery = Delivery::new(&later, earlier.map(snapshot).as_ref());
+        let text = |slice: &Vec<u8>| slice.iter().copied().map(char::from).collect();
+        let mut slices: Vec<String> = delivery.slices.iter().map(text).collect();
+        let last = slices.pop().unwrap();
+        let others = last.strip_suffix(&format!(r#","{}"]"#, later.version())).unwrap();
+        slices.push(format!("{others}]"));
+        slices
     }
 
     #[test]
@@ -230,7 +256,7 @@ mod tests {
     fn of_a_later_version_only_what_changed_is_new() {
         let earlier = r#"{"flags":[0,1,2,3],"cohorts":{"a":1,"b":2},"n":null,"same":{"x":1}}"#;
         let later = r#"{"flags":[0,1,9,3],"cohorts":{"b":3,"a":1},"n":null,"same":{"x":1}}"#;
-        let plan = r#"{"flags":[[-1,2],[0,1],[-4,1]],"cohorts":{"b":1,"a":-1},"n":-1,"same":-1}"#;
+        let plan = r#"{"flags":[2,0],"cohorts":{"b":1,"a":-1},"n":-1,"same":-1}"#;
         assert_eq!(slices(later, Some(earlier)), [format!("[9,3,{plan}]")]);
     }
 
@@ -243,6 +269,7 @@ mod tests {
             ("3,2,1,0", "", "[[-4,1],[-3,1],[-2,1],[-1,1]]"),
             ("0,0,1", "", "[[-1,1],[-1,2]]"),
             ("0,1,8,9,2", "8,9,", "[[-1,2],[0,2],[-3,1]]"),
+            ("0,1,2,3", "", "[[-1,4]]"),
         ] {
             let expected = format!(r#"[{new}{{"flags":{runs}}}]"#);
             assert_eq!(slices(&flags(later), Some(&flags("0,1,2,3"))), [expected], "{later}");
@@ -250,15 +277,28 @@ mod tests {
     }
 
     #[test]
+    fn elements_that_are_edited_where_they_stand_are_new_in_these_places() {
+        let flags = |list: &str| format!(r#"{{"flags":[{list}]}}"#);
+        for (later, new, plan) in [
+            ("9,1,2,3", "9,", "[0,0]"),
+            ("0,8,2,9", "8,9,", "[1,0,3,1]"),
+            ("0,8,9,3", "8,9,", "[1,0,2,1]"),
+            ("0,7,8,9", "7,8,9,", "[[-1,1],[0,3]]"),
+            ("1,9,2,3", "9,", "[[-2,1],[0,1],[-3,2]]"),
+            ("7,8,9,6", "7,8,9,6,", "[[0,4]]"),
+        ] {
+            let expected = format!(r#"[{new}{{"flags":{plan}}}]"#);
+            assert_eq!(slices(&flags(later), Some(&flags("0,1,2,3"))), [expected], "{later}");
+        }
+    }
+
+    #[test]
     fn an_array_of_too_many_runs_is_all_new() {
-        let flags = |step: usize| {
-            let flag =
-                |id: usize| if id.is_multiple_of(2) { id.to_string() } else { (id * step).to_string() };
-            let flags: Vec<_> = (0..2 * MAX_RUNS).map(flag).collect();
-            format!(r#"{{"flags":[{}]}}"#, flags.join(","))
-        };
-        let slices = slices(&flags(100_000), Some(&flags(1)));
-        assert!(slices.last().unwrap().ends_with(&format!(r#"{{"flags":[[0,{}]]}}]"#, 2 * MAX_RUNS)));
+        let numbers: Vec<_> = (0..=MAX_RUNS).map(|id| id.to_string()).collect();
+        let flags = |numbers: Vec<String>| format!(r#"{{"flags":[{}]}}"#, numbers.join(","));
+        let reversed = flags(numbers.iter().rev().cloned().collect());
+        let slices = slices(&reversed, Some(&flags(numbers)));
+        assert!(slices.last().unwrap().ends_with(&format!(r#"{{"flags":[[0,{}]]}}]"#, MAX_RUNS + 1)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 // One measured process. It does what it is asked over IPC, one request after another, and tells what that cost.
 
 import { deepStrictEqual } from 'node:assert'
+import { access } from 'node:fs/promises'
 
 import { edit, editedAt, largeDefinitions } from '../large-definitions.mjs'
 import { allocation, cost, longestBlock } from './instruments.mjs'
@@ -52,6 +53,8 @@ const COMMANDS = {
     return data
   }),
   json: (n, measure) => receive(n, measure, async () => (await fetch(settings.definitionsUrl)).json()),
+  /** To another thread and back. */
+  access: (n, measure) => measure(() => access(process.execPath), { collect: false }),
   parse(n, measure) {
     const text = Buffer.from(textOf(n)).toString()
     return receive(n, measure, async () => JSON.parse(text))

@@ -15,6 +15,7 @@ export const ROWS = [
   { id: 'fetch', title: 'fetch and publish', floor: 'json', traffic: 'sent', kinds: [OURS] },
 ]
 export const FLOORS = [
+  { id: 'access', title: '`fs.promises.access`' },
   { id: 'parse', title: '`JSON.parse`' },
   { id: 'firstParse', title: '`JSON.parse`, first of a process' },
   { id: 'stringify', title: '`JSON.stringify`' },

@@ -1,5 +1,6 @@
 //! Definitions on their way to JavaScript.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use napi::bindgen_prelude::{Buffer, Either, Env, JsValue, ToNapiValue};
@@ -9,69 +10,60 @@ use napi_derive::napi;
 use crate::delivery::{Definitions, Delivery};
 use crate::snapshot::Snapshot;
 
-/// Definitions of one version, to be made by `lib/assemble.js` of their slices and of what the caller has.
-#[napi(object, object_from_js = false)]
-pub struct NativeDefinitions {
-    /// Hash of their text.
-    pub version: String,
-    /// A JSON array: the first slice.
-    #[napi(ts_type = "string")]
-    pub slice: Slice,
-    /// The others, if there are any.
-    pub rest: Option<NativeSlices>,
-}
-
 /// JSON in Latin-1.
 pub struct Slice(Vec<u8>);
 
 /// Slices that come one by one.
 #[napi]
 pub struct NativeSlices {
-    delivery: Delivery,
+    slices: VecDeque<Vec<u8>>,
 }
+
+/// Of what `lib/assemble.js` makes definitions. Mostly that is one slice: then no object of a class is made.
+pub type NativeDefinitions = Either<Slice, NativeSlices>;
 
 /// Definitions as the API has them.
 #[napi]
 pub struct NativeFetched {
-    definitions: Option<NativeDefinitions>,
+    delivery: Option<Delivery>,
     snapshot: Option<Arc<Snapshot>>,
 }
 
 /// What a caller gets who may have the definitions already: that is `true`.
-#[napi]
 pub type NativeFound = Either<NativeDefinitions, bool>;
 
-pub fn found(Definitions { snapshot, delivery }: Definitions) -> NativeFound {
-    match delivery {
-        Some(delivery) => Either::A(NativeDefinitions::new(&snapshot, delivery)),
-        None => Either::B(true),
-    }
+pub fn found(definitions: Definitions) -> NativeFound {
+    definitions.delivery.map_or(Either::B(true), |delivery| Either::A(native(delivery)))
 }
 
-impl NativeDefinitions {
-    fn new(snapshot: &Snapshot, mut delivery: Delivery) -> Self {
-        let slice = Slice(delivery.slices.pop_front().unwrap_or_default());
-        // Mostly there is none: then no object of a class is made, and asked again.
-        let rest = (!delivery.slices.is_empty()).then_some(NativeSlices { delivery });
-        NativeDefinitions { version: snapshot.version().to_owned(), slice, rest }
+fn native(Delivery { mut slices }: Delivery) -> NativeDefinitions {
+    match slices.len() {
+        1 => Either::A(Slice(slices.pop_front().unwrap_or_default())),
+        _ => Either::B(NativeSlices { slices }),
     }
 }
 
 #[napi]
 impl NativeSlices {
+    /// How many are left.
+    #[napi(getter, catch_unwind)]
+    pub fn length(&self) -> u32 {
+        u32::try_from(self.slices.len()).unwrap_or(u32::MAX)
+    }
+
     /// The next one, until there is none.
     #[napi(catch_unwind, ts_return_type = "string | null")]
     pub fn next(&mut self) -> Option<Slice> {
-        self.delivery.slices.pop_front().map(Slice)
+        self.slices.pop_front().map(Slice)
     }
 }
 
 #[napi]
 impl NativeFetched {
     /// How to make them, once.
-    #[napi(catch_unwind)]
+    #[napi(catch_unwind, ts_return_type = "string | NativeSlices | null")]
     pub fn definitions(&mut self) -> Option<NativeDefinitions> {
-        self.definitions.take()
+        self.delivery.take().map(native)
     }
 
     /// Their whole text in UTF-8, until they are published.
@@ -83,8 +75,7 @@ impl NativeFetched {
 
 impl NativeFetched {
     pub fn new(snapshot: Arc<Snapshot>, delivery: Delivery) -> Self {
-        let definitions = NativeDefinitions::new(&snapshot, delivery);
-        NativeFetched { definitions: Some(definitions), snapshot: Some(snapshot) }
+        NativeFetched { delivery: Some(delivery), snapshot: Some(snapshot) }
     }
 
     /// What is to be published, once.
