@@ -183,8 +183,8 @@ test('what JSON.stringify makes is handed over in parts, with the event loop fre
   })
   await leader.onFlagDefinitionsReceived(edit(1))
   loop.end()
-  assert.ok(parts.length > text.length / 2 ** 18 - 1)
-  assert.ok(parts.every(({ characters }) => characters <= 2 ** 18))
+  assert.ok(parts.length > text.length / 2 ** 17 - 1)
+  assert.ok(parts.every(({ characters }) => characters <= 2 ** 17))
   assert.equal(new Set(parts.map(({ turn }) => turn)).size, parts.length, 'a turn of the event loop for each')
 })
 

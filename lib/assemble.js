@@ -6,6 +6,8 @@ const { setImmediate: turn } = require('node:timers/promises')
 const MANY_SLICES = 64
 /** An array of so many elements takes as much memory as a slice. */
 const SLICE_ELEMENTS = 12 * 1024
+/** So many beside each leave a fifth of a full young generation alive. */
+const LITTER = 4
 
 /**
  * Makes definitions of slices, or of the only one, and of those held before (`src/delivery.rs` says what is
@@ -32,7 +34,7 @@ async function parse(slices) {
 
 /** V8 copies what is young and alive in one go: with garbage beside it, it does so more often, with less each time. */
 function litter() {
-  return [new Array(SLICE_ELEMENTS), new Array(SLICE_ELEMENTS)]
+  return Array.from({ length: LITTER }, () => new Array(SLICE_ELEMENTS))
 }
 
 function build(plan, earlier, pieces) {

@@ -5,7 +5,7 @@ const { setImmediate: turn } = require('node:timers/promises')
 const { NativeText } = require('./native.js')
 
 /** So many characters are copied in a fraction of a millisecond. */
-const PART = 256 * 1024
+const PART = 128 * 1024
 
 /** Hands a string over to native code, in parts between which the event loop is free. */
 async function toNative(string) {
