@@ -24,7 +24,8 @@ use crate::snapshot::Snapshot;
 /// from other young objects; with these among them, its collector comes more often and pauses less long.
 const SLICE_BYTES: usize = 96 * 1024;
 
-/// An array of more runs is all new: JavaScript joins them in one call with as many arguments.
+/// An array of more runs, or more places, is all new: JavaScript joins runs in one call with as many
+/// arguments.
 const MAX_RUNS: usize = 8192;
 
 /// Definitions of one version, and how JavaScript comes by them.
@@ -143,8 +144,8 @@ impl<'a> Writer<'a> {
         let new: Vec<_> = (0..found.len()).filter(|&place| found[place].is_none()).collect();
         let in_place = found.len() == earlier.len()
             && found.iter().enumerate().all(|(place, known)| known.is_none_or(|known| known == place));
-        // What is edited where it stands, here and there: JavaScript then copies the array only once.
-        if in_place && !new.is_empty() && new.len() <= breaks {
+        // JavaScript then copies the array only once, and does no more for each than for a run.
+        if in_place && !new.is_empty() && new.len() <= breaks.min(MAX_RUNS) {
             let pairs: Vec<_> =
                 new.into_iter().flat_map(|place| [place as i64, self.piece(elements[place])]).collect();
             return self.list(pairs, Self::number);
@@ -163,6 +164,7 @@ impl<'a> Writer<'a> {
             }
         }
         self.list(runs, |writer, (first, count)| {
+            // Writing to a vector cannot fail.
             let _ = write!(writer.plan, "[{first},{count}]");
         });
     }
@@ -179,7 +181,6 @@ impl<'a> Writer<'a> {
     }
 
     fn number(&mut self, number: i64) {
-        // Writing to a vector cannot fail.
         let _ = write!(self.plan, "{number}");
     }
 
@@ -299,6 +300,17 @@ mod tests {
         let reversed = flags(numbers.iter().rev().cloned().collect());
         let slices = slices(&reversed, Some(&flags(numbers)));
         assert!(slices.last().unwrap().ends_with(&format!(r#"{{"flags":[[0,{}]]}}]"#, MAX_RUNS + 1)));
+    }
+
+    #[test]
+    fn an_array_with_too_many_new_places_is_all_new() {
+        let count = 2 * MAX_RUNS + 2;
+        let flags = |edit: usize| {
+            let numbers: Vec<_> = (0..count).map(|id| (id + id % 2 * edit).to_string()).collect();
+            format!(r#"{{"flags":[{}]}}"#, numbers.join(","))
+        };
+        let slices = slices(&flags(count), Some(&flags(0)));
+        assert!(slices.last().unwrap().ends_with(&format!(r#"{{"flags":[[0,{count}]]}}]"#)));
     }
 
     #[test]

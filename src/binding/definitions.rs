@@ -33,14 +33,16 @@ pub struct NativeFetched {
 pub type NativeFound = Either<NativeDefinitions, bool>;
 
 pub fn found(definitions: Definitions) -> NativeFound {
-    definitions.delivery.map_or(Either::B(true), |delivery| Either::A(native(delivery)))
+    definitions.delivery.map_or(Either::B(true), |delivery| Either::A(to_native(delivery)))
 }
 
-fn native(Delivery { mut slices }: Delivery) -> NativeDefinitions {
-    match slices.len() {
-        1 => Either::A(Slice(slices.pop_front().unwrap_or_default())),
-        _ => Either::B(NativeSlices { slices }),
+fn to_native(Delivery { mut slices }: Delivery) -> NativeDefinitions {
+    if slices.len() == 1
+        && let Some(only) = slices.pop_front()
+    {
+        return Either::A(Slice(only));
     }
+    Either::B(NativeSlices { slices })
 }
 
 #[napi]
@@ -63,7 +65,7 @@ impl NativeFetched {
     /// How to make them, once.
     #[napi(catch_unwind, ts_return_type = "string | NativeSlices | null")]
     pub fn definitions(&mut self) -> Option<NativeDefinitions> {
-        self.delivery.take().map(native)
+        self.delivery.take().map(to_native)
     }
 
     /// Their whole text in UTF-8, until they are published.
