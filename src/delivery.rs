@@ -84,17 +84,12 @@ impl<'a> Writer<'a> {
         entries: impl Iterator<Item = (Span, T)>,
         mut value: impl FnMut(&mut Self, Name<'a>, T),
     ) {
-        self.plan.push(b'{');
-        for (place, (key, entry)) in entries.enumerate() {
-            if place > 0 {
-                self.plan.push(b',');
-            }
-            let key = key.of(self.text);
-            one_byte(key, &mut self.plan);
-            self.plan.push(b':');
-            value(self, name(key), entry);
-        }
-        self.plan.push(b'}');
+        self.list(b'{', entries, b'}', |writer, (key, entry)| {
+            let key = key.of(writer.text);
+            one_byte(key, &mut writer.plan);
+            writer.plan.push(b':');
+            value(writer, name(key), entry);
+        });
     }
 
     /// `earlier`: the member of the same key, and the text that it is in.
@@ -127,19 +122,7 @@ impl<'a> Writer<'a> {
     }
 
     fn array(&mut self, elements: &[Span], earlier: &[&str]) {
-        // Mostly an element stands where it stood, counted from the last one that was found.
-        let mut place = 0;
-        let places = LazyCell::new(|| -> HashMap<&str, usize> {
-            earlier.iter().enumerate().map(|(place, element)| (*element, place)).collect()
-        });
-        let mut found = Vec::with_capacity(elements.len());
-        for element in elements {
-            let text = element.of(self.text);
-            let known =
-                if earlier.get(place) == Some(&text) { Some(place) } else { places.get(text).copied() };
-            place = known.unwrap_or(place) + 1;
-            found.push(known);
-        }
+        let mut found = self.find(elements, earlier);
         let breaks = found.windows(2).filter(|pair| pair[1] != pair[0].map(|place| place + 1)).count();
         let new: Vec<_> = (0..found.len()).filter(|&place| found[place].is_none()).collect();
         let in_place = found.len() == earlier.len()
@@ -148,7 +131,7 @@ impl<'a> Writer<'a> {
         if in_place && !new.is_empty() && new.len() <= breaks.min(MAX_RUNS) {
             let pairs: Vec<_> =
                 new.into_iter().flat_map(|place| [place as i64, self.piece(elements[place])]).collect();
-            return self.list(pairs, Self::number);
+            return self.list(b'[', pairs, b']', Self::number);
         }
         if breaks >= MAX_RUNS {
             found.fill(None);
@@ -163,21 +146,45 @@ impl<'a> Writer<'a> {
                 _ => runs.push((number, 1)),
             }
         }
-        self.list(runs, |writer, (first, count)| {
+        self.list(b'[', runs, b']', |writer, (first, count)| {
             // Writing to a vector cannot fail.
             let _ = write!(writer.plan, "[{first},{count}]");
         });
     }
 
-    fn list<T>(&mut self, items: Vec<T>, mut write: impl FnMut(&mut Self, T)) {
-        self.plan.push(b'[');
+    /// For each element its place in the earlier array, if it was there.
+    fn find(&self, elements: &[Span], earlier: &[&str]) -> Vec<Option<usize>> {
+        // Mostly an element stands where it stood, counted from the last one that was found.
+        let mut place = 0;
+        let places = LazyCell::new(|| -> HashMap<&str, usize> {
+            earlier.iter().enumerate().map(|(place, element)| (*element, place)).collect()
+        });
+        let find = |element: &Span| {
+            let text = element.of(self.text);
+            let known =
+                if earlier.get(place) == Some(&text) { Some(place) } else { places.get(text).copied() };
+            place = known.unwrap_or(place) + 1;
+            known
+        };
+        elements.iter().map(find).collect()
+    }
+
+    /// Appends to the plan.
+    fn list<T>(
+        &mut self,
+        open: u8,
+        items: impl IntoIterator<Item = T>,
+        close: u8,
+        mut write: impl FnMut(&mut Self, T),
+    ) {
+        self.plan.push(open);
         for (place, item) in items.into_iter().enumerate() {
             if place > 0 {
                 self.plan.push(b',');
             }
             write(self, item);
         }
-        self.plan.push(b']');
+        self.plan.push(close);
     }
 
     fn number(&mut self, number: i64) {
@@ -246,6 +253,18 @@ mod tests {
         slices
     }
 
+    fn flags(elements: &str) -> String {
+        format!(r#"{{"flags":[{elements}]}}"#)
+    }
+
+    /// Of `0,1,2,3`, for each: the elements now, the new pieces, and the plan.
+    fn assert_plans<const N: usize>(cases: [(&str, &str, &str); N]) {
+        for (later, new, plan) in cases {
+            let expected = format!(r#"[{new}{{"flags":{plan}}}]"#);
+            assert_eq!(slices(&flags(later), Some(&flags("0,1,2,3"))), [expected], "{later}");
+        }
+    }
+
     #[test]
     fn the_first_version_is_all_new() {
         let text = r#"{"flags":[{"a":1},2],"cohorts":{"7":[3]},"n":null,"e":[],"o":{}}"#;
@@ -263,53 +282,44 @@ mod tests {
 
     #[test]
     fn elements_are_found_wherever_they_stand_now() {
-        let flags = |list: &str| format!(r#"{{"flags":[{list}]}}"#);
-        for (later, new, runs) in [
+        assert_plans([
             ("9,0,1,2,3", "9,", "[[0,1],[-1,4]]"),
             ("1,2,3", "", "[[-2,3]]"),
             ("3,2,1,0", "", "[[-4,1],[-3,1],[-2,1],[-1,1]]"),
             ("0,0,1", "", "[[-1,1],[-1,2]]"),
             ("0,1,8,9,2", "8,9,", "[[-1,2],[0,2],[-3,1]]"),
             ("0,1,2,3", "", "[[-1,4]]"),
-        ] {
-            let expected = format!(r#"[{new}{{"flags":{runs}}}]"#);
-            assert_eq!(slices(&flags(later), Some(&flags("0,1,2,3"))), [expected], "{later}");
-        }
+        ]);
     }
 
     #[test]
     fn elements_that_are_edited_where_they_stand_are_new_in_these_places() {
-        let flags = |list: &str| format!(r#"{{"flags":[{list}]}}"#);
-        for (later, new, plan) in [
+        assert_plans([
             ("9,1,2,3", "9,", "[0,0]"),
             ("0,8,2,9", "8,9,", "[1,0,3,1]"),
             ("0,8,9,3", "8,9,", "[1,0,2,1]"),
             ("0,7,8,9", "7,8,9,", "[[-1,1],[0,3]]"),
             ("1,9,2,3", "9,", "[[-2,1],[0,1],[-3,2]]"),
             ("7,8,9,6", "7,8,9,6,", "[[0,4]]"),
-        ] {
-            let expected = format!(r#"[{new}{{"flags":{plan}}}]"#);
-            assert_eq!(slices(&flags(later), Some(&flags("0,1,2,3"))), [expected], "{later}");
-        }
+        ]);
     }
 
     #[test]
     fn an_array_of_too_many_runs_is_all_new() {
         let numbers: Vec<_> = (0..=MAX_RUNS).map(|id| id.to_string()).collect();
-        let flags = |numbers: Vec<String>| format!(r#"{{"flags":[{}]}}"#, numbers.join(","));
-        let reversed = flags(numbers.iter().rev().cloned().collect());
-        let slices = slices(&reversed, Some(&flags(numbers)));
+        let reversed: Vec<_> = numbers.iter().rev().cloned().collect();
+        let slices = slices(&flags(&reversed.join(",")), Some(&flags(&numbers.join(","))));
         assert!(slices.last().unwrap().ends_with(&format!(r#"{{"flags":[[0,{}]]}}]"#, MAX_RUNS + 1)));
     }
 
     #[test]
     fn an_array_with_too_many_new_places_is_all_new() {
         let count = 2 * MAX_RUNS + 2;
-        let flags = |edit: usize| {
-            let numbers: Vec<_> = (0..count).map(|id| (id + id % 2 * edit).to_string()).collect();
-            format!(r#"{{"flags":[{}]}}"#, numbers.join(","))
+        let edited = |by: usize| {
+            let numbers: Vec<_> = (0..count).map(|id| (id + id % 2 * by).to_string()).collect();
+            flags(&numbers.join(","))
         };
-        let slices = slices(&flags(count), Some(&flags(0)));
+        let slices = slices(&edited(count), Some(&edited(0)));
         assert!(slices.last().unwrap().ends_with(&format!(r#"{{"flags":[[0,{count}]]}}]"#)));
     }
 
@@ -329,7 +339,7 @@ mod tests {
     #[test]
     fn many_pieces_come_in_slices() {
         let flag = format!(r#""{}""#, "x".repeat(SLICE_BYTES / 4));
-        let text = format!(r#"{{"flags":[{}]}}"#, [flag.as_str(); 10].join(","));
+        let text = flags(&[flag.as_str(); 10].join(","));
         let slices = slices(&text, None);
         assert_eq!(slices.len(), 4);
         assert!(slices.iter().all(|slice| slice.len() <= SLICE_BYTES));
