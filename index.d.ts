@@ -147,6 +147,18 @@ export interface FlagDefinitionCacheOptions {
   whenUnavailable?: 'fetch' | 'stale' | undefined
 
   /**
+   * What the fleet does while PostHog refuses the definitions to the whole project (402: its quota is exceeded). Set it alike in all
+   * processes. Each process reports the refusal once, to the listeners of `onError()`. Needs `fetch: flagCache.fetch`: without it,
+   * posthog-node drops the definitions in the process that was refused.
+   *
+   * - `'keep'`: all processes keep evaluating the definitions that they have.
+   * - `'clear'`: all processes drop them at their next poll, as posthog-node does by itself.
+   *
+   * @default 'keep'
+   */
+  whenRefused?: 'keep' | 'clear' | undefined
+
+  /**
    * Whether the definitions are compressed in the store. Every process reads both forms, whatever its own setting.
    *
    * - `'auto'`: with zstd from 64 KiB on, where they cross a network; plain JSON in a directory.
@@ -463,8 +475,12 @@ export interface FlagCacheStatus {
   } | null
   /** How long ago somebody was last told to fetch; `null` if that is not known. */
   lastGrantMsAgo: number | null
-  /** For how long nobody calls PostHog, because it asked for a pause or failed; `null`: no pause. */
+  /** For how long no process calls PostHog, because it asked for a pause, or several processes failed; `null`: no pause. */
   retryInMs: number | null
+  /** Fetches of this process that failed in a row (seen through `flagCache.fetch` only); 0 after one that succeeded. */
+  failedFetches: number
+  /** The same for the whole fleet. */
+  fleetFailedFetches: number
   /** What to set `refreshIntervalMs` to, where posthog-node steadily polls at another pace; `null`: they match. */
   suggestedRefreshIntervalMs: number | null
   /** How long the last read of the store took. */
@@ -492,6 +508,8 @@ export interface FlagCacheStatus {
     publishes: number
     /** Fetches that found the definitions unchanged (seen through `flagCache.fetch` only). */
     confirms: number
+    /** Fetches that failed, whatever the reason (seen through `flagCache.fetch` only). */
+    failures: number
     /** Fetched definitions that came too late, after another process had taken over. */
     superseded: number
     /** Times that this process put back what the store had lost. */
@@ -514,8 +532,7 @@ export interface FlagCacheStatus {
  * - `ERR_FLAG_CACHE_CORRUPT`: the store holds something under our names that is damaged, or not from this package.
  * - `ERR_FLAG_CACHE_READONLY`: the store is a replica that takes no writes, or `role: 'reader'` allows none.
  * - `ERR_FLAG_CACHE_CLOSED`: `shutdown()` was called before.
- * - `ERR_FLAG_CACHE_API`: PostHog refused a request for the definitions (401, 402, 403). On the command line: it did not answer with
- *   definitions, whatever the reason.
+ * - `ERR_FLAG_CACHE_API`: this process could not fetch the definitions from PostHog, or PostHog refuses them to the project (402).
  * - `ERR_FLAG_CACHE_NATIVE`: the package's binary for this platform is missing or does not load. Thrown by `import` or `require`.
  * - `ERR_FLAG_CACHE_RUNTIME`: the constructor was called in an edge runtime, a worker without Node.js or a browser.
  */

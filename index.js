@@ -11,6 +11,8 @@ const { toNative } = require('./lib/text.js')
 
 const REPORT_INTERVAL_MS = 60_000
 
+const NO_DEFINITIONS = { flags: [], group_type_mapping: {}, groupTypeMapping: {}, cohorts: {} }
+
 function create(options) {
   if (options === null || typeof options !== 'object') {
     throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'options are required: an object with a projectKey')
@@ -25,7 +27,8 @@ function create(options) {
     throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'the options cannot be read', cause)
   }
   try {
-    return { native: new NativeProvider(given), projectKey: given.projectKey, isReader: given.role === 'reader' }
+    const { projectKey, role, whenRefused } = given
+    return { native: new NativeProvider(given), projectKey, isReader: role === 'reader', keepsRefused: whenRefused !== 'clear' }
   } catch (cause) {
     throw translate(cause)
   }
@@ -37,6 +40,7 @@ class FlagDefinitionCache {
   #native
   #projectKey
   #isReader
+  #keepsRefused
   #client = new Client()
   /** How many of our calls are under way, and the version that was announced meanwhile. */
   #calls = 0
@@ -50,13 +54,17 @@ class FlagDefinitionCache {
     () => {},
   )
   #observing = false
+  /** How many polls are under way: one PostHog client never begins a second one. */
+  #polls = 0
+  #isShared = false
   #reported = new Map()
 
   constructor(options) {
-    const { native, projectKey, isReader } = create(options)
+    const { native, projectKey, isReader, keepsRefused } = create(options)
     this.#native = native
     this.#projectKey = projectKey
     this.#isReader = isReader
+    this.#keepsRefused = keepsRefused
     this.fetch = this.withFetch((...request) => globalThis.fetch(...request))
   }
 
@@ -64,30 +72,38 @@ class FlagDefinitionCache {
     return this.#call(async () => {
       // Another call may put something else there meanwhile.
       let { held } = this.#client
+      this.#client.isEmergency = true
       const found = await this.#native.get(held.version)
-      if (!found) return undefined
+      if (found === null) return undefined
+      this.#client.isEmergency = false
+      if (found === false) {
+        this.#client.version = undefined
+        return { ...NO_DEFINITIONS }
+      }
       if (found !== true) {
         held = await assemble(found, held)
         this.#client.held = held
       }
-      this.#client.take(held)
+      this.#client.version = held.version
       return held.definitions
     })
   }
 
   async shouldFetchFlagDefinitions() {
     this.#client.isEmergency = false
-    return this.#call(async () => {
-      const granted = await this.#native.shouldFetch(this.#client.held.version)
-      this.#client.isEmergency = !granted
-      return granted
-    })
+    if (this.#polls > 0) this.#reportSharing()
+    this.#polls += 1
+    try {
+      return await this.#call(() => this.#native.shouldFetch(this.#client.held.version))
+    } finally {
+      this.#polls -= 1
+    }
   }
 
   async onFlagDefinitionsReceived(data) {
     await this.#call(async () => {
       await this.#publish(data)
-      this.#client.take(this.#client.held)
+      this.#client.version = this.#client.held.version
     })
   }
 
@@ -109,6 +125,7 @@ class FlagDefinitionCache {
       native: this.#native,
       client: this.#client,
       projectKey: this.#projectKey,
+      keepsRefused: this.#keepsRefused,
       attempt: (work) => this.#attempt(work),
       share: async (work) => this.#isReader || this.#attempt(work),
       report: (error) => this.#report(error),
@@ -198,7 +215,19 @@ class FlagDefinitionCache {
     if (this.#calls > 0) return
     const version = this.#announced
     this.#announced = undefined
-    if (version !== undefined && !this.#client.has({ version })) this.#updates.call(version)
+    if (version !== undefined && version !== this.#client.version) this.#updates.call(version)
+  }
+
+  /** Each client is served, but none of them is told of an update that another has taken. */
+  #reportSharing() {
+    if (this.#isShared || this.#errors.size === 0) return
+    this.#isShared = true
+    this.#report(
+      new FlagCacheError(
+        'ERR_FLAG_CACHE_OPTIONS',
+        'several PostHog clients use this FlagDefinitionCache at the same time: create one FlagDefinitionCache for each PostHog client',
+      ),
+    )
   }
 
   /** The same trouble once a minute: some of it comes with every poll, or with every reconnect. */

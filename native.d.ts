@@ -40,24 +40,24 @@ export declare class NativeProvider {
   /** Whether posthog-node shall fetch, for a caller who has the definitions of the `known` version. */
   shouldFetch(known?: string | undefined | null): Promise<boolean>
   /**
-   * The fleet's definitions, or `true` for a caller who has them: those of the `known` version. At once
-   * where `shouldFetch()` has just read them.
+   * The fleet's definitions, `true` for a caller who has them (those of the `known` version), or `false` where
+   * there shall be none. At once where `shouldFetch()` has just read them.
    */
-  get(known?: string | undefined | null): string | NativeSlices | true | Promise<string | NativeSlices | true | null>
+  get(known?: string | undefined | null): string | NativeSlices | boolean | Promise<string | NativeSlices | boolean | null>
   /** Publishes definitions as posthog-node gives them, and returns their version. */
   received(text: NativeText): Promise<string>
   /** Reads definitions as the API answered them, for a caller who has those of the `known` version. */
   decode(text: NativeText, known?: string | undefined | null): Promise<NativeFetched>
   /** Publishes what was decoded, under the API's ETag. */
   publish(fetched: NativeFetched, etag?: string | undefined | null): Promise<undefined>
-  /** With what a request for the definitions goes out. */
+  /** What the next definitions request should send. */
   plan(): NativePlan
   /** The newest definitions, if they are of this version, for a caller who has those of the `known` one. */
   newest(version: string, known?: string | undefined | null): Promise<NativeFetched | undefined | null>
   /** The API answered 304 to the ETag of this version. */
   confirmed(version: string): Promise<undefined>
-  /** The API failed, or asked for a pause. */
-  failed(pauseMs?: number | undefined | null): Promise<undefined>
+  /** A fetch failed: `status` is that of the API's answer, if there was one, `pause_ms` its `Retry-After`. */
+  failed(status?: number | undefined | null, pauseMs?: number | undefined | null): Promise<undefined>
   /** Has the next load fetch. */
   invalidate(): Promise<undefined>
   /** Calls back for what happens outside a call, until `unobserve` or `shutdown`. */
@@ -96,13 +96,13 @@ export interface NativeEvent {
   trouble?: string
 }
 
-/** With what a request for the definitions goes out. */
+/** What the next definitions request should send. */
 export interface NativePlan {
   /** ETag of the newest definitions that this worker has. */
   etag?: string
   /** Their version. */
   version?: string
-  /** Milliseconds for which the fleet keeps off the API. */
+  /** Milliseconds for which a process without definitions should not call the API. */
   pauseMs?: number
 }
 

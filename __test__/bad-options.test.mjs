@@ -8,7 +8,7 @@ import { FlagCacheError, FlagDefinitionCache } from './support/client.mjs'
 
 const SECRET = 's3cret-p4ssword'
 const DURATIONS = ['refreshIntervalMs', 'leaseTtlMs', 'maxAgeMs', 'coldStartWaitMs', 'connectTimeoutMs', 'commandTimeoutMs']
-const TEXTS = ['projectKey', 'url', 'keyPrefix', 'role', 'whenUnavailable', 'compression', 'username', 'password', 'sentinelUsername', 'sentinelPassword', 'clientName']
+const TEXTS = ['projectKey', 'url', 'keyPrefix', 'role', 'whenUnavailable', 'whenRefused', 'compression', 'username', 'password', 'sentinelUsername', 'sentinelPassword', 'clientName']
 
 /** The error with which the constructor refuses `options`. */
 function refusal(options, what = inspect(options)) {

@@ -67,7 +67,7 @@ describe('help', () => {
     const ours = [...Object.values(CLASS_OPTIONS), ...Object.values(SECRETS)].map(({ option }) => option)
     const theirs = read('src/options.rs').match(/const OPTION_NAMES: &str = "([^"]*)"/)[1].split(/,[\s\\]*/)
     const tls = read('src/options.rs').match(/an object with (ca, .*)"/)[1].split(', ').map((name) => `tls.${name}`)
-    const useless = ['whenUnavailable'] // a command has no polls
+    const useless = ['whenUnavailable', 'whenRefused'] // a command has no polls
     assert.deepEqual(ours.sort(), [...theirs.filter((name) => name !== 'tls' && !useless.includes(name)), ...tls].sort())
     for (const [flag, { option }] of Object.entries(CLASS_OPTIONS)) {
       assert.equal(flag, option.replace('.', '-').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`))

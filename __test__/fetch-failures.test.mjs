@@ -16,25 +16,28 @@ const LATE_MS = 30_000
 
 const inSeconds = (seconds) => new Date(Date.now() + seconds * 1_000).toUTCString()
 
-/** What happens, and for how long the fleet keeps off PostHog then. */
+/** What happens, and for how long the whole fleet keeps off PostHog then, if it has definitions. */
 const FAILURES = {
   '429 with Retry-After in seconds': { answer: 429, retryAfter: () => 120, pauseMs: 120_000 },
   '429 with Retry-After as a date': { answer: 429, retryAfter: () => inSeconds(120), pauseMs: 120_000 },
   '429 with Retry-After of more than an hour': { answer: 429, retryAfter: () => 86_400, pauseMs: HOUR_MS },
   '429 with Retry-After beyond all numbers': { answer: 429, retryAfter: () => '9'.repeat(400), pauseMs: HOUR_MS },
   '429 with a date of next year': { answer: 429, retryAfter: () => inSeconds(365 * 86_400), pauseMs: HOUR_MS },
-  '429 with Retry-After shorter than the interval': { answer: 429, retryAfter: () => 1 },
-  '429 with a date that is over': { answer: 429, retryAfter: () => inSeconds(-60) },
-  '429 with an unreadable Retry-After': { answer: 429, retryAfter: () => 'soon' },
-  '429 without Retry-After': { answer: 429 },
+  '429 with Retry-After shorter than the interval': { answer: 429, retryAfter: () => 1, pauseMs: PAUSE_MS },
+  '429 with a date that is over': { answer: 429, retryAfter: () => inSeconds(-60), pauseMs: PAUSE_MS },
+  '429 with an unreadable Retry-After': { answer: 429, retryAfter: () => 'soon', pauseMs: PAUSE_MS },
+  '429 without Retry-After': { answer: 429, pauseMs: PAUSE_MS },
   '503 with Retry-After': { answer: 503, retryAfter: () => 120, pauseMs: 120_000 },
+  '402': { answer: 402, pauseMs: PAUSE_MS },
   '500': { answer: 500 },
   '404': { answer: 404 },
+  '401': { answer: 401 },
+  '403': { answer: 403 },
   'no answer in time': { answer: 'silence', posthogOptions: { requestTimeout: 200 } },
-  'JSON that stops halfway': { answer: 'truncated', trouble: 'ERR_FLAG_CACHE_DATA' },
+  'JSON that stops halfway': { answer: 'truncated' },
   'a connection cut halfway': { answer: 'cut' },
-  'HTML': { answer: 'html', trouble: 'ERR_FLAG_CACHE_DATA' },
-  'JSON without flags': { answer: 'not-flags', trouble: 'ERR_FLAG_CACHE_DATA' },
+  'HTML': { answer: 'html' },
+  'JSON without flags': { answer: 'not-flags' },
   'a closed port': { isClosed: true },
 }
 
@@ -49,118 +52,172 @@ async function pauseOf(t, api) {
   return other.status().retryInMs
 }
 
-describe('after', () => {
-  for (const [what, { answer, retryAfter, isClosed, posthogOptions, trouble, pauseMs = PAUSE_MS }] of Object.entries(FAILURES)) {
-    test(`${what} the fleet keeps off PostHog, and nothing is published`, async (t) => {
-      const api = await standIn(t)
-      if (isClosed) api.url = `http://127.0.0.1:${await closedPort()}`
-      else api.always(answer, { retryAfter: retryAfter?.() })
-      const options = { api, url: store.url, refreshIntervalMs: INTERVAL_MS, posthogOptions }
-      const first = startSharing(t, options)
-      await first.load()
-      assert.equal(first.sent.length, 1)
-      if (typeof answer === 'number') assert.equal(first.requests[0].response.status, answer)
-      assert.equal(await store.stored(api.projectKey), undefined)
-      const { definitions, counters } = first.cache.status()
-      assert.deepEqual([definitions, counters.publishes, counters.confirms], [null, 0, 0])
-
-      const retryInMs = await pauseOf(t, api)
-      assert.ok(retryInMs <= pauseMs && retryInMs > pauseMs - LATE_MS, `a pause of ${retryInMs} ms`)
-
-      // Neither a cold process nor the one that failed calls again: both are told locally.
-      const second = startSharing(t, options)
-      await second.load()
-      await first.load()
-      for (const { requests, sent } of [second, first]) {
-        const { status, response } = requests.at(-1)
-        assert.equal(status, 503)
-        const seconds = Number(response.headers.get('retry-after'))
-        assert.ok(seconds * 1_000 <= pauseMs + 1_000 && seconds * 1_000 > pauseMs - LATE_MS, `Retry-After: ${seconds}`)
-        assert.equal(sent.length, sent === first.sent ? 1 : 0)
-      }
-      assert.ok(api.calls.length <= 1)
-      assert.deepEqual(first.troubles.map(({ code }) => code), trouble ? [trouble] : [])
-      assert.deepEqual(second.errors, [])
-    })
+/** A client whose next request for the definitions fails in that way. */
+async function startFailing(t, api, { answer, retryAfter, isClosed, posthogOptions }) {
+  t.mock.method(console, 'warn', () => {})
+  const closed = isClosed && `http://127.0.0.1:${await closedPort()}`
+  let fails = false
+  const inner = (url, options) => {
+    if (!fails) return globalThis.fetch(url, options)
+    fails = false
+    if (!isClosed) api.next(answer, { retryAfter: retryAfter?.() })
+    return globalThis.fetch(isClosed ? url.replace(api.url, closed) : url, options)
   }
+  const client = startSharing(t, { api, url: store.url, refreshIntervalMs: INTERVAL_MS, posthogOptions, inner })
+  return { ...client, failNext: () => (fails = true) }
+}
 
-  test('the pause one process asks again, and all have the definitions', async (t) => {
+for (const [what, failure] of Object.entries(FAILURES)) {
+  describe(`after ${what}`, () => {
+    test('on an empty cache the next process fetches at once, for all of them', async (t) => {
+      const api = await standIn(t)
+      const sick = await startFailing(t, api, failure)
+      sick.failNext()
+      await sick.load()
+      assert.equal(await store.stored(api.projectKey), undefined)
+      const { definitions, counters, failedFetches } = sick.cache.status()
+      assert.deepEqual([definitions, counters.publishes, counters.confirms, counters.failures, failedFetches], [null, 0, 0, 1, 1])
+      assert.deepEqual(sick.troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_API'])
+      assert.equal(await pauseOf(t, api), null)
+
+      const broken = api.count(200)
+      const healthy = startSharing(t, { api, url: store.url, refreshIntervalMs: INTERVAL_MS })
+      await healthy.load()
+      assert.equal(await healthy.evaluate(), 'v1')
+      await sick.load()
+      assert.equal(await sick.evaluate(), 'v1')
+      assert.equal(api.count(200) - broken, 1)
+      assert.equal(healthy.cache.status().fleetFailedFetches, 0)
+    })
+
+    test('of the leader the fleet keeps its definitions, and another process fetches next', async (t) => {
+      const api = await standIn(t)
+      const leader = await startFailing(t, api, failure)
+      await leader.load()
+      const other = startSharing(t, { api, url: store.url, refreshIntervalMs: INTERVAL_MS })
+      await other.load()
+      const [published, calls] = [await store.stored(api.projectKey), api.calls.length]
+      api.edit()
+      leader.failNext()
+      await leader.cache.invalidate()
+      await leader.load()
+      // posthog-node, too, keeps what it had.
+      assert.equal(await leader.evaluate(), 'v1')
+      assert.ok((await store.stored(api.projectKey)).equals(published))
+      assert.equal(leader.cache.status().isLeader, false)
+      const called = api.calls.length
+      assert.ok(called - calls <= 1)
+      await leader.load()
+      assert.equal(api.calls.length, called, 'it leaves the next fetch to others')
+
+      const { pauseMs } = failure
+      const retryInMs = await pauseOf(t, api)
+      if (pauseMs) assert.ok(retryInMs <= pauseMs && retryInMs > pauseMs - LATE_MS, `a pause of ${retryInMs} ms`)
+      else assert.equal(retryInMs, null)
+      await other.load()
+      assert.equal(await other.evaluate(), pauseMs ? 'v1' : 'v2')
+      assert.equal(api.calls.length - called, pauseMs ? 0 : 1)
+    })
+  })
+}
+
+describe('on an empty cache', () => {
+  test('three processes that fail one after another make the fleet pause, and all who have nothing are told locally', async (t) => {
     const api = await standIn(t)
-    api.next(429, { retryAfter: 2 })
-    const options = { api, url: store.url, refreshIntervalMs: 1_000, pollingIntervalMs: 250 }
-    const first = startSharing(t, options)
-    await first.load()
-    const second = startSharing(t, options)
-    await Promise.all([second.until('v1'), first.until('v1')])
-    const [failed, ...others] = api.calls
-    assert.equal(failed.status, 429)
-    assert.ok(others[0].at - failed.at >= 2_000, `${others[0].at - failed.at} ms apart`)
-    assert.equal(api.count(200), 1)
-    assert.equal(await pauseOf(t, api), null)
+    api.always(429, { retryAfter: 120 })
+    const options = { api, url: store.url, refreshIntervalMs: INTERVAL_MS, coldStartWaitMs: 100 }
+    for (let n = 0; n < 3; n += 1) {
+      assert.equal(await pauseOf(t, api), null)
+      await startSharing(t, options).load()
+    }
+    const retryInMs = await pauseOf(t, api)
+    assert.ok(retryInMs <= 120_000 && retryInMs > 120_000 - LATE_MS, `a pause of ${retryInMs} ms`)
+    const fourth = startSharing(t, options)
+    await fourth.load()
+    const { status, response } = fourth.requests.at(-1)
+    assert.equal(status, 503)
+    const seconds = Number(response.headers.get('retry-after'))
+    assert.ok(seconds <= 121 && seconds > 120 - LATE_MS / 1_000, `Retry-After: ${seconds}`)
+    assert.equal(fourth.sent.length, 0)
+    assert.equal(api.calls.length, 3)
   })
 
-  test('429 in an emergency, while the process whose turn it is still waits for its answer, the pause counts as well', async (t) => {
+  test('the process that PostHog asked to wait waits, and the others do not', async (t) => {
+    const api = await standIn(t)
+    api.next(429, { retryAfter: 120 })
+    const options = { api, url: store.url, refreshIntervalMs: INTERVAL_MS, coldStartWaitMs: 100 }
+    const first = startSharing(t, options)
+    await first.load()
+    await first.load()
+    assert.equal(first.requests.at(-1).status, 503)
+    assert.equal(api.calls.length, 1)
+    const second = startSharing(t, options)
+    await second.load()
+    assert.equal(await second.evaluate(), 'v1')
+  })
+
+  test('a failure of an emergency, while another process still waits for its answer, counts as well', async (t) => {
     const api = await standIn(t)
     const options = { url: store.url, refreshIntervalMs: INTERVAL_MS }
     const holder = openCache(t, { projectKey: api.projectKey, ...options })
     assert.equal(await holder.shouldFetchFlagDefinitions(), true)
     api.always(429, { retryAfter: 120 })
-    for (let n = 0; n < 3; n += 1) await startSharing(t, { api, coldStartWaitMs: 20, ...options }).load()
-    assert.equal(api.calls.length, 1)
+    for (let n = 0; n < 5; n += 1) await startSharing(t, { api, coldStartWaitMs: 20, ...options }).load()
+    assert.equal(api.calls.length, 3)
     assert.ok((await pauseOf(t, api)) > PAUSE_MS)
-  })
-
-  test('a failure the fleet goes on with what it has, and does not count it as current', async (t) => {
-    const api = await standIn(t)
-    const options = { api, url: store.url, refreshIntervalMs: INTERVAL_MS }
-    const [first, second] = [startSharing(t, options), startSharing(t, options)]
-    await Promise.all([first.ready(), second.ready()])
-    const [published, ageMs] = [await store.stored(api.projectKey), first.cache.status().definitions.ageMs]
-    api.edit()
-    api.next(500)
-    await first.cache.invalidate()
-    await first.load()
-    assert.deepEqual(api.calls.map(({ status }) => status), [200, 500])
-    await second.load()
-    assert.equal(second.cache.status().retryInMs > 0, true)
-    assert.ok((await store.stored(api.projectKey)).equals(published))
-    assert.deepEqual([await first.evaluate(), await second.evaluate()], ['v1', 'v1'])
-    assert.ok(first.cache.status().definitions.ageMs > ageMs)
-    assert.equal(api.calls.length, 2)
   })
 })
 
 describe('a refusal', () => {
-  for (const status of [401, 402, 403]) {
-    test(`with ${status} reaches posthog-node as it is, and the listeners of onError() once`, async (t) => {
-      t.mock.method(console, 'warn', () => {})
+  for (const status of [401, 403]) {
+    test(`with ${status} reaches posthog-node as it is, and the listeners of onError()`, async (t) => {
       const api = await standIn(t)
       const responses = []
       const inner = async (...request) => {
         responses.push(await globalThis.fetch(...request))
         return responses.at(-1)
       }
-      const { cache, ready, fetch, requests, errors, troubles, evaluate } = startSharing(t, { api, inner, url: store.url, refreshIntervalMs: 100 })
+      const { cache, ready, load, requests, errors, troubles, evaluate } = startSharing(t, { api, inner, url: store.url, refreshIntervalMs: 100 })
       await ready()
-      api.always(status)
-      await fetch()
-      await fetch()
-      assert.deepEqual(requests.map(({ status }) => status), [200, status, status])
+      api.next(status)
+      await cache.invalidate()
+      await load()
+      assert.deepEqual(requests.map(({ status }) => status), [200, status])
       assert.equal(requests.at(-1).response, responses.at(-1))
-      // As without us: 402 takes the flags away, the others are errors.
-      assert.equal(errors.length, status === 402 ? 0 : 2)
-      assert.equal(await evaluate(), status === 402 ? undefined : 'v1')
+      assert.equal(errors.length, 1)
+      assert.equal(await evaluate(), 'v1')
       assert.deepEqual(troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_API'])
-      assert.match(troubles[0].message, new RegExp(String(status)))
-      assert.equal(cache.status().retryInMs, null)
+      assert.match(troubles[0].message, new RegExp(`PostHog answered ${status}`))
+    })
+  }
+
+  for (const whenRefused of ['keep', 'clear']) {
+    test(`with 402 makes all processes ${whenRefused} their definitions, and each of them reports it`, async (t) => {
+      t.mock.method(console, 'warn', () => {})
+      const api = await standIn(t)
+      const options = { api, url: store.url, refreshIntervalMs: 100, whenRefused }
+      const fleet = [startSharing(t, options), startSharing(t, options)]
+      for (const { load } of fleet) await load()
+      api.always(402)
+      await fleet[0].cache.invalidate()
+      for (const { load } of fleet) await load()
+      for (const { evaluate, troubles } of fleet) {
+        assert.equal(await evaluate(), whenRefused === 'keep' ? 'v1' : undefined)
+        assert.deepEqual(troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_API'])
+      }
+      const late = startSharing(t, options)
+      await late.load()
+      assert.equal(await late.evaluate(), whenRefused === 'keep' ? 'v1' : undefined)
+      assert.deepEqual(late.troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_API'])
       assert.ok(await store.stored(api.projectKey))
 
       api.normal()
-      await fetch()
-      // Unchanged for the fleet; but who was told 402 has nothing any more.
-      assert.equal(api.calls.at(-1).status, 304)
-      assert.equal(requests.at(-1).status, status === 402 ? 200 : 304)
-      assert.equal(await evaluate(), 'v1')
+      while (api.count(304) === 0) for (const { load } of fleet) await load()
+      for (const { load, evaluate } of [...fleet, late]) {
+        await load()
+        assert.equal(await evaluate(), 'v1')
+      }
+      assert.equal(api.count(200), 1, 'PostHog is asked whether they have changed')
     })
   }
 })
@@ -180,7 +237,7 @@ describe('without its store', () => {
     api.next(500)
     await load()
     for (const seen of [api.calls, requests]) assert.deepEqual(seen.map(({ status }) => status), [200, 200, 500])
-    assert.deepEqual(troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_UNAVAILABLE'])
+    assert.deepEqual(troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_UNAVAILABLE', 'ERR_FLAG_CACHE_API'])
     assert.ok(cache.status().counters.errors.ERR_FLAG_CACHE_UNAVAILABLE >= 3)
   })
 

@@ -80,8 +80,8 @@ describe('new definitions', () => {
     const data = await (await load()).json()
     await cache.onFlagDefinitionsReceived(data)
     assert.equal(cache.status().definitions.etag, api.etag)
-    assert.equal((await load()).status, 304)
-    assert.equal(api.calls.at(-1).sentEtag, api.etag)
+    assert.equal(await (await load()).json(), data)
+    assert.deepEqual(api.calls.map(({ sentEtag, status }) => [sentEtag, status]), [[null, 200], [api.etag, 304]])
   })
 
   test('of a fetch that knows only what posthog-node needs of a response are shared alike', async (t) => {

@@ -1,7 +1,7 @@
 'use strict'
 
 const { assemble } = require('./assemble.js')
-const { FlagCacheError } = require('./error.js')
+const { FlagCacheError, translate } = require('./error.js')
 const { NativeText } = require('./native.js')
 
 /** Where posthog-node asks for the definitions: the current path, and that of older versions. */
@@ -12,10 +12,10 @@ const PATHS = /\/(flags\/definitions|feature_flag\/local_evaluation)\/?$/
  * outcome the whole fleet learns. All other requests pass through untouched.
  *
  * `attempt` runs one of our own calls and reports its failure: it never rejects, because none of them may
- * cost the client its answer. `share` is the same for what tells the fleet something. `during` notes that a
- * call of the client is under way.
+ * cost the client its answer. `share` is the same for what tells the fleet something. `report` tells the
+ * listeners of `onError()`. `during` notes that a call of the client is under way.
  */
-function shareEtag({ native, client, projectKey, attempt, share, report, during }, inner) {
+function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, report, during }, inner) {
   return function fetch(url, options) {
     return isForDefinitions(url, options) ? during(() => fetchDefinitions(url, options)) : inner(url, options)
   }
@@ -32,31 +32,31 @@ function shareEtag({ native, client, projectKey, attempt, share, report, during 
 
   async function fetchDefinitions(url, options) {
     const { etag, version, pauseMs } = plan()
-    if (client.isEmergency && pauseMs) {
+    const { isEmergency } = client
+    if (isEmergency && pauseMs) {
       return new Response(null, { status: 503, headers: { 'retry-after': String(Math.ceil(pauseMs / 1000)) } })
     }
     let response
     try {
       response = await inner(url, withEtag(options, etag))
-      if (response.status === 200) return await received(response)
+      if (response.status === 200) return await received(response, isEmergency)
     } catch (error) {
-      await share(() => native.failed())
+      await failed(describe(error))
       throw error
     }
-    switch (response.status) {
-      case 304:
-        return unchanged(response, version, etag, () => inner(url, options))
-      case 402: // posthog-node drops its definitions.
-        client.take()
-      // falls through
-      case 401:
-      case 403:
-        report(new FlagCacheError('ERR_FLAG_CACHE_API', `PostHog answered ${response.status} to a request for the definitions`))
-        return response
-      default:
-        await share(() => native.failed(retryAfterMs(response.headers)))
-        return response
+    if (response.status === 304) {
+      if (version !== undefined) await share(() => native.confirmed(version))
+      return (await held(response, version)) ?? (version === undefined ? response : again(url, options, isEmergency))
     }
+    await failed(`PostHog answered ${response.status}`, response)
+    // posthog-node drops its definitions when it sees this status.
+    return (response.status === 402 && keepsRefused && (await held(response, version))) || response
+  }
+
+  /** Without an ETag: the definitions that it stands for are gone. */
+  async function again(url, options, isEmergency) {
+    const response = await inner(url, withEtag(options))
+    return response.status === 200 ? received(response, isEmergency) : response
   }
 
   function plan() {
@@ -68,16 +68,13 @@ function shareEtag({ native, client, projectKey, attempt, share, report, during 
     }
   }
 
-  async function unchanged(response, version, etag, askAgain) {
-    if (version === undefined) return response
-    await share(() => native.confirmed(version))
-    if (client.has({ version, etag })) return response
-    const { held } = client
-    const fetched = await attempt(() => native.newest(version, held.version))
-    return fetched ? answer({ fetched, held, etag, chunks: () => [fetched.text()], publish: async () => {} }) : askAgain()
+  /** Tells the fleet, so that another process fetches, and the listeners. */
+  async function failed(why, { status, headers } = {}) {
+    report(new FlagCacheError('ERR_FLAG_CACHE_API', `cannot fetch the flag definitions: ${why}. Another process of the fleet fetches, if there is one`))
+    await share(() => native.failed(status, retryAfterMs(headers)))
   }
 
-  async function received(response) {
+  async function received(response, isEmergency) {
     const text = new NativeText()
     const chunks = []
     for await (const chunk of chunksOf(response)) {
@@ -87,28 +84,65 @@ function shareEtag({ native, client, projectKey, attempt, share, report, during 
     const etag = response.headers?.get('etag') ?? undefined
     // What the pieces are new to: another call may put something else there meanwhile.
     const { held } = client
-    const fetched = await attempt(() => native.decode(text, held.version))
-    if (fetched) return answer({ fetched, held, etag, chunks: () => chunks, publish: () => native.publish(fetched, etag) })
-    await share(() => native.failed())
-    return responseOf(() => chunks, etag)
-  }
-
-  /** A response with these definitions, whose `json()` makes only what the client does not have yet. */
-  function answer({ fetched, held, etag, chunks, publish }) {
+    let fetched
+    try {
+      fetched = await native.decode(text, held.version)
+    } catch (cause) {
+      const error = translate(cause)
+      // Any other error says nothing about the answer.
+      if (error.code === 'ERR_FLAG_CACHE_DATA') await failed(`PostHog's answer holds none: ${error.message}`)
+      else report(error)
+      return responseOf(() => chunks, response)
+    }
+    const publish = once(() => native.publish(fetched, etag))
     const make = async () => {
       client.held = await assemble(fetched.definitions(), held)
-      const { version, definitions } = client.held
-      client.take({ version, etag })
       // posthog-node, if it was told not to fetch, will not say what it received.
-      if (client.isEmergency) share(publish)
-      else client.answers.set(definitions.flags, publish)
-      return definitions
+      if (isEmergency) share(publish)
+      return client.held.definitions
     }
-    let made
-    // Each piece comes once.
-    const json = () => (made ??= make())
-    return Object.defineProperty(responseOf(chunks, etag), 'json', { value: json })
+    return withJson(responseOf(() => chunks, response), make, publish)
   }
+
+  /**
+   * The definitions of this version as a 200, whether this client has them or not: several may share this
+   * cache, and what one of them holds is not known. `undefined` where this process does not hold them.
+   */
+  async function held(response, version) {
+    if (version === undefined) return undefined
+    const { held } = client
+    const fetched = held.version === version ? undefined : await attempt(() => native.newest(version, held.version))
+    if (!fetched && held.version !== version) return undefined
+    const make = async () => {
+      if (fetched) client.held = await assemble(fetched.definitions(), held)
+      return fetched ? client.held.definitions : held.definitions
+    }
+    const chunks = () => [fetched ? fetched.text() : Buffer.from(JSON.stringify(held.definitions))]
+    return withJson(responseOf(chunks, response), make, async () => {})
+  }
+
+  /** Its `json()` makes only what this process does not have yet, and `publish` is called with what it made. */
+  function withJson(response, make, publish) {
+    const json = once(async () => {
+      const definitions = await make()
+      client.version = client.held.version
+      client.answers.set(definitions.flags, publish)
+      return definitions
+    })
+    return Object.defineProperty(response, 'json', { value: json })
+  }
+}
+
+/** The same promise for every call. */
+function once(work) {
+  let promise
+  return () => (promise ??= work())
+}
+
+/** In a line: the cause of a failed fetch says more than its message. */
+function describe(error) {
+  const { cause } = error ?? {}
+  return [error?.message ?? error, cause?.code ?? cause?.message].filter(Boolean).join(': ')
 }
 
 /** The body, whatever kind of fetch it comes from. */
@@ -117,14 +151,21 @@ async function* chunksOf(response) {
   for await (const chunk of response.body) yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk
 }
 
-/** A response whose body is only put together if somebody reads it. */
-function responseOf(chunks, etag) {
+/** A 200 with the URL and the headers of the API's response, whose body is only put together when it is read. */
+function responseOf(chunks, { url = '', headers }) {
   const pull = (controller) => {
     for (const chunk of chunks()) controller.enqueue(chunk)
     controller.close()
   }
-  const headers = { 'content-type': 'application/json', ...(etag && { etag }) }
-  return new Response(new ReadableStream({ pull }, { highWaterMark: 0 }), { headers })
+  // A fetch of the user's own may give nothing of them but `get()`.
+  const isWhole = typeof headers?.[Symbol.iterator] === 'function'
+  const etag = headers?.get('etag')
+  const kept = new Headers(isWhole ? headers : { ...(etag && { etag }) })
+  // They describe the bytes that were received, not these.
+  for (const name of ['content-encoding', 'content-length', 'transfer-encoding']) kept.delete(name)
+  if (!kept.has('content-type')) kept.set('content-type', 'application/json')
+  const response = new Response(new ReadableStream({ pull }, { highWaterMark: 0 }), { headers: kept })
+  return Object.defineProperty(response, 'url', { value: url })
 }
 
 function withEtag(options, etag) {

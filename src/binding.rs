@@ -21,6 +21,7 @@ use self::definitions::{NativeFetched, NativeFound, found};
 use self::promise::{Promises, coded, rejection};
 use self::text::NativeText;
 use crate::error::Result;
+use crate::lease::Failure;
 use crate::lock::lock;
 use crate::observer::{Event, observe};
 use crate::options::{Given, Options, Role};
@@ -38,14 +39,14 @@ pub struct NativeProvider {
     promises: Promises,
 }
 
-/// With what a request for the definitions goes out.
+/// What the next definitions request should send.
 #[napi(object)]
 pub struct NativePlan {
     /// ETag of the newest definitions that this worker has.
     pub etag: Option<String>,
     /// Their version.
     pub version: Option<String>,
-    /// Milliseconds for which the fleet keeps off the API.
+    /// Milliseconds for which a process without definitions should not call the API.
     pub pause_ms: Option<f64>,
 }
 
@@ -79,11 +80,11 @@ impl NativeProvider {
         self.promise(env, async move |provider: Arc<Provider>| provider.should_fetch(known).await)
     }
 
-    /// The fleet's definitions, or `true` for a caller who has them: those of the `known` version. At once
-    /// where `shouldFetch()` has just read them.
+    /// The fleet's definitions, `true` for a caller who has them (those of the `known` version), or `false` where
+    /// there shall be none. At once where `shouldFetch()` has just read them.
     #[napi(
         catch_unwind,
-        ts_return_type = "string | NativeSlices | true | Promise<string | NativeSlices | true | null>"
+        ts_return_type = "string | NativeSlices | boolean | Promise<string | NativeSlices | boolean | null>"
     )]
     pub fn get<'env>(
         &self,
@@ -107,7 +108,8 @@ impl NativeProvider {
     ) -> napi::Result<PromiseRaw<'env, String>> {
         let text = text.take();
         self.promise(env, async move |provider: Arc<Provider>| {
-            let snapshot = off_runtime(move || Snapshot::new(text.decode()).map(Arc::new)).await?;
+            let parse = off_runtime(move || Snapshot::new(text.decode()).map(Arc::new));
+            let snapshot = provider.bounded(parse).await?;
             let version = snapshot.version().to_owned();
             provider.received(snapshot, None).await.map(|()| version)
         })
@@ -123,9 +125,12 @@ impl NativeProvider {
     ) -> napi::Result<PromiseRaw<'env, NativeFetched>> {
         let text = text.take();
         self.promise(env, async move |provider: Arc<Provider>| {
-            let snapshot = off_runtime(move || Snapshot::from_api(text.decode()).map(Arc::new)).await?;
-            let delivery = provider.deliver(snapshot.clone(), known).await?;
-            Ok(NativeFetched::new(snapshot, delivery))
+            let decode = async {
+                let snapshot = off_runtime(move || Snapshot::from_api(text.decode()).map(Arc::new)).await?;
+                let delivery = provider.deliver(snapshot.clone(), known).await?;
+                Ok(NativeFetched::new(snapshot, delivery))
+            };
+            provider.bounded(decode).await
         })
     }
 
@@ -144,7 +149,7 @@ impl NativeProvider {
         })
     }
 
-    /// With what a request for the definitions goes out.
+    /// What the next definitions request should send.
     #[napi(catch_unwind)]
     pub fn plan(&self) -> NativePlan {
         let plan = self.provider.plan();
@@ -161,7 +166,7 @@ impl NativeProvider {
     ) -> napi::Result<PromiseRaw<'env, Option<NativeFetched>>> {
         self.promise(env, async move |provider: Arc<Provider>| {
             let Some(snapshot) = provider.newest(&version) else { return Ok(None) };
-            let delivery = provider.deliver(snapshot.clone(), known).await?;
+            let delivery = provider.bounded(provider.deliver(snapshot.clone(), known)).await?;
             Ok(Some(NativeFetched::new(snapshot, delivery)))
         })
     }
@@ -172,11 +177,17 @@ impl NativeProvider {
         self.promise(env, async move |provider: Arc<Provider>| provider.confirmed(&version).await)
     }
 
-    /// The API failed, or asked for a pause.
+    /// A fetch failed: `status` is that of the API's answer, if there was one, `pause_ms` its `Retry-After`.
     #[napi(catch_unwind)]
-    pub fn failed<'env>(&self, env: &'env Env, pause_ms: Option<f64>) -> napi::Result<PromiseRaw<'env, ()>> {
+    pub fn failed<'env>(
+        &self,
+        env: &'env Env,
+        status: Option<u32>,
+        pause_ms: Option<f64>,
+    ) -> napi::Result<PromiseRaw<'env, ()>> {
         let pause = pause_ms.and_then(|pause| Duration::try_from_secs_f64(pause / 1000.0).ok());
-        self.promise(env, async move |provider: Arc<Provider>| provider.failed(pause).await)
+        let failure = Failure::of(status, pause);
+        self.promise(env, async move |provider: Arc<Provider>| provider.failed(failure).await)
     }
 
     /// Has the next load fetch.
@@ -281,6 +292,8 @@ fn status_json(status: &Status) -> serde_json::Value {
         })),
         "lastGrantMsAgo": status.granted.map(millis),
         "retryInMs": status.pause.map(millis),
+        "failedFetches": status.failed_fetches,
+        "fleetFailedFetches": status.fleet_failed_fetches,
         "suggestedRefreshIntervalMs": status.suggested_refresh_interval.map(millis),
         "roundTripMs": status.round_trip.map(millis),
         "backend": backend_json(&status.backend),
@@ -291,6 +304,7 @@ fn status_json(status: &Status) -> serde_json::Value {
             "loads": counters.loads,
             "publishes": counters.publishes,
             "confirms": counters.confirms,
+            "failures": counters.failures,
             "superseded": counters.superseded,
             "heals": counters.heals,
             "waits": counters.waits,

@@ -28,12 +28,24 @@ const SLICE_BYTES: usize = 96 * 1024;
 /// arguments.
 const MAX_RUNS: usize = 8192;
 
-/// Definitions of one version, and how JavaScript comes by them.
-pub struct Definitions {
-    /// The whole.
-    pub snapshot: Arc<Snapshot>,
-    /// How to make them, unless JavaScript has this version already.
-    pub delivery: Option<Delivery>,
+/// What posthog-node is to evaluate by, and how JavaScript comes by it.
+pub enum Definitions {
+    /// JavaScript has this version already.
+    Unchanged(Arc<Snapshot>),
+    /// This version, and how to make it.
+    Changed(Arc<Snapshot>, Delivery),
+    /// No definitions at all.
+    Cleared,
+}
+
+impl Definitions {
+    /// The whole, if there are any.
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        match self {
+            Definitions::Unchanged(snapshot) | Definitions::Changed(snapshot, _) => Some(snapshot),
+            Definitions::Cleared => None,
+        }
+    }
 }
 
 /// What JavaScript needs to make the definitions of one version.

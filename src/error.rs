@@ -23,6 +23,8 @@ pub enum Code {
     Corrupt,
     /// The store, or this worker's role, allows no writes.
     ReadOnly,
+    /// PostHog failed, or refused the definitions.
+    Api,
     /// `shutdown()` was called before.
     Closed,
 }
@@ -38,6 +40,7 @@ impl Code {
             Code::Auth => "ERR_FLAG_CACHE_AUTH",
             Code::Corrupt => "ERR_FLAG_CACHE_CORRUPT",
             Code::ReadOnly => "ERR_FLAG_CACHE_READONLY",
+            Code::Api => "ERR_FLAG_CACHE_API",
             Code::Closed => "ERR_FLAG_CACHE_CLOSED",
         }
     }

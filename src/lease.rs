@@ -6,56 +6,9 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use crate::state::{Lease, Millis, SnapshotInfo, State, millis};
 
-/// A moment on the store's clock: milliseconds since the Unix epoch.
-pub type Millis = u64;
-
-/// What the fleet shares besides the definitions themselves.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct State {
-    /// Grows with every commit; 0 where nothing was ever committed.
-    pub revision: u64,
-    /// The number of the newest grant. It outlives the lease, so that no number comes twice.
-    pub fence: u64,
-    /// Who fetches. A lapsed lease stays until somebody else is granted one.
-    pub lease: Option<Lease>,
-    /// When the newest grant was given.
-    pub granted_at: Option<Millis>,
-    /// The definitions that the store holds.
-    pub snapshot: Option<SnapshotInfo>,
-    /// When the snapshot was last known to be PostHog's current one: a publish, or a later fetch
-    /// that published nothing and of which no failure was reported.
-    pub confirmed_at: Option<Millis>,
-    /// Until then nobody calls PostHog: it asked for a pause, or failed.
-    pub retry_at: Option<Millis>,
-    /// When somebody last said that the definitions have changed.
-    pub invalidated_at: Option<Millis>,
-}
-
-/// The right, and the duty, to fetch.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Lease {
-    /// The id of the worker that fetches.
-    pub owner: String,
-    /// From then on another worker may take over.
-    pub expires_at: Millis,
-}
-
-/// Describes a snapshot without holding it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct SnapshotInfo {
-    /// Hash of the definitions' text, in hexadecimal.
-    pub version: String,
-    /// PostHog's ETag for that text, where it is known.
-    pub etag: Option<String>,
-    /// Length in bytes as stored (compressed or not): a cheap test for a truncated or foreign value.
-    pub bytes: u64,
-    /// When it was published; grows with every publish.
-    pub published_at: Millis,
-}
-
-/// Who asks.
+/// The worker that asks.
 #[derive(Clone, Copy, Debug)]
 pub struct Worker<'a> {
     /// This worker's id, unique in the fleet.
@@ -65,6 +18,30 @@ pub struct Worker<'a> {
     pub seen: Option<&'a State>,
     /// Whether this worker knows that the definitions have changed, and has not loaded since.
     pub impatient: bool,
+    /// Its last fetch, if that failed.
+    pub failed: Option<FailedFetch>,
+}
+
+/// A fetch that brought this worker no definitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FailedFetch {
+    /// When it failed.
+    pub at: Millis,
+    /// How many failed in a row, of this worker.
+    pub count: u32,
+    /// The pause that PostHog asked for.
+    pub pause: Option<Duration>,
+}
+
+/// Why a fetch failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Network, proxy, clock, key, or an answer without definitions: other workers may be luckier.
+    Worker,
+    /// PostHog asked to wait (429, `Retry-After`): every worker does, if there are definitions to go on with.
+    Paused(Option<Duration>),
+    /// PostHog refuses the definitions to the whole project (402, quota exceeded).
+    Refused(Option<Duration>),
 }
 
 /// What a worker does at a poll.
@@ -74,13 +51,23 @@ pub enum Decision {
     Grant(State),
     /// Use what the cache has, or what this worker has.
     Follow,
-    /// Somebody is fetching what this worker cannot do without: look again on a notice, at latest
-    /// at this moment.
+    /// Definitions that this worker needs are about to come: look again on a notice, at the latest at
+    /// this moment.
     Wait(Millis),
 }
 
-/// The longest pause that PostHog can ask for: a header gone wrong must not silence a fleet.
+/// Maximum pause: a header gone wrong must not silence a fleet.
 const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
+
+/// Number of failures in a row, each of another worker, from which on PostHog is to blame.
+const FAILURES_UNTIL_PAUSE: u32 = 3;
+
+/// The first pause after these, as a part of the interval. It doubles with each further failure.
+const FIRST_PAUSE_PART: Millis = 256;
+
+/// Delay before a worker whose fetch for an empty cache failed may try again. It doubles with each further
+/// failure. Workers that wait look more often.
+const COLD_RETRY: Millis = 250;
 
 /// Two invalidations no further apart count as one.
 const INVALIDATIONS_APART: Millis = 1_000;
@@ -96,27 +83,71 @@ pub struct Rule {
     pub cold_start_wait: Duration,
 }
 
+impl Failure {
+    /// What an answer of this HTTP status, with this `Retry-After`, says; `None` for no answer.
+    pub fn of(status: Option<u32>, pause: Option<Duration>) -> Self {
+        match (status, pause) {
+            (Some(402), pause) => Failure::Refused(pause),
+            (Some(429), pause) | (_, pause @ Some(_)) => Failure::Paused(pause),
+            _ => Failure::Worker,
+        }
+    }
+
+    /// The pause that PostHog asked for.
+    pub fn pause(self) -> Option<Duration> {
+        match self {
+            Failure::Worker => None,
+            Failure::Paused(pause) | Failure::Refused(pause) => pause,
+        }
+    }
+}
+
 impl Rule {
     /// What worker `me` does now.
     pub fn decide(&self, state: &State, now: Millis, me: Worker) -> Decision {
-        if self.pause(state, now).is_some() {
-            return Decision::Follow;
+        let is_empty = state.snapshot.is_none();
+        // After a failure another worker fetches within moments: worth waiting for.
+        let waits = is_empty || state.failures > 0;
+        let wait_until = |until: Millis| match waits && until - now <= millis(self.cold_start_wait) {
+            true => Decision::Wait(until),
+            false => Decision::Follow,
+        };
+        if let Some(pause) = self.pause(state, now) {
+            return wait_until(now.saturating_add(millis(pause)));
         }
         let invalidated = self.is_invalidated(state, now);
-        if me.impatient && invalidated {
+        let stands_back = me.failed.and_then(|failed| self.stands_back_until(failed, is_empty, now));
+        if me.impatient && invalidated && stands_back.is_none() {
             return Decision::Grant(self.grant(state, now, me.owner));
         }
         if let Some(lease) = self.foreign_lease(state, now, me.owner) {
-            let needs_it = state.snapshot.is_none()
+            let needs_it = waits
                 || (me.seen.is_none() && self.is_being_replaced(state))
                 || (me.impatient && state.granted_at > state.confirmed_at);
             return if needs_it { Decision::Wait(lease.expires_at) } else { Decision::Follow };
         }
-        if state.snapshot.is_none() || invalidated || self.is_due(state, now) {
+        if let Some(until) = stands_back {
+            return if is_empty { wait_until(until) } else { Decision::Follow };
+        }
+        if is_empty || invalidated || self.is_due(state, now) {
             Decision::Grant(self.grant(state, now, me.owner))
         } else {
             Decision::Follow
         }
+    }
+
+    /// Until when a worker whose fetch failed leaves the next one to others. Over an interval, so that each
+    /// of them polls in between; but while the cache is empty they are waiting, and take over at once.
+    pub fn stands_back_until(&self, failed: FailedFetch, is_empty: bool, now: Millis) -> Option<Millis> {
+        let interval = millis(self.refresh_interval);
+        let delay = match is_empty {
+            true => doubled(COLD_RETRY, failed.count.saturating_sub(1)).min(interval),
+            false => interval.saturating_add(self.slack()),
+        };
+        let asked = failed.pause.map_or(0, |pause| millis(pause.min(MAX_PAUSE)));
+        let until = failed.at.saturating_add(delay.max(asked));
+        let is_from_the_future = failed.at > now.saturating_add(self.slack());
+        (now < until && !is_from_the_future).then_some(until)
     }
 
     /// The state in which `snapshot`, fetched by `owner` under the grant `fence`, is published;
@@ -167,18 +198,39 @@ impl Rule {
         Some(next)
     }
 
-    /// The state in which PostHog failed `owner`, or asked for a pause: nobody calls it before that
-    /// is over. `None` where somebody else fetches, whose answer will tell; an empty cache cannot wait
-    /// for that, because everybody without definitions calls.
-    pub fn fail(&self, state: &State, now: Millis, owner: &str, pause: Option<Duration>) -> Option<State> {
-        if state.snapshot.is_some() && self.foreign_lease(state, now, owner).is_some() {
+    /// The state in which a fetch of `owner` has failed: its lease is released, so that another worker
+    /// fetches next. The fleet pauses if PostHog asked it to, or if several workers have failed in a row.
+    /// `None` while another worker fetches, whose answer will tell; an empty cache cannot wait for that,
+    /// because every worker without definitions calls.
+    pub fn fail(&self, state: &State, now: Millis, owner: &str, failure: Failure) -> Option<State> {
+        let is_empty = state.snapshot.is_none();
+        if !is_empty && self.foreign_lease(state, now, owner).is_some() {
             return None;
         }
-        // Not shorter than the interval: an empty cache would be tried again at every evaluation.
-        let interval = millis(self.refresh_interval) - self.slack();
-        let pause = millis(pause.unwrap_or_default().min(MAX_PAUSE)).max(interval);
+        let failures = state.failures.saturating_add(1);
+        let further = failures.checked_sub(FAILURES_UNTIL_PAUSE);
+        let delay = further.map(|further| {
+            let interval = millis(self.refresh_interval);
+            doubled((interval / FIRST_PAUSE_PART).max(1), further).min(interval)
+        });
+        let asked = match failure {
+            Failure::Worker => None,
+            // One worker's answer does not keep the others from filling an empty cache.
+            _ if is_empty && further.is_none() => None,
+            Failure::Paused(pause) | Failure::Refused(pause) => {
+                Some(millis(pause.unwrap_or_default()).max(millis(self.refresh_interval) - self.slack()))
+            }
+        };
+        let pause = delay.max(asked).map(|pause| now.saturating_add(pause.min(millis(MAX_PAUSE))));
         let so_far = state.retry_at.filter(|_| self.pause(state, now).is_some());
-        Some(State { retry_at: so_far.max(Some(now.saturating_add(pause))), ..state.successor(now) })
+        let refused = matches!(failure, Failure::Refused(_)).then_some(now);
+        Some(State {
+            lease: state.lease.clone().filter(|lease| lease.owner != owner),
+            failures,
+            retry_at: so_far.max(pause),
+            refused_at: state.refused_at.or(refused),
+            ..state.successor(now)
+        })
     }
 
     /// The state in which the definitions are known to have changed, so that the next load fetches;
@@ -228,6 +280,8 @@ impl Rule {
         if state.lease.is_none() {
             next.fence = state.fence.max(seen.fence);
             next.retry_at = state.retry_at.max(seen.retry_at);
+            next.failures = state.failures.max(seen.failures);
+            next.refused_at = state.refused_at.max(seen.refused_at);
             next.lease = seen.lease.clone().map(|lease| Lease {
                 // The leader's next poll is at most an interval away: it stays the leader.
                 expires_at: now.saturating_add(millis(self.lease_ttl)),
@@ -242,6 +296,8 @@ impl Rule {
         // A grant may be a little ahead of a clock that was set back.
         next.confirmed_at = Some(now).max(next.granted_at.filter(|_| !self.is_from_the_future(next, now)));
         next.retry_at = None;
+        next.failures = 0;
+        next.refused_at = None;
         if let Some(lease) = next.lease.as_mut().filter(|lease| lease.owner == owner) {
             lease.expires_at = now.saturating_add(millis(self.lease_ttl));
         }
@@ -255,15 +311,20 @@ impl Rule {
     fn grant(&self, state: &State, now: Millis, owner: &str) -> State {
         let mut next = state.successor(now);
         next.fence = next.fence.saturating_add(1);
-        // While the cache is empty others wait for this fetch: should the fetcher die, one of them
-        // takes over when their wait ends; should it be slow, nobody does before.
-        let ttl = if state.snapshot.is_none() && !self.cold_start_wait.is_zero() {
-            self.cold_start_wait
-        } else {
-            self.lease_ttl
+        // Others wait for this fetch while the cache is empty, or after a failure: should the leader die,
+        // one of them takes over when their wait ends; should it be slow, no one does before.
+        let is_awaited = state.snapshot.is_none() || state.failures > 0;
+        let ttl = match is_awaited && !self.cold_start_wait.is_zero() {
+            true => self.cold_start_wait,
+            false => self.lease_ttl,
         };
         next.lease = Some(Lease { owner: owner.to_owned(), expires_at: now.saturating_add(millis(ttl)) });
-        if state.snapshot.is_some() && state.retry_at.is_none() {
+        if self.has_passed(state, now) {
+            // A lease that was kept means that no failure was reported. Otherwise every worker may fail
+            // once more before the fleet pauses.
+            next.failures = if state.lease.is_some() { 0 } else { state.failures.min(1) };
+        }
+        if state.snapshot.is_some() && state.failures == 0 {
             next.confirmed_at = state.confirmed_at.max(state.granted_at);
         }
         // Not before the invalidation that it answers, which may be of the same millisecond.
@@ -278,7 +339,7 @@ impl Rule {
             return None;
         }
         let pause = Duration::from_millis(state.retry_at?.checked_sub(now).filter(|pause| *pause > 0)?);
-        (pause <= MAX_PAUSE.max(self.refresh_interval)).then_some(pause)
+        (pause <= MAX_PAUSE).then_some(pause)
     }
 
     /// Who fetches, as long as nobody may take over.
@@ -286,9 +347,12 @@ impl Rule {
         self.live_lease(state, now).map(|lease| lease.owner.as_str())
     }
 
-    /// The lease, while nobody may take it over.
+    /// The lease, while no other worker may take it over. One that lasts longer than any that this worker
+    /// would grant is void.
     fn live_lease<'a>(&self, state: &'a State, now: Millis) -> Option<&'a Lease> {
-        state.lease.as_ref().filter(|lease| now < lease.expires_at && !self.is_from_the_future(state, now))
+        let longest = millis(self.lease_ttl.max(self.cold_start_wait)).saturating_mul(2);
+        let is_live = |lease: &&Lease| now < lease.expires_at && lease.expires_at - now <= longest;
+        state.lease.as_ref().filter(is_live).filter(|_| !self.is_from_the_future(state, now))
     }
 
     /// Whether the store's clock was set back since the newest grant. That grant, its lease and what
@@ -306,7 +370,13 @@ impl Rule {
         self.live_lease(state, now).filter(|lease| lease.owner != owner)
     }
 
+    /// Whether a fetch is due: the interval is over, or the last fetch failed and no other is under way.
     fn is_due(&self, state: &State, now: Millis) -> bool {
+        (state.failures > 0 && self.live_lease(state, now).is_none()) || self.has_passed(state, now)
+    }
+
+    /// Whether an interval has passed since the newest grant.
+    fn has_passed(&self, state: &State, now: Millis) -> bool {
         let since =
             |at: Millis| now.saturating_add(self.slack()) >= at.saturating_add(millis(self.refresh_interval));
         state.granted_at.is_none_or(since) || self.is_from_the_future(state, now)
@@ -335,15 +405,6 @@ impl Rule {
     }
 }
 
-impl State {
-    /// A copy under the next revision. Never smaller than the time, so that a store that lost its
-    /// data does not reach an old revision again while somebody still holds it.
-    fn successor(&self, now: Millis) -> State {
-        State { revision: self.revision.saturating_add(1).max(now), ..self.clone() }
-    }
-}
-
-/// A duration in the unit of the store's clock.
-pub fn millis(duration: Duration) -> Millis {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
+fn doubled(delay: Millis, times: u32) -> Millis {
+    delay.saturating_mul(1_u64.checked_shl(times).unwrap_or(u64::MAX))
 }

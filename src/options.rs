@@ -74,6 +74,15 @@ pub enum WhenUnavailable {
     Stale,
 }
 
+/// What the fleet does while PostHog refuses the definitions to the whole project (402, quota exceeded).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenRefused {
+    /// Goes on with the definitions that it has.
+    Keep,
+    /// Goes on without any, as posthog-node does by itself.
+    Clear,
+}
+
 /// Where the fleet keeps what it shares.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -115,6 +124,8 @@ pub struct Options {
     pub role: Role,
     /// What happens while the store is out of reach.
     pub when_unavailable: WhenUnavailable,
+    /// What happens while PostHog refuses the definitions.
+    pub when_refused: WhenRefused,
     /// Whether snapshots are compressed.
     pub compression: Compression,
 }
@@ -148,6 +159,8 @@ impl Options {
                 "whenUnavailable",
                 &[("fetch", WhenUnavailable::Fetch), ("stale", WhenUnavailable::Stale)],
             )?,
+            when_refused: given
+                .choice("whenRefused", &[("keep", WhenRefused::Keep), ("clear", WhenRefused::Clear)])?,
             compression: given.choice(
                 "compression",
                 &[("auto", Compression::Auto), ("zstd", Compression::Zstd), ("none", Compression::None)],
@@ -185,7 +198,7 @@ impl Options {
 }
 
 const OPTION_NAMES: &str = "projectKey, url, keyPrefix, refreshIntervalMs, leaseTtlMs, maxAgeMs, \
-    coldStartWaitMs, connectTimeoutMs, commandTimeoutMs, role, whenUnavailable, compression, username, \
+    coldStartWaitMs, connectTimeoutMs, commandTimeoutMs, role, whenUnavailable, whenRefused, compression, username, \
     password, sentinelUsername, sentinelPassword, tls, clientName";
 
 fn ms(value: u64) -> Duration {

@@ -3,21 +3,21 @@
 //! Every method is bounded as a whole: posthog-node awaits them without a limit and polls again only
 //! afterwards, so that one which never settles would stop flag updates for good.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::cadence::Cadence;
 use crate::delivery::{Definitions, Delivery};
 use crate::error::{Code, Error, Result};
-use crate::lease::{Decision, Rule, Worker};
-use crate::lock::lock;
-use crate::options::{Options, Role, WhenUnavailable};
+use crate::lease::{Decision, FailedFetch, Failure, Rule, Worker};
+use crate::memory::{Client, Followed, Memory};
+use crate::options::{Options, Role, WhenRefused, WhenUnavailable};
 use crate::replica::Replica;
 use crate::runtime::off_runtime;
 use crate::snapshot::Snapshot;
+use crate::state::{Millis, State, is_etag};
 use crate::status::{Held, Status};
 use crate::store::Reading;
 use crate::store::shared::{InUse, SharedStore};
@@ -34,55 +34,37 @@ pub struct Provider {
     role: Role,
     rule: Rule,
     when_unavailable: WhenUnavailable,
+    when_refused: WhenRefused,
     max_age: Duration,
     /// For a whole method, without the cold-start wait.
     limit: Duration,
+    memory: Arc<Memory>,
     replica: Replica,
-    client: Mutex<Client>,
 }
 
-/// What this worker knows of the posthog-node client that it serves.
-#[derive(Default)]
-struct Client {
-    /// Whether it asks before it reads; one without a secret key does not.
-    asks: bool,
-    /// The newest grant that it was given.
-    fence: Option<u64>,
-    /// What it was told to use instead of fetching.
-    followed: Option<Followed>,
-    /// What was last delivered.
-    delivered: Option<Arc<Snapshot>>,
-    /// Whether `invalidate()` was called after its last load.
-    impatient: bool,
-    cadence: Cadence,
-    cadence_reported: bool,
-    /// `None` after the shutdown. A call under way has its own.
-    in_use: Option<Arc<InUse>>,
-}
-
-/// What one poll asks for twice.
-struct Followed {
-    at: Instant,
-    known: Option<String>,
-    definitions: Definitions,
-}
-
-/// Whose turn it is.
-enum Turn {
-    /// This worker's.
+/// What a poll comes to.
+enum Outcome {
+    /// This worker fetches.
     Fetch,
-    /// Another's, and what the fleet has meanwhile.
-    Follow(Option<Arc<Snapshot>>),
+    /// It uses what the fleet has.
+    Follow(Option<Found>),
 }
 
-/// With what a request for the definitions goes out.
+/// What the fleet has.
+enum Found {
+    Snapshot(Arc<Snapshot>),
+    /// PostHog refuses the definitions, and the options say to go on without any.
+    Refused,
+}
+
+/// What the next definitions request should send.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The ETag of the newest definitions that this worker has: a 304 says that they are current.
     pub etag: Option<String>,
     /// Their version.
     pub version: Option<String>,
-    /// How long the fleet still keeps off the API.
+    /// How long a worker without definitions should not call the API.
     pub pause: Option<Duration>,
 }
 
@@ -91,16 +73,18 @@ impl Provider {
     pub fn new(options: &Options, store: Arc<SharedStore>) -> Self {
         let host = gethostname::gethostname();
         let owner = format!("{}:{}:{:08x}", host.to_string_lossy(), std::process::id(), fastrand::u32(..));
-        let client = Client { in_use: Some(Arc::new(store.enter())), ..Client::default() };
+        let memory = Arc::new(Memory::default());
+        memory.with(|memory| memory.client.in_use = Some(Arc::new(store.enter())));
         Provider {
-            replica: Replica::new(owner.clone(), options, store),
+            replica: Replica::new(owner.clone(), options, store, memory.clone()),
             owner,
             role: options.role,
             rule: options.rule,
             when_unavailable: options.when_unavailable,
+            when_refused: options.when_refused,
             max_age: options.max_age,
             limit: options.call_limit(),
-            client: Mutex::new(client),
+            memory,
         }
     }
 
@@ -112,19 +96,19 @@ impl Provider {
         if self.role == Role::Reader {
             return Ok(false);
         }
-        {
-            let mut client = self.client();
-            // It may win one without hearing of it.
-            client.fence = None;
+        let earlier = self.client(|client| {
             client.followed = None;
-        }
+            // It may win one without hearing of it.
+            client.fence.take()
+        });
         let wait = self.rule.cold_start_wait;
-        match self.bounded(self.limit + wait, self.ask(Instant::now() + wait)).await {
-            Ok(Turn::Fetch) => Ok(true),
-            Ok(Turn::Follow(None)) => Ok(false),
-            Ok(Turn::Follow(Some(snapshot))) => {
-                let definitions = self.definitions(snapshot, known.clone()).await?;
-                self.client().followed = Some(Followed { at: Instant::now(), known, definitions });
+        match self.within(self.limit + wait, self.ask(Instant::now() + wait, earlier)).await {
+            Ok(Outcome::Fetch) => Ok(true),
+            Ok(Outcome::Follow(None)) => Ok(false),
+            Ok(Outcome::Follow(Some(found))) => {
+                let definitions = self.definitions(found, known.clone()).await?;
+                let followed = Followed { at: Instant::now(), known, definitions };
+                self.client(|client| client.followed = Some(followed));
                 Ok(false)
             }
             Err(error) => self.stale().map(|_| false).ok_or(error),
@@ -133,7 +117,7 @@ impl Provider {
 
     /// What `should_fetch()` has just found: posthog-node asks and reads in one go.
     pub fn followed(&self, known: Option<&str>) -> Option<Definitions> {
-        let followed = self.client().followed.take()?;
+        let followed = self.client(|client| client.followed.take())?;
         let is_same_poll = followed.at.elapsed() < SAME_POLL && followed.known.as_deref() == known;
         (is_same_poll && self.require_open().is_ok()).then_some(followed.definitions)
     }
@@ -142,15 +126,15 @@ impl Provider {
     /// the `known` version.
     pub async fn get(&self, known: Option<String>) -> Result<Option<Definitions>> {
         let _in_use = self.require_open()?;
-        let asks = self.role == Role::Auto && self.client().asks;
+        let asks = self.role == Role::Auto && self.client(|client| client.asks);
         // Who asks first has waited there.
         let wait = if asks { Duration::ZERO } else { self.rule.cold_start_wait };
-        let found = match self.bounded(self.limit + wait, self.look(Instant::now() + wait)).await {
-            Err(error) => Some(self.stale().ok_or(error)?),
+        let found = match self.within(self.limit + wait, self.look(Instant::now() + wait)).await {
+            Err(error) => Some(Found::Snapshot(self.stale().ok_or(error)?)),
             Ok(found) => found,
         };
         match found {
-            Some(snapshot) => self.definitions(snapshot, known).await.map(Some),
+            Some(found) => self.definitions(found, known).await.map(Some),
             None => Ok(None),
         }
     }
@@ -161,43 +145,41 @@ impl Provider {
     /// came first: the API will answer 304 from now on, so nobody would send it again.
     pub async fn received(&self, snapshot: Arc<Snapshot>, etag: Option<String>) -> Result<()> {
         let _in_use = self.require_writer()?;
-        self.replica.stage(snapshot, etag, self.client().fence);
-        self.bounded(self.limit, self.replica.publish()).await
+        self.replica.stage(snapshot, etag.filter(|etag| is_etag(etag)), self.succeeded());
+        self.bounded(self.replica.publish()).await
     }
 
     /// Notes that the API has answered 304 to the ETag of this version.
     pub async fn confirmed(&self, version: &str) -> Result<()> {
         let _in_use = self.require_writer()?;
-        let fence = self.client().fence;
+        let fence = self.succeeded();
         let confirm =
             |reading: &Reading| self.rule.confirm(&reading.state, reading.now, &self.owner, fence, version);
-        if self.bounded(self.limit, self.replica.change(confirm)).await? {
-            self.replica.counters().confirms += 1;
+        if self.bounded(self.replica.change(confirm)).await? {
+            self.memory.with(|memory| memory.counters.confirms += 1);
         }
         Ok(())
     }
 
-    /// Notes that the API failed, or asked for this pause.
-    pub async fn failed(&self, pause: Option<Duration>) -> Result<()> {
+    /// Notes that a fetch has failed.
+    pub async fn failed(&self, failure: Failure) -> Result<()> {
         let _in_use = self.require_writer()?;
-        let fail = |reading: &Reading| self.rule.fail(&reading.state, reading.now, &self.owner, pause);
-        self.bounded(self.limit, self.replica.change(fail)).await.map(drop)
+        // Known to this worker even while it cannot tell the others.
+        self.note_failure(self.replica.last_reading().unwrap_or_default().now, failure);
+        self.bounded(self.release_after(failure)).await
     }
 
     /// Has the next load of this worker fetch, whatever the interval says.
     pub async fn invalidate(&self) -> Result<()> {
         let _in_use = self.require_writer()?;
-        self.client().impatient = true;
+        self.client(|client| client.impatient = true);
         let invalidate = |reading: &Reading| self.rule.invalidate(&reading.state, reading.now);
-        self.bounded(self.limit, self.replica.change(invalidate)).await.map(drop)
+        self.bounded(self.replica.change(invalidate)).await.map(drop)
     }
 
     /// Releases this worker's lease, as well as can be; every later call fails with `Closed`.
     pub async fn shutdown(&self) {
-        let (in_use, asks) = {
-            let mut client = self.client();
-            (client.in_use.take(), client.asks)
-        };
+        let (in_use, asks) = self.client(|client| (client.in_use.take(), client.asks));
         if in_use.is_none() || !asks || self.role == Role::Reader {
             return;
         }
@@ -207,19 +189,27 @@ impl Provider {
             self.replica.change(|reading| self.rule.release(&reading.state, reading.now, &self.owner)).await
         };
         // An error changes nothing: a lease that is not released lapses.
-        let _ = self.bounded(self.limit, release).await;
+        let _ = self.bounded(release).await;
     }
 
-    /// With what a request for the definitions goes out, by what this worker knows.
+    /// What the next definitions request should send, by what this worker knows.
     pub fn plan(&self) -> Plan {
         let newest = self.replica.newest();
+        let failed = self.client(|client| {
+            client.is_observed = true;
+            client.failed
+        });
+        let pause = self.replica.last_reading().and_then(|Reading { state, now }| {
+            let own = failed
+                .filter(|_| newest.is_none())
+                .and_then(|failed| self.rule.stands_back_until(failed, state.snapshot.is_none(), now))
+                .map(|until| Duration::from_millis(until - now));
+            self.rule.pause(&state, now).max(own)
+        });
         Plan {
             version: newest.as_ref().map(|(snapshot, _)| snapshot.version().to_owned()),
             etag: newest.and_then(|(_, etag)| etag),
-            pause: self
-                .replica
-                .last_reading()
-                .and_then(|reading| self.rule.pause(&reading.state, reading.now)),
+            pause,
         }
     }
 
@@ -231,17 +221,18 @@ impl Provider {
 
     /// What JavaScript needs to make `snapshot`, having the definitions of the `known` version.
     pub async fn deliver(&self, snapshot: Arc<Snapshot>, known: Option<String>) -> Result<Delivery> {
-        let earlier = self.client().delivered.replace(snapshot.clone());
+        let earlier = self.client(|client| client.delivered.replace(snapshot.clone()));
         let earlier = earlier.filter(|earlier| Some(earlier.version()) == known.as_deref());
         off_runtime(move || Ok(Delivery::new(&snapshot, earlier.as_deref()))).await
     }
 
-    async fn definitions(&self, snapshot: Arc<Snapshot>, known: Option<String>) -> Result<Definitions> {
-        let delivery = match known.as_deref() == Some(snapshot.version()) {
-            true => None,
-            false => Some(self.deliver(snapshot.clone(), known).await?),
-        };
-        Ok(Definitions { snapshot, delivery })
+    async fn definitions(&self, found: Found, known: Option<String>) -> Result<Definitions> {
+        let Found::Snapshot(snapshot) = found else { return Ok(Definitions::Cleared) };
+        if known.as_deref() == Some(snapshot.version()) {
+            return Ok(Definitions::Unchanged(snapshot));
+        }
+        let delivery = self.deliver(snapshot.clone(), known).await?;
+        Ok(Definitions::Changed(snapshot, delivery))
     }
 
     /// The snapshot that this worker holds.
@@ -272,13 +263,18 @@ impl Provider {
 
     /// Counts a failure that its caller hears of.
     pub fn count(&self, error: &Error) {
-        *self.replica.counters().errors.entry(error.code()).or_default() += 1;
+        self.memory.with(|memory| *memory.counters.errors.entry(error.code()).or_default() += 1);
     }
 
     /// What this worker knows, without asking anybody.
     pub fn status(&self) -> Status {
         let reading = self.replica.last_reading().unwrap_or_default();
         let since = |at: Option<u64>| Some(Duration::from_millis(reading.now.saturating_sub(at?)));
+        let (counters, failed, suggested_refresh_interval) = self.memory.with(|memory| {
+            let client = &memory.client;
+            let suggested = client.cadence.mismatch(self.rule.refresh_interval);
+            (memory.counters.clone(), client.failed, suggested)
+        });
         Status {
             worker: self.owner.clone(),
             role: self.role,
@@ -294,27 +290,37 @@ impl Provider {
             }),
             granted: since(reading.state.granted_at),
             pause: self.rule.pause(&reading.state, reading.now),
-            counters: self.replica.counters().clone(),
-            suggested_refresh_interval: self.client().cadence.mismatch(self.rule.refresh_interval),
+            failed_fetches: failed.map_or(0, |failed| failed.count),
+            fleet_failed_fetches: reading.state.failures,
+            counters,
+            suggested_refresh_interval,
             round_trip: self.replica.round_trip(),
             backend: self.replica.store().backend(),
         }
     }
 
-    async fn ask(&self, deadline: Instant) -> Result<Turn> {
+    /// `earlier` is the grant that this worker was given before this poll.
+    async fn ask(&self, deadline: Instant, earlier: Option<u64>) -> Result<Outcome> {
         self.replica.publish().await?;
         // Before it looks: who has only just loaded an old snapshot still waits for the new one.
         let held = self.replica.held();
         loop {
             let (reading, _) = self.replica.sync().await?;
-            let impatient = self.client().impatient;
-            let me = Worker { owner: &self.owner, seen: held.as_ref().map(|(_, seen)| seen), impatient };
+            if self.has_failed_unobserved(&reading.state, earlier) {
+                self.note_failure(reading.now, Failure::Worker);
+                self.release_after(Failure::Worker).await?;
+                continue;
+            }
+            self.note_refusal(&reading.state);
+            let (impatient, failed) = self.client(|client| (client.impatient, client.failed));
+            let seen = held.as_ref().map(|(_, seen)| seen);
+            let me = Worker { owner: &self.owner, seen, impatient, failed };
             let granted = match self.rule.decide(&reading.state, reading.now, me) {
                 Decision::Grant(next) => {
                     if !self.replica.commit(&reading, &next, None).await? {
                         continue;
                     }
-                    self.client().fence = Some(next.fence);
+                    self.client(|client| client.fence = Some(next.fence));
                     true
                 }
                 Decision::Wait(until) if Instant::now() < deadline => {
@@ -323,23 +329,26 @@ impl Provider {
                 }
                 Decision::Follow | Decision::Wait(_) => false,
             };
-            self.client().impatient = false;
-            let mut counters = self.replica.counters();
-            *(if granted { &mut counters.grants } else { &mut counters.follows }) += 1;
+            self.memory.with(|memory| {
+                memory.client.impatient = false;
+                let counters = &mut memory.counters;
+                *(if granted { &mut counters.grants } else { &mut counters.follows }) += 1;
+            });
             return Ok(match granted {
-                true => Turn::Fetch,
-                false => Turn::Follow(reading.state.snapshot.and_then(|_| self.held())),
+                true => Outcome::Fetch,
+                false => Outcome::Follow(self.found(&reading.state)),
             });
         }
     }
 
-    async fn look(&self, deadline: Instant) -> Result<Option<Arc<Snapshot>>> {
+    async fn look(&self, deadline: Instant) -> Result<Option<Found>> {
         loop {
             let (reading, damage) = self.replica.sync().await?;
+            self.note_refusal(&reading.state);
             if reading.state.snapshot.is_some() {
-                return Ok(self.held());
+                return Ok(self.found(&reading.state));
             }
-            let me = Worker { owner: &self.owner, seen: None, impatient: false };
+            let me = Worker { owner: &self.owner, seen: None, impatient: false, failed: None };
             match self.rule.decide(&reading.state, reading.now, me) {
                 Decision::Wait(until) if Instant::now() < deadline => {
                     self.wait(deadline, until.saturating_sub(reading.now)).await;
@@ -349,25 +358,87 @@ impl Provider {
         }
     }
 
+    /// What to go on with, given this state of the store, which was just read.
+    fn found(&self, state: &State) -> Option<Found> {
+        state.snapshot.as_ref()?;
+        if state.refused_at.is_some() && self.when_refused == WhenRefused::Clear {
+            return Some(Found::Refused);
+        }
+        self.held().map(Found::Snapshot)
+    }
+
     async fn wait(&self, deadline: Instant, millis: u64) {
-        self.replica.counters().waits += 1;
+        self.memory.with(|memory| memory.counters.waits += 1);
         let until = Instant::now() + Duration::from_millis(millis).min(WAIT_POLL);
         let mut notices = self.notices();
         let _ = timeout_at(until.min(deadline), notices.changed()).await;
     }
 
+    /// Whether the fetch of the `earlier` grant failed unheard: posthog-node polls again, and the cache is
+    /// still empty.
+    fn has_failed_unobserved(&self, state: &State, earlier: Option<u64>) -> bool {
+        let leads = state.lease.as_ref().is_some_and(|lease| lease.owner == self.owner);
+        let is_unanswered = state.snapshot.is_none() && leads && earlier == Some(state.fence);
+        is_unanswered && !self.client(|client| client.is_observed)
+    }
+
+    fn note_failure(&self, at: Millis, failure: Failure) {
+        self.memory.with(|memory| {
+            memory.counters.failures += 1;
+            let count = memory.client.failed.map_or(0, |failed| failed.count).saturating_add(1);
+            memory.client.failed = Some(FailedFetch { at, count, pause: failure.pause() });
+        });
+    }
+
+    async fn release_after(&self, failure: Failure) -> Result<()> {
+        let fail = |reading: &Reading| self.rule.fail(&reading.state, reading.now, &self.owner, failure);
+        self.replica.change(fail).await.map(drop)
+    }
+
+    /// Notes that PostHog has answered, and returns the grant under which it was asked.
+    fn succeeded(&self) -> Option<u64> {
+        self.client(|client| {
+            client.failed = None;
+            client.fence
+        })
+    }
+
     fn note_poll(&self) {
-        let mut client = self.client();
-        client.asks = true;
-        client.cadence.poll(Instant::now());
-        let Some(interval) = client.cadence.mismatch(self.rule.refresh_interval) else { return };
-        if !std::mem::replace(&mut client.cadence_reported, true) {
-            let (actual, configured) = (interval.as_millis(), self.rule.refresh_interval.as_millis());
+        let configured = self.rule.refresh_interval;
+        let mismatch = self.client(|client| {
+            client.asks = true;
+            client.cadence.poll(Instant::now());
+            let mismatch = client.cadence.mismatch(configured)?;
+            (!std::mem::replace(&mut client.cadence_reported, true)).then_some(mismatch)
+        });
+        if let Some(interval) = mismatch {
+            let (actual, configured) = (interval.as_millis(), configured.as_millis());
             let message = format!(
-                "posthog-node polls every {actual} ms, but refreshIntervalMs is {configured}: \
-                 set refreshIntervalMs to {actual}, like featureFlagsPollingInterval"
+                "posthog-node polls every {actual} ms, but refreshIntervalMs is {configured}: set \
+                 refreshIntervalMs to {actual}, like featureFlagsPollingInterval; or, if several PostHog clients \
+                 use this cache object, create one for each"
             );
             self.replica.report(Error::new(Code::Options, message));
+        }
+    }
+
+    /// Reports a refusal that any worker of the fleet was given, once.
+    fn note_refusal(&self, state: &State) {
+        let is_new = self.client(|client| {
+            let is_new = state.refused_at.is_some() && client.refusal_reported != state.refused_at;
+            client.refusal_reported = state.refused_at;
+            is_new
+        });
+        if is_new {
+            let goes_on = match self.when_refused {
+                WhenRefused::Keep => "the fleet keeps the definitions that it has",
+                WhenRefused::Clear => "the fleet goes on without definitions",
+            };
+            let message = format!(
+                "PostHog refuses the flag definitions of this project (402, quota exceeded): {goes_on} until it \
+                 answers again. Check the billing limits of the project"
+            );
+            self.replica.report(Error::new(Code::Api, message));
         }
     }
 
@@ -379,7 +450,12 @@ impl Provider {
         }
     }
 
-    async fn bounded<T>(&self, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Bounds work by the limit of a call.
+    pub async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.within(self.limit, work).await
+    }
+
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
         timeout(limit, work).await.unwrap_or_else(|_| {
             Err(Error::new(
                 Code::Timeout,
@@ -389,7 +465,7 @@ impl Provider {
     }
 
     fn require_open(&self) -> Result<Arc<InUse>> {
-        let in_use = self.client().in_use.clone();
+        let in_use = self.client(|client| client.in_use.clone());
         in_use.ok_or_else(|| Error::new(Code::Closed, "the flag definition cache was shut down"))
     }
 
@@ -403,7 +479,7 @@ impl Provider {
         }
     }
 
-    fn client(&self) -> MutexGuard<'_, Client> {
-        lock(&self.client)
+    fn client<T>(&self, work: impl FnOnce(&mut Client) -> T) -> T {
+        self.memory.with(|memory| work(&mut memory.client))
     }
 }

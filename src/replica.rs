@@ -1,26 +1,23 @@
 //! One worker's copy of what its fleet shares, kept in step with the store.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::lease::{Rule, SnapshotInfo, State};
-use crate::lock::lock;
+use crate::lease::Rule;
+use crate::memory::{Held, Memory, Unpublished};
 use crate::options::{Options, Role, Target};
 use crate::runtime::off_runtime;
 use crate::snapshot::{Compression, Encoded, Snapshot};
-use crate::status::Counters;
+use crate::state::{SnapshotInfo, State, millis};
 use crate::store::shared::SharedStore;
 use crate::store::{Reading, Store};
 
 /// So many reports wait for a listener; older ones are dropped.
 const REPORTS: usize = 16;
-
-/// A snapshot, and the state in which it was last seen in the store.
-pub type Held = (Arc<Snapshot>, State);
 
 /// The copy: what was last read, what is held, and what has yet to be published.
 pub struct Replica {
@@ -29,33 +26,13 @@ pub struct Replica {
     compression: Compression,
     heals: bool,
     shared: Arc<SharedStore>,
-    memory: Mutex<Memory>,
-    counters: Mutex<Counters>,
+    memory: Arc<Memory>,
     reports: broadcast::Sender<Error>,
-}
-
-#[derive(Default)]
-struct Memory {
-    /// The state as last read, and when on this process's clock.
-    read: Option<(Reading, Instant)>,
-    /// The snapshot that was last in the store.
-    held: Option<Held>,
-    /// When the store was last seen to hold the same.
-    seen_at: Option<Instant>,
-    /// Fetched, but not yet known to be in the store.
-    unpublished: Option<Unpublished>,
-}
-
-#[derive(Clone)]
-struct Unpublished {
-    snapshot: Arc<Snapshot>,
-    etag: Option<String>,
-    fence: Option<u64>,
 }
 
 impl Replica {
     /// Empty; touches nothing yet.
-    pub fn new(owner: String, options: &Options, shared: Arc<SharedStore>) -> Self {
+    pub fn new(owner: String, options: &Options, shared: Arc<SharedStore>, memory: Arc<Memory>) -> Self {
         Replica {
             owner,
             rule: options.rule,
@@ -66,8 +43,7 @@ impl Replica {
             },
             heals: options.role == Role::Auto,
             shared,
-            memory: Mutex::default(),
-            counters: Mutex::default(),
+            memory,
             reports: broadcast::Sender::new(REPORTS),
         }
     }
@@ -79,41 +55,37 @@ impl Replica {
 
     /// The snapshot that was last in the store, and the state in which it was last seen there.
     pub fn held(&self) -> Option<Held> {
-        self.memory().held.clone()
+        self.memory.with(|memory| memory.held.clone())
     }
 
     /// The newest definitions that this worker has, in the store or not yet, and their ETag.
     pub fn newest(&self) -> Option<(Arc<Snapshot>, Option<String>)> {
-        let memory = self.memory();
-        if let Some(Unpublished { snapshot, etag, .. }) = &memory.unpublished {
-            return Some((snapshot.clone(), etag.clone()));
-        }
-        let (snapshot, seen) = memory.held.as_ref()?;
-        Some((snapshot.clone(), seen.snapshot.as_ref().and_then(|info| info.etag.clone())))
+        self.memory.with(|memory| {
+            if let Some(Unpublished { snapshot, etag, .. }) = &memory.unpublished {
+                return Some((snapshot.clone(), etag.clone()));
+            }
+            let (snapshot, seen) = memory.held.as_ref()?;
+            Some((snapshot.clone(), seen.snapshot.as_ref().and_then(|info| info.etag.clone())))
+        })
     }
 
     /// The same, unless it is so long that the store was last seen to have what this worker has.
     pub fn younger_than(&self, age: Duration) -> Option<Arc<Snapshot>> {
-        let seen_at = self.memory().seen_at;
+        let seen_at = self.memory.with(|memory| memory.seen_at);
         seen_at.filter(|seen_at| seen_at.elapsed() < age)?;
         self.newest().map(|(snapshot, _)| snapshot)
     }
 
     /// The state as last read, with the store's time brought up to now.
     pub fn last_reading(&self) -> Option<Reading> {
-        let (reading, read_at) = self.memory().read.clone()?;
-        let passed = crate::lease::millis(read_at.elapsed());
+        let (reading, read_at) = self.memory.with(|memory| memory.read.clone())?;
+        let passed = millis(read_at.elapsed());
         Some(Reading { now: reading.now.saturating_add(passed), ..reading })
     }
 
     /// How long the last read took.
     pub fn round_trip(&self) -> Option<Duration> {
         self.shared.round_trip()
-    }
-
-    /// What happened so far.
-    pub fn counters(&self) -> MutexGuard<'_, Counters> {
-        lock(&self.counters)
     }
 
     /// Failures that no caller hears of.
@@ -155,7 +127,7 @@ impl Replica {
             });
             if let Some((snapshot, next)) = lost {
                 if self.restore(&reading, snapshot, next).await? {
-                    self.counters().heals += 1;
+                    self.memory.with(|memory| memory.counters.heals += 1);
                 }
                 continue;
             }
@@ -165,16 +137,17 @@ impl Replica {
     }
 
     fn adopt(&self, reading: &Reading, news: Option<Arc<Snapshot>>) {
-        let mut memory = self.memory();
-        let now = Instant::now();
-        memory.read = Some((reading.clone(), now));
-        let Some(info) = &reading.state.snapshot else { return };
-        let mut counters = self.counters();
-        *(if news.is_some() { &mut counters.loads } else { &mut counters.unchanged }) += 1;
-        let held = memory.held.take().map(|(snapshot, _)| snapshot);
-        let current = news.or(held).filter(|snapshot| snapshot.version() == info.version);
-        memory.held = current.map(|snapshot| (snapshot, reading.state.clone()));
-        memory.seen_at = Some(now);
+        self.memory.with(|memory| {
+            let now = Instant::now();
+            memory.read = Some((reading.clone(), now));
+            let Some(info) = &reading.state.snapshot else { return };
+            let counters = &mut memory.counters;
+            *(if news.is_some() { &mut counters.loads } else { &mut counters.unchanged }) += 1;
+            let held = memory.held.take().map(|(snapshot, _)| snapshot);
+            let current = news.or(held).filter(|snapshot| snapshot.version() == info.version);
+            memory.held = current.map(|snapshot| (snapshot, reading.state.clone()));
+            memory.seen_at = Some(now);
+        });
     }
 
     async fn restore(&self, reading: &Reading, snapshot: &Arc<Snapshot>, next: State) -> Result<bool> {
@@ -185,14 +158,14 @@ impl Replica {
 
     /// Takes fetched definitions; `publish` makes them the fleet's.
     pub fn stage(&self, snapshot: Arc<Snapshot>, etag: Option<String>, fence: Option<u64>) {
-        self.memory().unpublished = Some(Unpublished { snapshot, etag, fence });
+        let staged = Unpublished { snapshot, etag, fence };
+        self.memory.with(|memory| memory.unpublished = Some(staged));
     }
 
     /// Publishes what is staged, unless a newer grant has superseded it. On failure it stays staged.
     pub async fn publish(&self) -> Result<()> {
-        let Some(Unpublished { snapshot, etag, fence }) = self.memory().unpublished.clone() else {
-            return Ok(());
-        };
+        let staged = self.memory.with(|memory| memory.unpublished.clone());
+        let Some(Unpublished { snapshot, etag, fence }) = staged else { return Ok(()) };
         let next = loop {
             let reading = self.store().read().await?;
             let (info, encoded) = match &reading.state.snapshot {
@@ -209,18 +182,20 @@ impl Replica {
                 break Some(next);
             }
         };
-        let mut memory = self.memory();
-        let mut counters = self.counters();
-        *(if next.is_some() { &mut counters.publishes } else { &mut counters.superseded }) += 1;
-        if let Some(next) = next {
+        if next.is_some() {
             self.shared.published(&snapshot);
-            memory.seen_at = Some(Instant::now());
-            memory.held = Some((snapshot.clone(), next));
         }
-        // Unless newer ones took their place meanwhile.
-        if memory.unpublished.as_ref().is_some_and(|staged| Arc::ptr_eq(&staged.snapshot, &snapshot)) {
-            memory.unpublished = None;
-        }
+        self.memory.with(|memory| {
+            let counters = &mut memory.counters;
+            *(if next.is_some() { &mut counters.publishes } else { &mut counters.superseded }) += 1;
+            if let Some(next) = next {
+                memory.seen_at = Some(Instant::now());
+                memory.held = Some((snapshot.clone(), next));
+            }
+            // Unless newer ones took their place meanwhile.
+            let staged = memory.unpublished.take();
+            memory.unpublished = staged.filter(|staged| !Arc::ptr_eq(&staged.snapshot, &snapshot));
+        });
         Ok(())
     }
 
@@ -241,7 +216,8 @@ impl Replica {
         let landed = self.store().commit(reading.state.revision, next, encoded).await?
             || self.store().read().await?.state == *next;
         if landed {
-            self.memory().read = Some((Reading { state: next.clone(), now: reading.now }, Instant::now()));
+            let read = Reading { state: next.clone(), now: reading.now };
+            self.memory.with(|memory| memory.read = Some((read, Instant::now())));
         }
         Ok(landed)
     }
@@ -260,9 +236,5 @@ impl Replica {
 
     fn held_version(&self, version: &str) -> Option<Arc<Snapshot>> {
         self.held().map(|(snapshot, _)| snapshot).filter(|snapshot| snapshot.version() == version)
-    }
-
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        lock(&self.memory)
     }
 }

@@ -19,6 +19,8 @@ pub struct Counters {
     pub loads: u64,
     /// Fetched definitions that it published.
     pub publishes: u64,
+    /// Fetches that failed.
+    pub failures: u64,
     /// Fetches that found the definitions unchanged.
     pub confirms: u64,
     /// Fetched definitions that were not published, because a newer grant had superseded its own.
@@ -48,6 +50,10 @@ pub struct Status {
     pub granted: Option<Duration>,
     /// How long the fleet still keeps off the API.
     pub pause: Option<Duration>,
+    /// Fetches of this worker that failed in a row; 0 after one that succeeded.
+    pub failed_fetches: u32,
+    /// The same, of all workers of the fleet.
+    pub fleet_failed_fetches: u32,
     /// What happened so far.
     pub counters: Counters,
     /// The interval to set, where posthog-node's polls do not match it.

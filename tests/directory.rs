@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::lease::State;
 use posthog_flag_cache::options::{Directory, Given};
 use posthog_flag_cache::snapshot::Snapshot;
+use posthog_flag_cache::state::State;
 use posthog_flag_cache::store::directory::DirectoryStore;
 use posthog_flag_cache::store::{Reading, Store};
 use tempfile::TempDir;

@@ -8,7 +8,8 @@ mod fleet_state;
 
 use std::time::Duration;
 
-use posthog_flag_cache::lease::{Decision, Lease, Millis, Rule, State, Worker, millis};
+use posthog_flag_cache::lease::{Decision, FailedFetch, Failure, Rule, Worker};
+use posthog_flag_cache::state::{Lease, Millis, State, millis};
 
 use fleet_state::{
     COLD_START_WAIT, HOUR, INTERVAL, LEASE_TTL, RULE, SLACK, T, cold, fresh, granted, holding, impatient,
@@ -100,7 +101,7 @@ fn a_grant_confirms_the_fetch_before_it_unless_that_is_known_to_have_failed() {
     let now = T + LEASE_TTL;
     let confirmed = |state: &State| granted(RULE.decide(state, now, fresh("leader"))).confirmed_at;
     let stale = State { confirmed_at: Some(T - INTERVAL), ..warm() };
-    let failed = State { retry_at: Some(now), ..stale.clone() };
+    let failed = State { failures: 1, lease: None, ..stale.clone() };
     assert_eq!(confirmed(&stale), Some(T));
     assert_eq!(confirmed(&failed), Some(T - INTERVAL));
     assert_eq!(confirmed(&State { confirmed_at: Some(T + 1), ..warm() }), Some(T + 1));
@@ -154,7 +155,9 @@ fn nobody_fetches_before_the_pause_that_posthog_asked_for_is_over() {
     for state in [warm(), released(), cold()] {
         let state = State { retry_at: Some(retry_at), ..state };
         for owner in ["leader", "other"] {
-            assert_eq!(RULE.decide(&state, retry_at - 1, fresh(owner)), Decision::Follow);
+            let decision = RULE.decide(&state, retry_at - COLD_START_WAIT - 1, fresh(owner));
+            assert_eq!(decision, Decision::Follow);
+            assert!(!matches!(RULE.decide(&state, retry_at - 1, fresh(owner)), Decision::Grant(_)));
             assert_eq!(granted(RULE.decide(&state, retry_at, fresh(owner))).retry_at, None);
         }
     }
@@ -170,12 +173,12 @@ fn a_pause_lasts_until_its_moment() {
 }
 
 #[test]
-fn a_pause_longer_than_an_hour_and_than_the_interval_is_void() {
-    for (interval, longest) in [(INTERVAL, HOUR), (2 * HOUR, 2 * HOUR)] {
+fn a_pause_longer_than_an_hour_is_void() {
+    for interval in [INTERVAL, 2 * HOUR] {
         let rule = rule(interval, LEASE_TTL, COLD_START_WAIT);
         let paused = |pause| rule.pause(&State { retry_at: Some(T + pause), ..warm() }, T);
-        assert_eq!(paused(longest), Some(Duration::from_millis(longest)));
-        assert_eq!(paused(longest + 1), None);
+        assert_eq!(paused(HOUR), Some(Duration::from_millis(HOUR)));
+        assert_eq!(paused(HOUR + 1), None);
     }
     let hostile = State { retry_at: Some(u64::MAX), ..warm() };
     granted(RULE.decide(&hostile, T + INTERVAL, fresh("leader")));
@@ -303,6 +306,8 @@ fn sweep() -> impl Iterator<Item = (State, Rule, Millis)> {
             confirmed_at: MOMENTS[digit(4)],
             retry_at: MOMENTS[digit(5)],
             invalidated_at: MOMENTS[digit(6)],
+            failures: [0, 1, 3, u32::MAX][digit(4)],
+            refused_at: MOMENTS[digit(6)],
         }
     });
     let rules = [rule(0, 0, 0), RULE, rule(u64::MAX, u64::MAX, u64::MAX)];
@@ -318,8 +323,11 @@ fn grows(before: u64, after: u64) -> bool {
 fn no_value_however_hostile_breaks_a_decision() {
     let held = warm();
     for (state, rule, now) in sweep() {
-        for (seen, impatient) in [(None, false), (None, true), (Some(&held), false)] {
-            match rule.decide(&state, now, Worker { owner: "me", seen, impatient }) {
+        let failed = Some(FailedFetch { at: now, count: u32::MAX, pause: Some(Duration::MAX) });
+        for (seen, impatient, failed) in
+            [(None, false, None), (None, true, None), (Some(&held), false, None), (None, true, failed)]
+        {
+            match rule.decide(&state, now, Worker { owner: "me", seen, impatient, failed }) {
                 Decision::Grant(next) => {
                     assert!(grows(state.revision, next.revision) && grows(state.fence, next.fence));
                     assert!(
@@ -329,8 +337,11 @@ fn no_value_however_hostile_breaks_a_decision() {
                     assert_eq!((&next.snapshot, next.retry_at), (&state.snapshot, None));
                     assert!(next.lease.is_some_and(|lease| lease.owner == "me" && lease.expires_at >= now));
                 }
-                Decision::Wait(until) => assert!(until > now && state.lease == lease("other", until)),
-                Decision::Follow => assert!(state.snapshot.is_some() || rule.pause(&state, now).is_some()),
+                Decision::Wait(until) => assert!(until > now),
+                Decision::Follow => {
+                    let is_paused = rule.pause(&state, now).is_some();
+                    assert!(state.snapshot.is_some() || is_paused || failed.is_some());
+                }
             }
         }
     }
@@ -348,6 +359,8 @@ fn no_value_however_hostile_breaks_a_change() {
         confirmed_at: Some(u64::MAX),
         retry_at: Some(u64::MAX),
         invalidated_at: Some(u64::MAX),
+        failures: u32::MAX,
+        refused_at: Some(u64::MAX),
     };
     let published_at = |state: &State| state.snapshot.as_ref().map(|snapshot| snapshot.published_at);
     for (state, rule, now) in sweep() {
@@ -359,7 +372,8 @@ fn no_value_however_hostile_breaks_a_change() {
             let changes = [
                 published,
                 rule.confirm(&state, now, "me", fence, "v1"),
-                rule.fail(&state, now, "me", fence.map(|_| Duration::MAX)),
+                rule.fail(&state, now, "me", Failure::Worker),
+                rule.fail(&state, now, "me", Failure::Paused(fence.map(|_| Duration::MAX))),
                 rule.invalidate(&state, now),
                 rule.release(&state, now, "me"),
                 rule.restore(&state, now, &held),

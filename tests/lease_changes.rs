@@ -6,13 +6,12 @@
 #[allow(dead_code, reason = "other tests use the rest")]
 mod fleet_state;
 
-use std::time::Duration;
-
-use posthog_flag_cache::lease::{Decision, Millis, State};
+use posthog_flag_cache::lease::Decision;
+use posthog_flag_cache::state::{Millis, State};
 
 use fleet_state::{
     COLD_START_WAIT, HOUR, INTERVAL, LEASE_TTL, RULE, SLACK, T, cold, fresh, granted, holding, impatient,
-    lease, released, rule, snapshot, warm,
+    lease, released, snapshot, warm,
 };
 
 /// Whether the change leaves the grant alone, is made under the worker's own, or takes a new one.
@@ -145,77 +144,10 @@ fn only_the_stored_version_is_confirmed_and_only_by_the_newest_grant() {
     }
 }
 
-// Failing
-
-#[test]
-fn a_failure_keeps_everybody_off_the_api_for_an_interval_and_changes_nothing_else() {
-    let (now, pause) = (T + 300, INTERVAL - SLACK);
-    let next = RULE.fail(&warm(), now, "leader", None).expect("paused");
-    assert_eq!(next, State { revision: now, retry_at: Some(now + pause), ..warm() });
-    assert_eq!(RULE.pause(&next, now), Some(Duration::from_millis(pause)));
-    let empty = RULE.fail(&cold(), now, "leader", None).expect("paused");
-    for owner in ["leader", "other"] {
-        assert_eq!(RULE.decide(&empty, now + pause - 1, impatient(owner)), Decision::Follow);
-        granted(RULE.decide(&empty, now + pause, fresh(owner)));
-    }
-}
-
-#[test]
-fn a_pause_is_as_posthog_asked_at_least_the_interval_and_at_most_an_hour() {
-    let often = rule(INTERVAL, LEASE_TTL, COLD_START_WAIT);
-    let seldom = rule(2 * HOUR, 3 * HOUR, COLD_START_WAIT);
-    for (what, rule, asked, lasts) in [
-        ("nothing", often, None, INTERVAL - SLACK),
-        ("zero", often, Some(0), INTERVAL - SLACK),
-        ("less than the interval", often, Some(5_000), INTERVAL - SLACK),
-        ("more than the interval", often, Some(60_000), 60_000),
-        ("an hour", often, Some(HOUR), HOUR),
-        ("more than an hour", often, Some(HOUR + 1), HOUR),
-        ("an eternity", often, Some(u64::MAX), HOUR),
-        ("a minute, where the interval is longer than an hour", seldom, Some(60_000), 2 * HOUR - SLACK),
-    ] {
-        let next = rule.fail(&warm(), T, "leader", asked.map(Duration::from_millis)).expect("paused");
-        assert_eq!(next.retry_at, Some(T + lasts), "{what}");
-        assert!(rule.pause(&next, T).is_some(), "{what}");
-    }
-}
-
-#[test]
-fn a_failure_never_shortens_a_pause() {
-    let paused = State { retry_at: Some(T + HOUR), ..warm() };
-    let next = RULE.fail(&paused, T + 1, "leader", None).expect("paused");
-    assert_eq!(next.retry_at, Some(T + HOUR));
-}
-
-#[test]
-fn who_fails_while_another_fills_an_empty_cache_pauses_everybody() {
-    let minute = Some(Duration::from_secs(60));
-    let next = RULE.fail(&cold(), T + 1, "other", minute).expect("paused");
-    assert_eq!((next.retry_at, next.lease), (Some(T + 1 + 60_000), cold().lease));
-}
-
-#[test]
-fn a_failure_replaces_a_pause_that_is_void() {
-    let silenced = State { retry_at: Some(u64::MAX), ..warm() };
-    let next = RULE.fail(&silenced, T, "leader", None).expect("paused");
-    assert!(RULE.pause(&next, T).is_some());
-}
-
 #[test]
 fn an_answer_is_never_older_than_the_grant_that_asked_for_it() {
     let next = RULE.confirm(&warm(), T - SLACK / 2, "leader", Some(3), "v1").expect("confirmed");
     assert_eq!(next.confirmed_at, warm().granted_at);
-}
-
-#[test]
-fn who_fails_while_another_fetches_pauses_nobody() {
-    let minute = Some(Duration::from_secs(60));
-    assert_eq!(RULE.fail(&warm(), T + LEASE_TTL - 1, "other", minute), None);
-    for (state, owner) in
-        [(warm(), "other"), (warm(), "leader"), (released(), "other"), (State::default(), "other")]
-    {
-        assert!(RULE.fail(&state, T + LEASE_TTL, owner, minute).is_some(), "{owner}, {state:?}");
-    }
 }
 
 // Invalidating

@@ -29,12 +29,13 @@ const NUMBERS: [&str; 6] = [
     "connectTimeoutMs",
     "commandTimeoutMs",
 ];
-const TEXTS: [&str; 11] = [
+const TEXTS: [&str; 12] = [
     "projectKey",
     "url",
     "keyPrefix",
     "role",
     "whenUnavailable",
+    "whenRefused",
     "compression",
     "username",
     "password",
@@ -135,9 +136,10 @@ fn every_text_refuses_to_be_empty() {
 
 #[test]
 fn choices_take_their_words_only_and_list_them() {
-    let choices: [(&str, &[&str]); 3] = [
+    let choices: [(&str, &[&str]); 4] = [
         ("role", &["auto", "reader"]),
         ("whenUnavailable", &["fetch", "stale"]),
+        ("whenRefused", &["keep", "clear"]),
         ("compression", &["auto", "zstd", "none"]),
     ];
     for (name, words) in choices {
@@ -428,6 +430,7 @@ fn the_typings_document_the_defaults_of_the_code() {
         ("commandTimeoutMs", grouped(COMMAND_TIMEOUT_MS)),
         ("role", word(format!("{:?}", options.role))),
         ("whenUnavailable", word(format!("{:?}", options.when_unavailable))),
+        ("whenRefused", word(format!("{:?}", options.when_refused))),
         ("compression", word(format!("{:?}", options.compression))),
     ];
     let documented = documented_options();

@@ -11,6 +11,7 @@ mod faulty_store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use posthog_flag_cache::delivery::Definitions;
 use posthog_flag_cache::error::Result;
 use posthog_flag_cache::options::Given;
 use posthog_flag_cache::provider::Provider;
@@ -37,7 +38,7 @@ fn reader(shared: &Arc<SharedStore>) -> Provider {
 }
 
 async fn get(provider: &Provider) -> Result<Option<Arc<Snapshot>>> {
-    Ok(provider.get(None).await?.map(|found| found.snapshot))
+    Ok(provider.get(None).await?.and_then(|found| found.snapshot().cloned()))
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,7 +95,7 @@ async fn the_answer_to_the_question_goes_for_the_read_that_follows_at_once() {
     let (elsewhere, store, shared) = published().await;
     let worker = Provider::new(&options(&[]), shared);
     assert!(!worker.should_fetch(None).await.unwrap());
-    assert_eq!(*worker.followed(None).unwrap().snapshot, definitions(1));
+    assert_eq!(**worker.followed(None).unwrap().snapshot().unwrap(), definitions(1));
     assert_eq!(store.calls(), 1);
     assert!(worker.followed(None).is_none(), "once only");
     elsewhere.received(Arc::new(definitions(2)), None).await.unwrap();
@@ -116,12 +117,12 @@ async fn what_the_caller_has_is_not_delivered() {
     let (_, _, shared) = published().await;
     let worker = Provider::new(&options(&[]), shared);
     for known in [None, Some(definitions(2).version().to_owned())] {
-        assert!(worker.get(known.clone()).await.unwrap().unwrap().delivery.is_some());
+        assert!(matches!(worker.get(known.clone()).await.unwrap().unwrap(), Definitions::Changed(..)));
         assert!(!worker.should_fetch(known.clone()).await.unwrap());
-        assert!(worker.followed(known.as_deref()).unwrap().delivery.is_some());
+        assert!(matches!(worker.followed(known.as_deref()).unwrap(), Definitions::Changed(..)));
     }
     let known = Some(definitions(1).version().to_owned());
-    assert!(worker.get(known.clone()).await.unwrap().unwrap().delivery.is_none());
+    assert!(matches!(worker.get(known.clone()).await.unwrap().unwrap(), Definitions::Unchanged(_)));
     assert!(!worker.should_fetch(known.clone()).await.unwrap());
-    assert!(worker.followed(known.as_deref()).unwrap().delivery.is_none());
+    assert!(matches!(worker.followed(known.as_deref()).unwrap(), Definitions::Unchanged(_)));
 }

@@ -24,9 +24,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
-use posthog_flag_cache::lease::{Lease, SnapshotInfo, State};
 use posthog_flag_cache::options::{Directory, Given, Options, Target};
 use posthog_flag_cache::snapshot::Snapshot;
+use posthog_flag_cache::state::{Lease, SnapshotInfo, State};
 use posthog_flag_cache::store::directory::DirectoryStore;
 use posthog_flag_cache::store::redis::RedisStore;
 use posthog_flag_cache::store::shared::SharedStore;
@@ -247,13 +247,15 @@ async fn a_state_comes_back_with_every_field_set(place: Place) {
         lease: Some(Lease { owner: "höst:1:\"\n\0'%7B".into(), expires_at: u64::MAX - 1 }),
         granted_at: Some(u64::MAX - 2),
         snapshot: Some(SnapshotInfo {
-            etag: Some("W/\"ä\\ \t\"".into()),
+            etag: Some("W/\"!\\~\"".into()),
             published_at: u64::MAX - 3,
             ..snapshot
         }),
         confirmed_at: Some(u64::MAX - 4),
         retry_at: Some(u64::MAX - 5),
         invalidated_at: Some(u64::MAX - 6),
+        failures: u32::MAX,
+        refused_at: Some(u64::MAX - 7),
     };
     assert!(store.commit(0, &all, Some(bytes.into())).await.unwrap());
     assert_eq!(place.store().read().await.unwrap().state, all);
@@ -266,7 +268,7 @@ async fn a_state_comes_back_with_every_field_unset(place: Place) {
     assert_eq!(place.store().read().await.unwrap().state, none);
 
     let (snapshot, bytes) = published(1);
-    let empty = SnapshotInfo { published_at: 0, etag: Some(String::new()), ..snapshot };
+    let empty = SnapshotInfo { published_at: 0, etag: Some("0".into()), ..snapshot };
     let lease = Some(Lease { owner: String::new(), expires_at: 0 });
     let zero = Some(0);
     let zeros = State {
@@ -274,6 +276,8 @@ async fn a_state_comes_back_with_every_field_unset(place: Place) {
         confirmed_at: zero,
         retry_at: zero,
         invalidated_at: zero,
+        failures: 0,
+        refused_at: zero,
         lease,
         fence: 0,
         ..state(2, Some(empty))
@@ -291,6 +295,8 @@ async fn a_field_that_the_next_state_lacks_is_gone(place: Place) {
         confirmed_at: Some(1),
         retry_at: Some(1),
         invalidated_at: Some(1),
+        failures: 1,
+        refused_at: Some(1),
         ..state(1, Some(SnapshotInfo { etag: Some("x".into()), ..snapshot.clone() }))
     };
     assert!(store.commit(0, &full, Some(bytes.into())).await.unwrap());

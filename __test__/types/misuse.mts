@@ -24,6 +24,8 @@ new FlagDefinitionCache({ projectKey, role: 'writer' })
 // @ts-expect-error unknown choice
 new FlagDefinitionCache({ projectKey, whenUnavailable: 'fail' })
 // @ts-expect-error unknown choice
+new FlagDefinitionCache({ projectKey, whenRefused: 'drop' })
+// @ts-expect-error unknown choice
 new FlagDefinitionCache({ projectKey, compression: true })
 // @ts-expect-error TLS has no switch: the scheme of the url is one
 new FlagDefinitionCache({ projectKey, tls: true })

@@ -25,6 +25,7 @@ const everyOption: Required<FlagDefinitionCacheOptions> = {
   commandTimeoutMs: 1_000,
   role: 'reader',
   whenUnavailable: 'stale',
+  whenRefused: 'clear',
   compression: 'zstd',
   username: 'app',
   password: 'secret',

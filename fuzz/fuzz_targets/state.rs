@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use posthog_flag_cache::lease::{Decision, Rule, State, Worker};
+use posthog_flag_cache::lease::{Decision, Failure, Rule, Worker};
+use posthog_flag_cache::state::State;
 use posthog_flag_cache::store::redis::decode_reading;
 use redis::Value;
 
@@ -38,11 +39,11 @@ fuzz_target!(|input: Input| {
 fn decide(state: &State, now: u64) {
     // Not at the end of time, where no lease can last.
     let now = now.min(u64::MAX / 2);
-    let me = Worker { owner: "me", seen: None, impatient: now.is_multiple_of(2) };
+    let me = Worker { owner: "me", seen: None, impatient: now.is_multiple_of(2), failed: None };
     if let Decision::Grant(next) = RULE.decide(state, now, me) {
         assert!(next.fence > state.fence || state.fence == u64::MAX);
         assert_eq!(RULE.leader(&next, now.max(next.granted_at.unwrap_or(0))), Some("me"));
     }
-    let _ = (RULE.pause(state, now), RULE.invalidate(state, now), RULE.fail(state, now, "me", None));
+    let _ = (RULE.pause(state, now), RULE.invalidate(state, now), RULE.fail(state, now, "me", Failure::Worker));
     let _ = (RULE.release(state, now, "me"), RULE.restore(state, now, state), RULE.discard(state, now));
 }

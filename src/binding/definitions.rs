@@ -29,11 +29,15 @@ pub struct NativeFetched {
     snapshot: Option<Arc<Snapshot>>,
 }
 
-/// What a caller gets who may have the definitions already: that is `true`.
+/// Definitions, or `true` for a caller who has them already, or `false` where there shall be none.
 pub type NativeFound = Either<NativeDefinitions, bool>;
 
 pub fn found(definitions: Definitions) -> NativeFound {
-    definitions.delivery.map_or(Either::B(true), |delivery| Either::A(to_native(delivery)))
+    match definitions {
+        Definitions::Changed(_, delivery) => Either::A(to_native(delivery)),
+        Definitions::Unchanged(_) => Either::B(true),
+        Definitions::Cleared => Either::B(false),
+    }
 }
 
 fn to_native(Delivery { mut slices }: Delivery) -> NativeDefinitions {

@@ -27,10 +27,10 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Reading, Store, StoreFuture, is_news};
 use crate::error::{Code, Error, Result};
-use crate::lease::{Millis, State, millis};
 use crate::lock::lock;
 use crate::options::{Directory, Options};
 use crate::snapshot::Encoded;
+use crate::state::{Millis, State, millis};
 use crate::status::Backend;
 
 /// How often a waiting committer tries the lock. Blocking on it could take for ever: its holder may
@@ -120,9 +120,7 @@ impl Files {
         };
         // Damaged by whatever: as good as empty, and overwritten by the next commit.
         let mut record: Record = serde_json::from_slice(&text).unwrap_or_default();
-        if now() >= record.expires_at {
-            record.state = State::default();
-        }
+        record.state = if now() < record.expires_at { record.state.sanitized() } else { State::default() };
         Ok(record)
     }
 

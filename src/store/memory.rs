@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Reading, Store, StoreFuture};
-use crate::lease::{Millis, State, millis};
 use crate::lock::lock;
 use crate::snapshot::Encoded;
+use crate::state::{Millis, State, millis};
 use crate::status::Backend;
 
 /// A state and a snapshot behind a mutex. Its clock is Tokio's, so that a test can pause it.
@@ -88,13 +88,15 @@ impl Store for MemoryStore {
             if content.state.revision != expected {
                 return Ok(false);
             }
+            if snapshot.is_some() || next.lease.is_none() {
+                self.notices.send_modify(|count| *count += 1);
+            }
             content.state = next.clone();
             content.expires_at = self.now().saturating_add(millis(self.max_age));
             if next.snapshot.is_none() {
                 content.bytes = None;
             } else if let Some(snapshot) = snapshot {
                 content.bytes = Some(snapshot.bytes);
-                self.notices.send_modify(|count| *count += 1);
             }
             Ok(true)
         })

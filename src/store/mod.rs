@@ -16,8 +16,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
-use crate::lease::{Millis, State};
 use crate::snapshot::Encoded;
+use crate::state::{Millis, State};
 use crate::status::Backend;
 
 /// What a store's methods return: boxed, so that the provider needs no type parameter.
@@ -38,7 +38,7 @@ pub trait Store: Send + Sync {
     /// Replaces the state if its revision is still `expected`; says whether it did.
     ///
     /// Atomic, with the snapshot where given (otherwise that in the store stays). Renews the expiry of
-    /// everything, and notifies the watchers where a snapshot was given.
+    /// everything, and notifies the watchers where a snapshot was given, or no lease is left.
     fn commit<'a>(
         &'a self,
         expected: u64,

@@ -8,8 +8,8 @@
 //!
 //! The state is one hash with the fields `revision`, `fence`, `owner` and `expires_at` (of the
 //! lease), `granted_at`, `version`, `etag`, `bytes` and `published_at` (of the snapshot),
-//! `confirmed_at`, `retry_at`, `invalidated_at`, and `patch`, which makes the snapshot of the one
-//! before. Both keys expire together.
+//! `confirmed_at`, `retry_at`, `invalidated_at`, `failures`, `refused_at`, and `patch`, which makes the
+//! snapshot of the one before. Both keys expire together.
 
 mod cluster;
 mod connection;
@@ -34,9 +34,9 @@ use self::connection::Connection;
 use super::{Reading, Store, StoreFuture};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
-use crate::lease::{Lease, Millis, SnapshotInfo, State, millis};
 use crate::options::Options;
 use crate::snapshot::Encoded;
+use crate::state::{Lease, Millis, SnapshotInfo, State, countable, millis};
 use crate::status::Backend;
 
 static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/read.lua")));
@@ -123,7 +123,7 @@ impl Store for RedisStore {
                 (Some(_), None) => b"keep",
                 (Some(_), Some(_)) => b"set",
             };
-            let expected = readable(expected).to_string();
+            let expected = countable(expected).to_string();
             let max_age = millis(self.max_age).to_string();
             let fields = encode_state(next);
             let mut arguments: Vec<&[u8]> = vec![
@@ -204,6 +204,8 @@ fn encode_state(state: &State) -> Vec<(&'static str, String)> {
     put("confirmed_at", number(state.confirmed_at));
     put("retry_at", number(state.retry_at));
     put("invalidated_at", number(state.invalidated_at));
+    put("failures", (state.failures > 0).then(|| state.failures.to_string()));
+    put("refused_at", number(state.refused_at));
     fields
 }
 
@@ -212,7 +214,7 @@ fn encode_state(state: &State) -> Vec<(&'static str, String)> {
 fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
     let mut fields = fields.into_iter();
     let mut next = || fields.next().flatten();
-    let revision = number(next()).flatten().map_or(0, readable);
+    let revision = number(next()).flatten().map_or(0, countable);
     let mut decode = || {
         let fence = number(next())??;
         let lease = match (next(), number(next())?) {
@@ -228,9 +230,22 @@ fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
             _ => None,
         };
         let (confirmed_at, retry_at, invalidated_at) = (number(next())?, number(next())?, number(next())?);
-        Some(State { revision, fence, lease, granted_at, snapshot, confirmed_at, retry_at, invalidated_at })
+        let failures = u32::try_from(number(next())?.unwrap_or_default()).unwrap_or(u32::MAX);
+        let refused_at = number(next())?;
+        Some(State {
+            revision,
+            fence,
+            lease,
+            granted_at,
+            snapshot,
+            confirmed_at,
+            retry_at,
+            invalidated_at,
+            failures,
+            refused_at,
+        })
     };
-    decode().unwrap_or(State { revision, ..State::default() })
+    decode().unwrap_or(State { revision, ..State::default() }).sanitized()
 }
 
 /// An absent number is `Some(None)`, an unreadable one `None`.
@@ -239,11 +254,6 @@ fn number(field: Option<String>) -> Option<Option<u64>> {
     let read =
         |field: String| field.bytes().all(|byte| byte.is_ascii_digit()).then(|| field.parse().ok()).flatten();
     field.map(read).map_or(Some(None), |value| value.map(Some))
-}
-
-/// The revision as the script compares it: one too large for it counts as none.
-fn readable(revision: u64) -> u64 {
-    if revision < 10_u64.pow(16) { revision } else { 0 }
 }
 
 /// What the reply to `read.lua` says.

@@ -6,7 +6,8 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-use posthog_flag_cache::lease::{Millis, Rule};
+use posthog_flag_cache::lease::Rule;
+use posthog_flag_cache::state::Millis;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use world::{Member, NAMES, Phase, World};
@@ -26,6 +27,8 @@ struct Fleet {
     workers: usize,
     ticks: u64,
     faults: usize,
+    /// Whether these are changes of health: a worker cannot reach PostHog, or can again.
+    health: bool,
     edits: u8,
     fences: u64,
 }
@@ -56,6 +59,8 @@ enum Fault {
     FetchFails(usize),
     Crash(usize),
     ShutDown(usize),
+    /// The worker can no longer reach PostHog, or can again.
+    ChangesHealth(usize),
 }
 
 impl Model for Fleet {
@@ -68,7 +73,11 @@ impl Model for Fleet {
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        let fault = |fault| (world.faults_left > 0).then_some(Action::Fault(fault));
+        let fault = |fault| (world.faults_left > 0 && !self.health).then_some(Action::Fault(fault));
+        if self.health && world.faults_left > 0 {
+            let living = (0..world.members.len()).filter(|i| world.members[*i].owner.is_some());
+            actions.extend(living.map(|i| Action::Fault(Fault::ChangesHealth(i))));
+        }
         // A fetch touches nothing shared: once no edit can come, its moment makes no difference.
         let fetching = |member: &Member| matches!(member.phase, Phase::Fetching(_));
         let edited = world.edit >= self.edits;
@@ -130,6 +139,7 @@ impl Model for Fleet {
                     Fault::FetchFails(i) => world.fail(i),
                     Fault::Crash(i) => world.members[i] = Member::default(),
                     Fault::ShutDown(i) => world.shut_down(&self.rule, i),
+                    Fault::ChangesHealth(i) => world.members[i].is_sick ^= true,
                 }
             }
         }
@@ -144,12 +154,20 @@ impl Model for Fleet {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut all = properties::promises();
+        // Promises first: a broken one ends the search, and what it has not seen then says nothing.
+        if self.shared {
+            all.extend(properties::shared_etag());
+        }
+        if self.health {
+            all.extend(properties::sights_of_sickness());
+            return all;
+        }
         all.extend(properties::sights());
         if self.faults > 0 {
             all.extend(properties::sights_of_faults());
         }
         if self.shared {
-            all.extend(properties::shared_etag());
+            all.extend(properties::sights_of_shared_etag());
         } else if self.edits > 0 {
             all.extend(properties::own_etag());
         }
@@ -172,20 +190,70 @@ fn check(fleet: Fleet) {
 
 #[test]
 fn three_workers_keep_every_promise_through_any_fault() {
-    check(Fleet { rule: RULE, shared: false, workers: 3, ticks: 4, faults: 1, edits: 1, fences: 3 });
+    check(Fleet {
+        rule: RULE,
+        shared: false,
+        workers: 3,
+        ticks: 4,
+        faults: 1,
+        health: false,
+        edits: 1,
+        fences: 3,
+    });
 }
 
 #[test]
 fn two_workers_keep_every_promise_through_any_two_faults() {
-    check(Fleet { rule: RULE, shared: false, workers: 2, ticks: 4, faults: 2, edits: 0, fences: 3 });
+    check(Fleet {
+        rule: RULE,
+        shared: false,
+        workers: 2,
+        ticks: 4,
+        faults: 2,
+        health: false,
+        edits: 0,
+        fences: 3,
+    });
 }
 
 #[test]
 fn with_a_shared_etag_three_workers_end_on_the_version_of_the_api_although_it_goes_back() {
-    check(Fleet { rule: RULE, shared: true, workers: 3, ticks: 5, faults: 0, edits: 2, fences: 3 });
+    check(Fleet {
+        rule: RULE,
+        shared: true,
+        workers: 3,
+        ticks: 5,
+        faults: 0,
+        health: false,
+        edits: 2,
+        fences: 3,
+    });
 }
 
 #[test]
 fn with_a_shared_etag_two_workers_end_on_the_version_of_the_api_through_any_fault() {
-    check(Fleet { rule: RULE, shared: true, workers: 2, ticks: 4, faults: 1, edits: 2, fences: 3 });
+    check(Fleet {
+        rule: RULE,
+        shared: true,
+        workers: 2,
+        ticks: 4,
+        faults: 1,
+        health: false,
+        edits: 2,
+        fences: 3,
+    });
+}
+
+#[test]
+fn with_a_shared_etag_an_edit_reaches_every_healthy_worker_while_others_cannot_reach_posthog() {
+    check(Fleet {
+        rule: RULE,
+        shared: true,
+        workers: 3,
+        ticks: 3,
+        faults: 2,
+        health: true,
+        edits: 1,
+        fences: 4,
+    });
 }

@@ -1,6 +1,7 @@
 //! What must hold in every world, and what must be seen in some.
 
-use posthog_flag_cache::lease::{Decision, State};
+use posthog_flag_cache::lease::Decision;
+use posthog_flag_cache::state::State;
 use stateright::Property;
 
 use crate::world::{Attempt, Phase, Purpose, World, content, stored, stored_edit};
@@ -17,12 +18,14 @@ fn sometimes(name: &'static str, holds: fn(&Fleet, &World) -> bool) -> Property<
 /// What the rule promises, whichever ETag the requests carry.
 pub fn promises() -> Vec<Property<Fleet>> {
     vec![
-        always("at most one grant an interval", |_, world| {
+        always("at most one grant an interval, unless the fetch of the last one has failed", |_, world| {
             let too_early = |attempt: &Attempt| {
                 attempt.purpose == Purpose::Grant
                     && world.newest.as_ref().is_some_and(|newest| attempt.at < newest.at + INTERVAL - SLACK)
             };
-            world.store.snapshot.is_none() || world.landings().all(|(_, attempt)| !too_early(attempt))
+            world.store.snapshot.is_none()
+                || world.store.failures > 0
+                || world.landings().all(|(_, attempt)| !too_early(attempt))
         }),
         always("only the newest grant publishes, except into an empty cache", |_, world| {
             world.landings().all(|(owner, Attempt { purpose, next, .. })| match *purpose {
@@ -62,6 +65,15 @@ pub fn promises() -> Vec<Property<Fleet>> {
                 || world.pollers().all(|i| {
                     world.restore(&fleet.rule, i).is_some()
                         || matches!(world.decide(&fleet.rule, i), Decision::Grant(_))
+                })
+        }),
+        always("a worker whose fetch has failed leaves the next one to others", |_, world| {
+            world.store.snapshot.is_none()
+                || world.members.iter().all(|member| match (&member.phase, member.failed) {
+                    (Phase::Committing(attempt), Some(failed)) if attempt.purpose == Purpose::Grant => {
+                        attempt.at >= failed.at + INTERVAL
+                    }
+                    _ => true,
                 })
         }),
         always("revisions grow", |fleet, world| {
@@ -129,16 +141,35 @@ pub fn sights_of_faults() -> Vec<Property<Fleet>> {
     ]
 }
 
+/// The same for what comes of workers that cannot reach PostHog.
+pub fn sights_of_sickness() -> Vec<Property<Fleet>> {
+    vec![
+        sometimes("another worker fetches in the same interval after a failure", |_, world| {
+            world.landings().any(|(_, attempt)| {
+                let newest = world.newest.as_ref();
+                attempt.purpose == Purpose::Grant
+                    && newest.is_some_and(|newest| attempt.at < newest.at + INTERVAL - SLACK)
+            })
+        }),
+        sometimes("a worker waits for the one that tries next", |fleet, world| {
+            world.store.snapshot.is_some()
+                && world.pollers().any(|i| matches!(world.decide(&fleet.rule, i), Decision::Wait(_)))
+        }),
+    ]
+}
+
 /// With the snapshot's ETag on every request.
 ///
 /// Liveness as a safety property again: from every quiet world, without another edit or fault, everybody
 /// is at PostHog's version after the longer of lease and interval and two polls, whether they poll once a
-/// tick or, as posthog-node does, once an interval. A world that is not quiet becomes one that is.
+/// tick or, as posthog-node does, once an interval. A world that is not quiet becomes one that is. Those that
+/// cannot reach PostHog do not matter, as long as one can.
 pub fn shared_etag() -> Vec<Property<Fleet>> {
     vec![
         always("left in peace, every client and the snapshot end on PostHog's version", |fleet, world| {
             let ways = [(TICK, true), (TICK, false), (INTERVAL, true), (INTERVAL, false)];
             !world.is_quiet()
+                || world.is_cut_off()
                 || ways.into_iter().all(|(pace, in_order)| {
                     let polls = LEASE_TTL.max(INTERVAL).div_ceil(pace) + 2;
                     world.left_in_peace(&fleet.rule, polls, pace, in_order).is_current()
@@ -151,6 +182,12 @@ pub fn shared_etag() -> Vec<Property<Fleet>> {
                 _ => true,
             })
         }),
+    ]
+}
+
+/// What a shared ETag is for.
+pub fn sights_of_shared_etag() -> Vec<Property<Fleet>> {
+    vec![
         sometimes("the client's own ETag would have lied", |_, world| {
             let current = Some(content(world.edit));
             world.fetchers().any(|client| client.etag == current && client.evaluates != current)

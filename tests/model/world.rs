@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use posthog_flag_cache::lease::{Decision, Millis, Rule, SnapshotInfo, State, Worker};
+use posthog_flag_cache::lease::{Decision, FailedFetch, Failure, Rule, Worker};
+use posthog_flag_cache::state::{Millis, SnapshotInfo, State};
 
-use crate::TICK;
+use crate::{COLD_START_WAIT, TICK};
 
 /// The ids of the workers, in the order in which they first poll.
 pub const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -48,6 +49,10 @@ pub struct Member {
     /// The content by which this client evaluates; followed only where the ETag is shared.
     pub evaluates: Option<u8>,
     pub phase: Phase,
+    /// Whether it cannot reach PostHog.
+    pub is_sick: bool,
+    /// Its last fetch, if that failed.
+    pub failed: Option<FailedFetch>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -173,7 +178,7 @@ impl World {
     pub fn decide(&self, rule: &Rule, i: usize) -> Decision {
         let member = &self.members[i];
         let owner = member.owner.unwrap_or(NAMES[self.born]);
-        let me = Worker { owner, seen: member.seen.as_deref(), impatient: false };
+        let me = Worker { owner, seen: member.seen.as_deref(), impatient: false, failed: member.failed };
         rule.decide(&self.store, self.now, me)
     }
 
@@ -219,6 +224,10 @@ impl World {
     pub fn fetch(&mut self, i: usize) {
         let (member, current) = (&mut self.members[i], content(self.edit));
         let Phase::Fetching(fence) = member.phase else { return };
+        if member.is_sick {
+            return self.fail(i);
+        }
+        member.failed = None;
         let sent = if self.shared { member.holds() } else { member.etag };
         let unchanged = sent == Some(current);
         if self.shared {
@@ -235,7 +244,14 @@ impl World {
 
     /// Without the wrapped fetch the provider hears nothing of an error.
     pub fn fail(&mut self, i: usize) {
-        self.members[i].phase = if self.shared { Phase::Failing } else { Phase::Idle };
+        let (member, at) = (&mut self.members[i], self.now);
+        if !self.shared {
+            member.phase = Phase::Idle;
+            return;
+        }
+        let count = member.failed.map_or(0, |failed| failed.count) + 1;
+        member.failed = Some(FailedFetch { at, count, pause: None });
+        member.phase = Phase::Failing;
     }
 
     /// The state in which the fleet knows that PostHog confirmed the snapshot, or failed.
@@ -245,7 +261,7 @@ impl World {
             Phase::Confirming { fence, content } => {
                 rule.confirm(&self.store, self.now, owner, *fence, &content.to_string())
             }
-            Phase::Failing => rule.fail(&self.store, self.now, owner, None),
+            Phase::Failing => rule.fail(&self.store, self.now, owner, Failure::Worker),
             _ => None,
         }
     }
@@ -348,8 +364,8 @@ impl World {
     /// times, once in every `pace`, one after the other.
     pub fn left_in_peace(&self, rule: &Rule, polls: u64, pace: Millis, in_order: bool) -> World {
         let mut world = self.clone();
-        for _ in 0..polls {
-            world.now += pace;
+        for poll in 1..=polls {
+            world.now = world.now.max(self.now + poll * pace);
             for turn in 0..world.members.len() {
                 let i = if in_order { turn } else { world.members.len() - 1 - turn };
                 if world.members[i].owner.is_some() {
@@ -365,12 +381,19 @@ impl World {
             self.poll(rule, i);
             self.commit(i, true);
         }
+        // As the provider does: it waits, up to a limit, and asks again.
+        let deadline = self.now + COLD_START_WAIT;
+        while let Decision::Wait(until) = self.decide(rule, i)
+            && until <= deadline
+        {
+            self.now = until;
+        }
         self.poll(rule, i);
         self.commit_now(i);
         self.fetch(i);
         self.publish(rule, i);
         self.commit_now(i);
-        if matches!(self.members[i].phase, Phase::Confirming { .. }) {
+        if matches!(self.members[i].phase, Phase::Confirming { .. } | Phase::Failing) {
             self.report(rule, i);
         }
     }
@@ -384,8 +407,13 @@ impl World {
     /// Whether the snapshot, and with a shared ETag every client, is at PostHog's version.
     pub fn is_current(&self) -> bool {
         let current = Some(content(self.edit));
-        let mut living = self.members.iter().filter(|member| member.owner.is_some());
+        let mut living = self.members.iter().filter(|member| member.owner.is_some() && !member.is_sick);
         stored(&self.store) == current && (!self.shared || living.all(|member| member.evaluates == current))
+    }
+
+    /// Whether no worker can reach PostHog.
+    pub fn is_cut_off(&self) -> bool {
+        self.members.iter().all(|member| member.owner.is_none() || member.is_sick)
     }
 
     /// Whether somebody lives, and nobody is in the midst of anything.

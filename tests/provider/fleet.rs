@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use posthog_flag_cache::error::Result;
-use posthog_flag_cache::lease::State;
 use posthog_flag_cache::options::{Given, Options};
 use posthog_flag_cache::provider::Provider;
 use posthog_flag_cache::snapshot::{Encoded, Snapshot};
+use posthog_flag_cache::state::State;
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::memory::MemoryStore;
 use posthog_flag_cache::store::shared::SharedStore;
@@ -51,7 +51,7 @@ impl Worker {
             None => self.provider.get(None).await?,
             found => found,
         };
-        Ok(found.map(|found| found.snapshot))
+        Ok(found.and_then(|found| found.snapshot().cloned()))
     }
 
     /// One poll at which the API, if asked, answers 304: whether it was asked.

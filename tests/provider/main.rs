@@ -8,5 +8,7 @@ mod content;
 #[allow(dead_code, reason = "tests/shared.rs uses the rest")]
 mod faulty_store;
 mod fleet;
+mod overlap;
+mod sickness;
 mod troubles;
 mod turns;

@@ -3,8 +3,8 @@
 use crate::faulty_store::Fault;
 use crate::fleet::{A_SECOND, COLD_START_WAIT, Fleet, INTERVAL, LEASE, LIMIT, settles_within, version};
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::lease::{Lease, State};
 use posthog_flag_cache::options::Given;
+use posthog_flag_cache::state::{Lease, State};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use posthog_flag_cache::lease::State;
 use posthog_flag_cache::options::Given;
+use posthog_flag_cache::state::State;
 use tokio::task::JoinSet;
 
 use super::content::{self, published, state};

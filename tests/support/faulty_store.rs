@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use posthog_flag_cache::error::{Code, Error, Result};
-use posthog_flag_cache::lease::State;
 use posthog_flag_cache::snapshot::Encoded;
+use posthog_flag_cache::state::State;
 use posthog_flag_cache::status::Backend;
 use posthog_flag_cache::store::{Reading, Store, StoreFuture};
 use tokio::sync::watch;

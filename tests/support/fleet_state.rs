@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use posthog_flag_cache::lease::{Decision, Lease, Millis, Rule, SnapshotInfo, State, Worker};
+use posthog_flag_cache::lease::{Decision, FailedFetch, Rule, Worker};
+use posthog_flag_cache::state::{Lease, Millis, SnapshotInfo, State};
 
 pub const T: Millis = 1_700_000_000_000;
 pub const INTERVAL: Millis = 30_000;
@@ -40,6 +41,8 @@ pub fn warm() -> State {
         confirmed_at: Some(T),
         retry_at: None,
         invalidated_at: None,
+        failures: 0,
+        refused_at: None,
     }
 }
 
@@ -54,7 +57,7 @@ pub fn released() -> State {
 }
 
 pub fn fresh(owner: &str) -> Worker<'_> {
-    Worker { owner, seen: None, impatient: false }
+    Worker { owner, seen: None, impatient: false, failed: None }
 }
 
 pub fn holding<'a>(owner: &'a str, seen: &'a State) -> Worker<'a> {
@@ -63,6 +66,11 @@ pub fn holding<'a>(owner: &'a str, seen: &'a State) -> Worker<'a> {
 
 pub fn impatient(owner: &str) -> Worker<'_> {
     Worker { impatient: true, ..fresh(owner) }
+}
+
+/// A worker whose last fetch failed at that moment.
+pub fn sick(owner: &str, at: Millis) -> Worker<'_> {
+    Worker { failed: Some(FailedFetch { at, count: 1, pause: None }), ..fresh(owner) }
 }
 
 #[track_caller]

@@ -3,7 +3,7 @@
 -- KEYS[1]  the definitions        KEYS[2]  the state
 -- ARGV[1]  expected revision; 0: no state, or one without a readable revision
 -- ARGV[2]  expiry of both keys in milliseconds
--- ARGV[3]  channel on which a new version is announced
+-- ARGV[3]  channel on which a new version is announced, and a released lease by an empty message
 -- ARGV[4]  'keep' the stored definitions, 'set' them to ARGV[5], or 'drop' them
 -- ARGV[6…] the new state: field, value, field, value, …; with definitions the version comes first
 --
@@ -24,7 +24,7 @@ end
 
 -- What the new state lacks. A patch belongs to the definitions, and stays with them.
 local stale = { etag = 1, owner = 1, expires_at = 1, version = 1, bytes = 1, published_at = 1,
-  granted_at = 1, confirmed_at = 1, retry_at = 1, invalidated_at = 1 }
+  granted_at = 1, confirmed_at = 1, retry_at = 1, invalidated_at = 1, failures = 1, refused_at = 1 }
 if ARGV[4] ~= 'keep' then
   stale.patch = 1
 end
@@ -50,7 +50,8 @@ for field in pairs(stale) do
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 
-if ARGV[4] == 'set' then
-  redis.call('PUBLISH', ARGV[3], ARGV[7])
+-- A released lease is news too: whoever waits for definitions may fetch them.
+if ARGV[4] == 'set' or stale.owner then
+  redis.call('PUBLISH', ARGV[3], ARGV[4] == 'set' and ARGV[7] or '')
 end
 return 1

@@ -1,0 +1,83 @@
+//! What one worker remembers between calls, behind one mutex.
+//!
+//! A closure gets it, not a guard: nothing that locks, waits or calls back runs inside one.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::time::Instant;
+
+use crate::cadence::Cadence;
+use crate::delivery::Definitions;
+use crate::lease::FailedFetch;
+use crate::lock::lock;
+use crate::snapshot::Snapshot;
+use crate::state::{Millis, State};
+use crate::status::Counters;
+use crate::store::Reading;
+use crate::store::shared::InUse;
+
+/// A snapshot, and the state in which it was last seen in the store.
+pub type Held = (Arc<Snapshot>, State);
+
+/// The memory of one worker.
+#[derive(Default)]
+pub struct Memory(Mutex<Remembered>);
+
+#[derive(Default)]
+pub struct Remembered {
+    /// The state as last read, and when on this process's clock.
+    pub read: Option<(Reading, Instant)>,
+    /// The snapshot that was last in the store.
+    pub held: Option<Held>,
+    /// When the store was last seen to hold the same.
+    pub seen_at: Option<Instant>,
+    /// Fetched, but not yet known to be in the store.
+    pub unpublished: Option<Unpublished>,
+    pub counters: Counters,
+    pub client: Client,
+}
+
+#[derive(Clone)]
+pub struct Unpublished {
+    pub snapshot: Arc<Snapshot>,
+    pub etag: Option<String>,
+    pub fence: Option<u64>,
+}
+
+/// What a worker knows of the posthog-node client that it serves.
+#[derive(Default)]
+pub struct Client {
+    /// Whether it asks before it reads; one without a secret key does not.
+    pub asks: bool,
+    /// Whether its requests for the definitions pass through `flagCache.fetch`, which tells how they end.
+    pub is_observed: bool,
+    /// The newest grant that it was given.
+    pub fence: Option<u64>,
+    /// Its last fetch, if that failed.
+    pub failed: Option<FailedFetch>,
+    /// What it was told to use instead of fetching.
+    pub followed: Option<Followed>,
+    /// What was last delivered.
+    pub delivered: Option<Arc<Snapshot>>,
+    /// Whether `invalidate()` was called after its last load.
+    pub impatient: bool,
+    pub cadence: Cadence,
+    pub cadence_reported: bool,
+    /// The refusal of PostHog that was last reported.
+    pub refusal_reported: Option<Millis>,
+    /// `None` after the shutdown. A call under way has its own.
+    pub in_use: Option<Arc<InUse>>,
+}
+
+/// What one poll asks for twice.
+pub struct Followed {
+    pub at: Instant,
+    pub known: Option<String>,
+    pub definitions: Definitions,
+}
+
+impl Memory {
+    pub fn with<T>(&self, work: impl FnOnce(&mut Remembered) -> T) -> T {
+        work(&mut lock(&self.0))
+    }
+}
