@@ -173,14 +173,24 @@ describe('whatever a server answers, no command writes a control character', () 
   })
 })
 
-test('nor do a directory with such a name, and a file in it', { skip: process.platform === 'win32' && 'no such names there' }, async (t) => {
-  const path = join(temporaryDirectory(t), HOSTILE)
-  const url = pathToFileURL(path).href.replace(/[\x7f-\uffff]/g, encodeURIComponent)
-  const env = { ...environment({ url, projectKey: 'phc_x' }), POSTHOG_SECRET_KEY: 'phs_x', POSTHOG_HOST: 'http://127.0.0.1:1' }
-  const told = await runAll(env)
-  assert.match(told.status, /^store .*evil\\u001b\]52/m)
-  assert.match(told['status --json'], /"location": ".*evil\\u001b\]52/)
-  await cli(['purge', '--yes'], { env })
+describe('nor does a directory with such a name', { skip: process.platform === 'win32' && 'there are no such names' }, () => {
+  const open = (t) => {
+    const url = pathToFileURL(join(temporaryDirectory(t), HOSTILE)).href.replace(/[\x7f-\uffff]/g, encodeURIComponent)
+    return { ...environment({ url, projectKey: 'phc_x' }), POSTHOG_SECRET_KEY: 'phs_x', POSTHOG_HOST: 'http://127.0.0.1:1' }
+  }
+
+  test('in any command', async (t) => {
+    const told = await runAll(open(t))
+    assert.match(told.status, /^store .*evil\\u001b\]52/m)
+    assert.match(told['status --json'], /"location": ".*evil\\u001b\]52/)
+  })
+
+  test('in the question of purge', terminal, async (t) => {
+    const { stdout } = await cliAtTerminal(['purge'], { env: open(t), prompt: '[y/N] ', input: 'n\n' })
+    // readline moves the cursor and erases.
+    assertHarmless(stdout.replace(/\x1b\[\d*[GJK]|\r/g, ''))
+    assert.match(stdout, /evil\\u001b\]52;c;aGFjaw==/)
+  })
 })
 
 test('nor does a refresh, whatever PostHog answers', async (t) => {
