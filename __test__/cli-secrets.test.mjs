@@ -21,10 +21,9 @@ const COMMANDS = [['status'], ['status', '--json'], ['get'], ['refresh'], ['refr
 
 /** How a command may come by the password: its arguments and variables. */
 const WAYS = {
-  'in the url': (port) => ({ args: ['--url', `redis://:${ENCODED}@127.0.0.1:${port}`] }),
-  'in the url, with a user': (port) => ({ args: ['--url', `redis://default:${ENCODED}@127.0.0.1:${port}`] }),
   'in REDIS_URL': (port) => ({ env: { REDIS_URL: `redis://:${ENCODED}@127.0.0.1:${port}` } }),
-  'in its own variable': (port) => ({ env: { REDIS_URL: `redis://127.0.0.1:${port}`, POSTHOG_FLAG_CACHE_PASSWORD: PASSWORD } }),
+  'in POSTHOG_FLAG_CACHE_URL, with a user': (port) => ({ env: { POSTHOG_FLAG_CACHE_URL: `redis://default:${ENCODED}@127.0.0.1:${port}` } }),
+  'in its own variable': (port) => ({ args: ['--url', `redis://127.0.0.1:${port}`], env: { POSTHOG_FLAG_CACHE_PASSWORD: PASSWORD } }),
 }
 
 const requiring = async (t, password, args = []) => (await redisFor(t, { args: ['--requirepass', password, ...args] })).port
@@ -58,6 +57,42 @@ describe('no command shows the password or the secret key', { concurrency: 2 }, 
       })
     }
   }
+})
+
+describe('a password in --url, which other users can read, is rejected', () => {
+  const urls = {
+    'of a server': `redis://:${ENCODED}@127.0.0.1:1`,
+    'of a user': `redis://default:${ENCODED}@127.0.0.1:1`,
+    'over TLS': `rediss://default:${ENCODED}@127.0.0.1:1`,
+    'of Valkey': `valkey://default:${ENCODED}@127.0.0.1:1`,
+    'of sentinels': `redis-sentinel://u:${ENCODED}@127.0.0.1:1,127.0.0.1:2/0?master=x`,
+    'of a cluster': `redis-cluster://u:${ENCODED}@127.0.0.1:1,127.0.0.1:2`,
+    'of a socket': `redis+unix://:${ENCODED}@/run/redis.sock`,
+    'not encoded': `redis://:${PASSWORD}@127.0.0.1:1`,
+    'after spaces': `  redis://:${ENCODED}@127.0.0.1:1`,
+    'with one slash': `redis:/:${ENCODED}@127.0.0.1`,
+    'of another kind of url': `http://:${ENCODED}@127.0.0.1`,
+    'in its query': `redis://127.0.0.1:1/0?password=${ENCODED}`,
+    'for the sentinels, in its query': `redis-sentinel://127.0.0.1:1/0?master=x&sentinelPassword=${ENCODED}`,
+    'in its fragment': `redis://127.0.0.1:1/0#auth=${ENCODED}`,
+  }
+  for (const [where, url] of Object.entries(urls)) {
+    test(where, async () => {
+      for (const args of [['--url', url], [`--url=${url}`]]) {
+        const { code, stdout, stderr } = await cli(['status', '--project-key', 'phc_x', ...args])
+        assert.deepEqual([code, stdout], [2, ''], stderr)
+        assert.match(stderr, /^error: --url has a password.* POSTHOG_FLAG_CACHE_URL or REDIS_URL .*POSTHOG_FLAG_CACHE_PASSWORD .*POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD/)
+        hidden(stderr)
+      }
+    })
+  }
+
+  test('but what only looks like one is not', async () => {
+    for (const url of ['redis://user@127.0.0.1:1', 'redis-sentinel://user@127.0.0.1:1,127.0.0.1:2/0?master=author', 'redis://[::1]:1/0', 'file:///nowhere/a:b@c']) {
+      const { stderr } = await cli(['status', '--project-key', 'phc_x', '--url', url])
+      assert.doesNotMatch(stderr, /has a password/, url)
+    }
+  })
 })
 
 test('nor does a refusal by PostHog, whatever it answers', async (t) => {

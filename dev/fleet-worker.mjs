@@ -5,6 +5,7 @@ import { EventEmitter } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
 import { nextEvent, now } from './clock.mjs'
+import { record } from './history.mjs'
 
 const SCRIPT = fileURLToPath(new URL('./worker.mjs', import.meta.url))
 const STDERR_KEPT = 8_192
@@ -17,9 +18,7 @@ process.on('exit', () => {
 
 /** Emits `loaded`, `started`, `ready`, `version`, `provider-call`, `error-report` and `exit`. */
 export class FleetWorker extends EventEmitter {
-  /** The version it evaluates; null before the first definitions and after PostHog took them away. */
-  version = null
-  /** Each change of it: `{ version, at }`. */
+  /** Each change of the version that it evaluates: `{ version, at }`, `at` being when the evaluation began. */
   history = []
   /** What posthog-node emitted as `error`: `{ name, message, code, at }`. */
   errors = []
@@ -52,6 +51,11 @@ export class FleetWorker extends EventEmitter {
     this.#child.once('exit', (code, signal) => this.#exited(code, signal))
     this.#child.on('error', () => {})
     this.#child.send(config)
+  }
+
+  /** The version it evaluates; null before the first definitions and after PostHog took them away. */
+  get version() {
+    return this.history.at(-1)?.version ?? null
   }
 
   begin() {
@@ -150,8 +154,7 @@ export class FleetWorker extends EventEmitter {
       return error ? reject?.(Object.assign(new Error(error.message), error)) : resolve?.(value)
     }
     if (report === 'version') {
-      this.version = details.version
-      this.history.push({ version: details.version, at: details.at })
+      record(this.history, details)
     } else if (report === 'provider-call') {
       this.calls.push(details.call)
     } else if (report === 'ready') {

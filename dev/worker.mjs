@@ -1,6 +1,7 @@
 // One process of a fleet: a real posthog-node client (or several), started by dev/fleet.mjs, which it reports to over IPC.
 
 import { now } from './clock.mjs'
+import { record } from './history.mjs'
 import { prepareProvider } from './providers.mjs'
 import { startClient } from './worker-client.mjs'
 
@@ -22,19 +23,25 @@ async function run(config) {
   for (const { client } of clients) client.on('error', (error) => report('error', { error: plain(error) }))
   const [{ client, provider }] = clients
 
-  let version
+  const history = []
+  let newest = { at: startedAt }
+  let isReady = false
   let evaluations = 0
+  const note = (seen) => {
+    if (!record(history, seen)) return
+    report('version', seen)
+    if (!isReady) report('ready', { ...seen, tookMs: seen.at - startedAt })
+    isReady = true
+  }
   const evaluate = async () => {
     const at = now()
-    const seen = summary(await Promise.all(clients.map((client) => client.evaluate())))
+    const version = summary(await Promise.all(clients.map((client) => client.evaluate())))
     evaluations += 1
-    if (seen !== (version ?? null)) {
-      const first = version === undefined
-      version = seen
-      report('version', { version, at })
-      if (first) report('ready', { version, at, tookMs: at - startedAt })
-    }
-    return version ?? null
+    note({ version, at })
+    // What ends late is not the current version, and may stand before one that was no change until then.
+    if (at < newest.at) note(newest)
+    else newest = { version, at }
+    return version
   }
   for (const { client } of clients) client.on('localEvaluationFlagsLoaded', () => evaluate().catch(fail))
   if (config.evaluateEveryMs) setInterval(() => evaluate().catch(fail), config.evaluateEveryMs).unref()

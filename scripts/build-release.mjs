@@ -3,20 +3,18 @@
 // supports. A plain build needs the glibc of the machine it was made on.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+
+import { pythonPackages } from './python-packages.mjs'
 
 /** That of RHEL 7; older than what Node.js 20 asks for (2.28). */
 export const GLIBC = '2.17'
 
-/** The linker for other systems than this one, from PyPI. */
-const TOOLS = { ziglang: '0.17.1', 'cargo-zigbuild': '0.24.0' }
 const ARCHITECTURES = { x64: 'x86_64', arm64: 'aarch64' }
 const OUTPUT = 'target/release-build'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const tools = join(root, 'target/tools/python')
 
 /** What a build without a target makes. */
 export const BINARY = join(root, OUTPUT, `posthog-flag-cache.linux-${process.arch}-gnu.node`)
@@ -30,13 +28,11 @@ function run(command, args, env = process.env) {
 export function buildRelease(target = `${ARCHITECTURES[process.arch]}-unknown-linux-gnu.${GLIBC}`, { cross = true } = {}) {
   const napi = [join(root, 'node_modules/@napi-rs/cli/dist/cli.js'), 'build', '--platform', '--release', '--no-js']
   const args = [...napi, '--output-dir', OUTPUT, '--target', target]
-  if (!cross) return run(process.execPath, args)
-  if (!existsSync(join(tools, 'bin/cargo-zigbuild'))) {
-    const packages = Object.entries(TOOLS).map(([name, version]) => `${name}==${version}`)
-    run('python3', ['-m', 'pip', 'install', '--quiet', '--target', tools, ...packages])
-  }
+  const locked = ['--', '--locked']
+  if (!cross) return run(process.execPath, [...args, ...locked])
+  const tools = pythonPackages('linker')
   const path = [join(tools, 'bin'), join(tools, 'ziglang'), process.env.PATH].join(delimiter)
-  run(process.execPath, [...args, '--cross-compile'], { ...process.env, PATH: path })
+  run(process.execPath, [...args, '--cross-compile', ...locked], { ...process.env, PATH: path })
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -43,7 +43,7 @@ function stageAll(stage, binaries) {
   const platforms = PLATFORMS.map((platform) => {
     const dir = join(stage, 'npm', platform)
     cpSync(join(root, 'npm', platform), dir, { recursive: true, filter: (path) => !path.endsWith('.node') })
-    cpSync(join(root, 'LICENSE'), join(dir, 'LICENSE'))
+    for (const file of ['LICENSE', 'THIRD_PARTY_LICENSES']) cpSync(join(root, file), join(dir, file))
     if (binaries[platform]) cpSync(binaries[platform], join(dir, json(dir, 'package.json').main))
     return write(dir, json(dir, 'package.json'), platform in binaries)
   })

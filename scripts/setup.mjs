@@ -76,7 +76,7 @@ function installPackages() {
   if (modified('node_modules/.package-lock.json') >= modified('package-lock.json')) return
   say('installing the npm packages')
   // --include=dev: NODE_ENV=production would leave out what builds and tests.
-  const { status } = run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'])
+  const { status } = run('npm', ['ci', '--include=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
   if (status !== 0) throw new Unready('npm ci failed')
 }
 

@@ -27,7 +27,7 @@ after(() => redis.stop())
 const project = newProject({ after }, registry)
 cpSync(join(ROOT, 'examples'), project, { recursive: true, filter: (path) => !path.endsWith('nextjs') })
 const posthogNode = `posthog-node@${json(ROOT, 'package.json').devDependencies['posthog-node']}`
-await npm(project, 'install', '--ignore-scripts', 'posthog-flag-cache', posthogNode, ...FRAMEWORKS)
+await npm(project, 'install', 'posthog-flag-cache', posthogNode, ...FRAMEWORKS)
 
 /** A stand-in for PostHog, and the environment in which an example finds it and the Redis. */
 async function setting(t) {

@@ -54,7 +54,7 @@ await npm(project, 'install', NAME, `--cache=${join(project, '.npm')}`)
 describe('the published packages', () => {
   test('hold exactly the files that are needed', () => {
     assert.deepEqual(published.root.files, FILES)
-    assert.deepEqual(published.host.files, ['LICENSE', 'README.md', 'package.json', `${NAME}.${HOST}.node`])
+    assert.deepEqual(published.host.files, ['LICENSE', 'README.md', 'THIRD_PARTY_LICENSES', 'package.json', `${NAME}.${HOST}.node`])
   })
 
   test('are less than 5 MB together once installed', () => {

@@ -50,6 +50,6 @@ it does outlives it: each right is tried in a form that changes nothing.`,
 
 function show({ check, verdict, message, advice }, output) {
   const [label, style] = LABELS[verdict]
-  output.line(`${output.paint(style, label.padEnd(LABEL_WIDTH))}${check.padEnd(CHECK_WIDTH)}${message}`)
+  output.line(output.paint(style, label.padEnd(LABEL_WIDTH)), `${check.padEnd(CHECK_WIDTH)}${message}`)
   if (advice !== null) output.line(`${' '.repeat(LABEL_WIDTH + CHECK_WIDTH)}→ ${advice}`)
 }

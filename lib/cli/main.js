@@ -19,7 +19,7 @@ async function main(args) {
 
 async function run([name, ...args], output) {
   if (name === undefined) {
-    output.message(generalHelp(COMMANDS))
+    for (const line of generalHelp(COMMANDS).split('\n')) output.message(line)
     return 2
   }
   if (name === '--version') return show(output, version)
@@ -39,7 +39,7 @@ function commandOf(name) {
 }
 
 function show(output, text) {
-  output.line(text)
+  output.lines(text)
   return 0
 }
 
@@ -47,7 +47,7 @@ function show(output, text) {
 function explain(error, [name], output) {
   const isUsage = error instanceof UsageError || error.code === 'ERR_FLAG_CACHE_OPTIONS'
   const code = error.code ? ` [${error.code}]` : ''
-  output.message(`${output.paint('red', 'error')}${code}: ${inOurWords(error.message)}`)
+  output.message(output.paint('red', 'error'), `${code}: ${inOurWords(error.message)}`)
   if (isUsage) output.message(`posthog-flag-cache ${Object.hasOwn(COMMANDS, name ?? '') ? `${name} ` : ''}--help says more`)
   return isUsage ? 2 : 1
 }

@@ -45,8 +45,21 @@ const SECRETS = {
   POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD: { option: 'sentinelPassword', text: "the sentinels' password" },
 }
 
+/** A password before the host, or a query parameter or fragment that names one. A file's path is neither. */
+const URL_WITH_PASSWORD = /^(?!file:)([^:]*:[^]*:[^]*@|[^]*[?#&][^=]*(pass|pwd|auth|secret|token|credential)[^=]*=)/i
+
+function checkUrl(url) {
+  if (url === undefined || !URL_WITH_PASSWORD.test(url.trim())) return
+  throw new UsageError(
+    '--url has a password, and every user of this machine can read the arguments of a process. Set the environment variable ' +
+      'POSTHOG_FLAG_CACHE_URL or REDIS_URL to the whole url, or keep --url without the password and set POSTHOG_FLAG_CACHE_PASSWORD ' +
+      "(the sentinels': POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD)",
+  )
+}
+
 /** The options of the class, by what the command line and the environment say. */
 function classOptions(values, env = process.env) {
+  checkUrl(values.url)
   const options = { url: urlOfEnvironment() }
   for (const [name, { option, value }] of Object.entries(CLASS_OPTIONS)) {
     if (values[name] !== undefined) put(options, option, value === MS ? number(name, values[name]) : content(name, value, values[name]))

@@ -1,50 +1,136 @@
 'use strict'
 
-const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 }
+const { createInterface } = require('node:readline')
 
-/** What goes to whom: data to standard output, everything else to standard error. */
+const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 }
+const HIDE_CURSOR = '\x1b[?25l'
+const SHOW_CURSOR = '\x1b[?25h'
+
+/** Control and format characters (bidirectional ones too) and Unicode's line breaks: a terminal obeys them. */
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+
+/** Visible, and within a JSON string still the same: `\u001b`. */
+const escaped = (text) => text.replace(UNSAFE, (found) => found.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`))
+
+/** Text in a style, made by `paint`. */
+class Painted {
+  constructor(style, text) {
+    this.style = style
+    this.text = text
+  }
+}
+
+/**
+ * Standard output for data, standard error for messages. Commands have no other access to the two streams, and whatever they write
+ * is escaped here: names, errors and definitions come from Redis, files and servers. A `part` is a string or what `paint` returns.
+ */
 class Output {
+  #stdout
+  #stderr
+  #isTerminal
+  #hasColour
+
   constructor({ stdout = process.stdout, stderr = process.stderr, env = process.env } = {}) {
-    this.stdout = stdout
-    this.stderr = stderr
-    this.isLive = Boolean(stdout.isTTY) && env.TERM !== 'dumb'
-    this.hasColour = this.isLive && !env.NO_COLOR
+    this.#stdout = stdout
+    this.#stderr = stderr
+    this.#isTerminal = Boolean(stdout.isTTY)
+    /** Whether lines can be drawn over. */
+    this.isLive = this.#isTerminal && env.TERM !== 'dumb'
+    this.#hasColour = this.isLive && !env.NO_COLOR
+    /** Whether a question would be seen, and could be answered. */
+    this.canAsk = Boolean(process.stdin.isTTY && stderr.isTTY)
     // A reader that has seen enough (`| head`) is no failure.
     stdout.on('error', (error) => process.exit(error.code === 'EPIPE' ? 0 : 1))
     stderr.on('error', () => {})
   }
 
   paint(style, text) {
-    return this.hasColour && style ? `\x1b[${STYLES[style]}m${text}\x1b[0m` : text
+    return new Painted(style, text)
   }
 
-  line(text = '') {
-    this.stdout.write(`${text}\n`)
+  line(...parts) {
+    this.#stdout.write(`${this.#shown(parts)}\n`)
+  }
+
+  /** Text of several lines. */
+  lines(text) {
+    for (const line of text.split('\n')) this.line(line)
   }
 
   json(value) {
-    this.line(JSON.stringify(value, null, 2))
+    this.lines(JSON.stringify(value, null, 2))
+  }
+
+  /** A line on standard error. */
+  message(...parts) {
+    this.#stderr.write(`${this.#shown(parts)}\n`)
+  }
+
+  /** A buffer of text, byte for byte, unless a terminal would obey it. */
+  copy(text) {
+    if (this.#isTerminal) this.lines(text.toString())
+    else this.#stdout.write(text)
   }
 
   /** Labels in bold, and what belongs to them. */
   table(rows) {
-    for (const row of this.tableLines(rows)) this.line(row)
+    for (const parts of this.tableLines(rows)) this.line(...parts)
   }
 
+  /** The lines of a table, each a list of parts. */
   tableLines(rows) {
     const shown = rows.filter(([, text]) => text !== undefined)
     const width = Math.max(...shown.map(([label]) => label.length)) + 2
-    return shown.map(([label, text]) => `${this.paint('bold', label.padEnd(width))}${text}`)
+    return shown.map(([label, text]) => [this.paint('bold', label.padEnd(width)), text])
   }
 
-  message(text) {
-    this.stderr.write(`${text}\n`)
+  /** Draws lines, each a list of parts, over those of the previous call, cut to the terminal's width. Returns `{ draw, rows }`. */
+  screen() {
+    const stdout = this.#stdout
+    let drawn = 0
+    stdout.write(HIDE_CURSOR)
+    process.once('exit', () => stdout.write(SHOW_CURSOR))
+    return {
+      /** How many lines there is room for. What has left the screen at its top cannot be drawn over. */
+      rows: () => (stdout.rows || Infinity) - 1,
+      draw: (lines) => {
+        const text = lines.map((parts) => `${this.#shown(parts, stdout.columns)}\x1b[K\n`).join('')
+        stdout.write(`${drawn > 0 ? `\x1b[${drawn}A` : ''}\r${text}\x1b[J`)
+        drawn = lines.length
+      },
+    }
+  }
+
+  /** What a person at the terminal answers; '' if they leave. */
+  async ask(question) {
+    const terminal = createInterface({ input: process.stdin, output: this.#stderr })
+    const answer = await new Promise((resolve) => {
+      terminal.question(escaped(question), resolve)
+      terminal.once('close', () => resolve(''))
+    })
+    terminal.close()
+    return answer
   }
 
   /** Resolves when everything has been handed over: a pipe may take its time. */
   async flush() {
-    for (const stream of [this.stdout, this.stderr]) await new Promise((resolve) => stream.write('', resolve))
+    for (const stream of [this.#stdout, this.#stderr]) await new Promise((resolve) => stream.write('', resolve))
+  }
+
+  /** The parts as they are written. A line longer than `width` is cut: one that wraps would be drawn over in the wrong place. */
+  #shown(parts, width) {
+    let room = width > 1 ? width : Infinity
+    let line = ''
+    for (const part of parts) {
+      const { style, text } = part instanceof Painted ? part : { text: part }
+      const safe = clip(escaped(text), room)
+      room -= safe.length
+      line += style && this.#hasColour ? `\x1b[${STYLES[style]}m${safe}\x1b[0m` : safe
+    }
+    return line
   }
 }
+
+const clip = (text, width) => (text.length > width ? `${text.slice(0, Math.max(0, width - 1))}${width > 0 ? '…' : ''}` : text)
 
 module.exports = { Output }

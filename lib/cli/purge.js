@@ -1,7 +1,5 @@
 'use strict'
 
-const { createInterface } = require('node:readline')
-
 const { openStore } = require('./store.js')
 const { UsageError } = require('./usage.js')
 
@@ -28,7 +26,7 @@ written under our names. It does not make a fleet fetch: \`refresh\` does.`,
 
   async run({ values, options, output }) {
     const store = openStore(options)
-    if (!values.yes && !(await isConfirmed(store, options))) {
+    if (!values.yes && !(await isConfirmed(store, options, output))) {
       output.message('nothing was deleted')
       return 1
     }
@@ -39,14 +37,9 @@ written under our names. It does not make a fleet fetch: \`refresh\` does.`,
   },
 }
 
-async function isConfirmed(store, { projectKey }) {
-  if (!process.stdin.isTTY || !process.stderr.isTTY) throw new UsageError('purge deletes, and there is no terminal to ask on: say --yes')
+async function isConfirmed(store, { projectKey }, output) {
+  if (!output.canAsk) throw new UsageError('purge deletes, and there is no terminal to ask on: say --yes')
   const { backend } = await store.look()
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await new Promise((resolve) => {
-    terminal.question(`Delete the definitions and the state of ${projectKey} in ${backend.location}? [y/N] `, resolve)
-    terminal.once('close', () => resolve(''))
-  })
-  terminal.close()
+  const answer = await output.ask(`Delete the definitions and the state of ${projectKey} in ${backend.location}? [y/N] `)
   return /^y(es)?$/i.test(answer.trim())
 }

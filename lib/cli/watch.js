@@ -28,10 +28,7 @@ survived. Reads only, like \`status\`.`,
   async run({ values, options, output }) {
     const store = openStore(options)
     const show = values.json ? jsonLines(output, options) : output.isLive ? screen(output, options) : lines(output)
-    const end = () => {
-      show.end?.()
-      process.exit(0)
-    }
+    const end = () => process.exit(0)
     for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, end)
     let seen = { record: await store.look() }
     show(seen)
@@ -60,28 +57,17 @@ function jsonLines(output, { projectKey }) {
 }
 
 const LINES_OF_HISTORY = 8
-const HIDE_CURSOR = '\x1b[?25l'
-const SHOW_CURSOR = '\x1b[?25h'
 
 /** The table, with the last changes below, drawn over the one before. */
 function screen(output, { projectKey }) {
-  const { stdout } = output
+  const { draw, rows } = output.screen()
   const history = []
-  let drawn = 0
-  stdout.write(HIDE_CURSOR)
-  process.once('exit', () => stdout.write(SHOW_CURSOR))
   return (next, seen) => {
     for (const change of changes(next, seen)) history.push(`${new Date().toLocaleTimeString()}  ${change}`)
-    const table = output.tableLines(recordRows(recordJson(next.record, projectKey)).map(([label, text]) => [label, clip(text, stdout.columns - 14)]))
-    const trouble = next.error ? ['', output.paint('red', clip(next.error.message, stdout.columns))] : []
-    // What has left the screen at its top cannot be drawn over.
-    const room = Math.max(1, Math.min(LINES_OF_HISTORY, (stdout.rows || Infinity) - table.length - trouble.length - 2))
+    const table = output.tableLines(recordRows(recordJson(next.record, projectKey)))
+    const trouble = next.error ? [[], [output.paint('red', next.error.message)]] : []
+    const room = Math.max(1, Math.min(LINES_OF_HISTORY, rows() - table.length - trouble.length - 1))
     history.splice(0, history.length - room)
-    const text = [...table, ...trouble, '', ...history.map((line) => output.paint('dim', clip(line, stdout.columns)))]
-    stdout.write(`${drawn > 0 ? `\x1b[${drawn}A` : ''}\r${text.map((line) => `${line}\x1b[K\n`).join('')}\x1b[J`)
-    drawn = text.length
+    draw([...table, ...trouble, [], ...history.map((line) => [output.paint('dim', line)])])
   }
 }
-
-/** A line that wraps would be drawn over in the wrong place. */
-const clip = (text, width) => (text.length > width && width > 1 ? `${text.slice(0, width - 1)}…` : text)

