@@ -35,6 +35,13 @@ export const BROKEN_STATES = {
     'the numbers of their state are empty': setNumbers(''),
     'the numbers of their state are as large as can be': setNumbers('18446744073709551615'),
     'the numbers of their state are larger than can be': setNumbers('9'.repeat(400)),
+    'their lease lasts for ever': ({ client, stateKey }, key) =>
+      client.hset(stateKey(key), { owner: 'nobody:1:0', expires_at: '18446744073709551615' }),
+    'their pause lasts for ever': ({ client, stateKey }, key) => client.hset(stateKey(key), { retry_at: '18446744073709551615' }),
+    'their ETag has a line break': ({ client, stateKey }, key) => client.hset(stateKey(key), { etag: '"a"\r\nx: y' }),
+    'their ETag is as long as a book': ({ client, stateKey }, key) => client.hset(stateKey(key), { etag: `"${'a'.repeat(65_536)}"` }),
+    'more fetches have failed than can be': ({ client, stateKey }, key) =>
+      client.hset(stateKey(key), { failures: '18446744073709551615', refused_at: '18446744073709551615' }),
     'their state holds bytes that are no text': ({ client, stateKey }, key) =>
       client.hset(stateKey(key), 'version', Buffer.from([0xff, 0xfe, 0x00])),
   },
