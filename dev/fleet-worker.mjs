@@ -15,7 +15,7 @@ process.on('exit', () => {
   for (const child of alive) child.kill('SIGKILL')
 })
 
-/** Emits `loaded`, `started`, `ready`, `version`, `provider-call`, `error-report` and `exit`. */
+/** Emits `loaded`, `started`, `ready`, `version`, `provider-call`, `sick-request`, `error-report` and `exit`. */
 export class FleetWorker extends EventEmitter {
   /** The version it evaluates; null before the first definitions and after PostHog took them away. */
   version = null
@@ -23,6 +23,10 @@ export class FleetWorker extends EventEmitter {
   history = []
   /** What posthog-node emitted as `error`: `{ name, message, code, at }`. */
   errors = []
+  /** What the cache told its `onError()` listener, in the same form. */
+  cacheErrors = []
+  /** When it asked PostHog in vain, because it is sick. */
+  sickRequests = []
   /** posthog-node's calls of a watched provider, by `dev/watched-provider.mjs`. */
   calls = []
   stderr = ''
@@ -76,6 +80,15 @@ export class FleetWorker extends EventEmitter {
   /** Calls a method of the provider in the worker, and resolves or rejects as that does. */
   call(method, ...args) {
     return this.ask('call', method, ...args)
+  }
+
+  /** From then on it cannot reach PostHog, in the way that `kind` of dev/sick-fetch.mjs names. */
+  sicken(kind, settings) {
+    return this.ask('sicken', kind, settings)
+  }
+
+  cure() {
+    return this.ask('cure')
   }
 
   ask(command, ...args) {
@@ -154,6 +167,10 @@ export class FleetWorker extends EventEmitter {
       this.history.push({ version: details.version, at: details.at })
     } else if (report === 'provider-call') {
       this.calls.push(details.call)
+    } else if (report === 'sick-request') {
+      this.sickRequests.push(details.at)
+    } else if (report === 'cache-error') {
+      this.cacheErrors.push({ ...error, at: now() })
     } else if (report === 'ready') {
       this.ready = true
       this.readyAfterMs = details.tookMs

@@ -2,6 +2,7 @@
 
 import { now } from './clock.mjs'
 import { prepareProvider } from './providers.mjs'
+import { installSickFetch } from './sick-fetch.mjs'
 import { startClient } from './worker-client.mjs'
 
 // A fleet that was killed leaves nobody behind.
@@ -9,7 +10,8 @@ process.once('disconnect', () => process.exit(process.exitCode ?? 0))
 process.once('message', (config) => run(config).catch(fail))
 
 async function run(config) {
-  nameCalls(config.id, config.host)
+  const { sicken, cure } = installSickFetch(config, (at) => report('sick-request', { at }))
+  if (config.sick) sicken(config.sick, config.sickSettings)
   const [{ PostHog }, create] = await Promise.all([import(config.posthogNode ?? 'posthog-node'), prepareProvider(config.kind)])
   if (config.together) {
     const begin = new Promise((resolve) => process.once('message', resolve))
@@ -19,7 +21,10 @@ async function run(config) {
 
   const startedAt = now()
   const clients = Array.from({ length: config.clients ?? 1 }, () => startClient(PostHog, create, config, report))
-  for (const { client } of clients) client.on('error', (error) => report('error', { error: plain(error) }))
+  for (const { client, provider } of clients) {
+    client.on('error', (error) => report('error', { error: plain(error) }))
+    if (config.onError) provider?.onError?.((error) => report('cache-error', { error: plain(error) }))
+  }
   const [{ client, provider }] = clients
 
   let version
@@ -32,7 +37,8 @@ async function run(config) {
       const first = version === undefined
       version = seen
       report('version', { version, at })
-      if (first) report('ready', { version, at, tookMs: at - startedAt })
+      // Not from `at`: this evaluation may have waited for the definitions.
+      if (first) report('ready', { version, at, tookMs: now() - startedAt })
     }
     return version ?? null
   }
@@ -63,6 +69,8 @@ async function run(config) {
       provider: typeof provider?.status === 'function' ? await provider.status() : null,
     }),
     call: (method, ...args) => provider[method](...args),
+    sicken,
+    cure,
     // Disconnected, nothing but a forgotten handle keeps this process alive: the fleet sees to its end.
     shutdown: leave,
   }
@@ -82,18 +90,6 @@ async function run(config) {
 /** The version that all of them have; null while one of them has none. */
 function summary(versions) {
   return versions.includes(null) ? null : [...new Set(versions)].join('|')
-}
-
-// On the global fetch, so that it works beneath every wrapper, and tells the stand-in who calls.
-function nameCalls(id, host) {
-  const plainFetch = globalThis.fetch
-  globalThis.fetch = (resource, options = {}) => {
-    const url = String(resource?.url ?? resource)
-    if (!url.startsWith(host)) return plainFetch(resource, options)
-    const headers = new Headers(options.headers ?? resource?.headers)
-    headers.set('x-worker', id)
-    return plainFetch(resource, { ...options, headers })
-  }
 }
 
 /** After a collection, where the process was started so that it can be asked for one. */
