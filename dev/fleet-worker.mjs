@@ -36,6 +36,7 @@ export class FleetWorker extends EventEmitter {
   stopped = false
   /** When it was stopped: `{ from, to }`. */
   stops = []
+  readyAt = null
   readyAfterMs = null
 
   #requests = new Map()
@@ -173,6 +174,7 @@ export class FleetWorker extends EventEmitter {
       this.cacheErrors.push({ ...error, at: now() })
     } else if (report === 'ready') {
       this.ready = true
+      this.readyAt = details.at
       this.readyAfterMs = details.tookMs
     } else if (report === 'error' || report === 'failed') {
       this.errors.push({ ...error, at: now() })

@@ -38,7 +38,8 @@ async function run(config) {
       version = seen
       report('version', { version, at })
       // Not from `at`: this evaluation may have waited for the definitions.
-      if (first) report('ready', { version, at, tookMs: now() - startedAt })
+      const readyAt = now()
+      if (first) report('ready', { version, at: readyAt, tookMs: readyAt - startedAt })
     }
     return version ?? null
   }

@@ -1,0 +1,99 @@
+// Has both fleets of a pair live through a situation at the same time, and measures them.
+
+import { nextEvent, now, sleep } from '../../dev/clock.mjs'
+import { SLOW_MS } from '../../dev/yardstick/situations.mjs'
+
+/** Beyond its limit, what takes longer is said to come never. */
+const PATIENCE_POLLS = 4
+
+/** `[cached, plain]`, each `{ firstMs, editMs, billed, lost }`: the longest of any healthy process, the fleet's bill, and how many lost flags. */
+export async function live(sides, situation) {
+  const [cached] = sides
+  await situation.prepare?.(cached)
+  const since = sides.map(({ api }) => api.calls.length)
+  await all(sides, (side) => situation.before?.(side))
+  const measured = await (situation.story === 'fault' ? suffer : start)(sides, situation)
+  return sides.map(({ api, fleet }, n) => ({
+    firstMs: measured.first[n],
+    editMs: Math.max(...measured.edits.map((edit) => edit[n])),
+    billed: api.billSince(since[n]),
+    lost: fleet.all.filter(({ history }) => history.some(({ version }) => version === null)).length,
+  }))
+}
+
+const all = (sides, work) => Promise.all(sides.map(work))
+
+async function start(sides, situation) {
+  const healthy = await all(sides, (side) => STARTS[situation.story](side, situation))
+  let recoveredAt
+  if (situation.recover) {
+    await sleep(situation.lastsMs)
+    await all(sides, situation.recover)
+    recoveredAt = now()
+  }
+  const first = await firstFlags(sides, healthy, recoveredAt)
+  const edits = [await edit(sides, healthy), await edit(sides, healthy)]
+  return { first, edits }
+}
+
+const STARTS = {
+  together: ({ fleet }, { workers }) => fleet.start(workers, { together: true, untilReady: false }),
+  async 'one by one'({ fleet }, { workers }) {
+    const started = []
+    for (let n = 0; n < workers; n += 1) started.push(...(await fleet.start(1)))
+    return started
+  },
+  /** The others begin when the first one's request is under way. */
+  async 'sick first'({ fleet }, { workers, sick }) {
+    const sicken = async () => {
+      const [first] = await fleet.start(1, { sick, sickSettings: { afterMs: SLOW_MS }, untilReady: false })
+      if (first.sickRequests.length === 0) await first.until('sick-request')
+    }
+    return fleet.start(workers - 1, { together: true, untilReady: false, whenLoaded: sicken })
+  },
+}
+
+/** A fault hits a fleet that has flags; a process starts while it lasts. */
+async function suffer(sides, { workers, fault, lastsMs }) {
+  const everybody = await all(sides, ({ fleet }) => fleet.start(workers, { together: true, untilReady: false }))
+  await firstFlags(sides, everybody)
+  const struck = sides.filter((side, n) => n === 0 || fault.everywhere)
+  await all(struck, (side) => fault.begin(side))
+  const early = publish(sides)
+  const fresh = await all(sides, ({ fleet }) => fleet.start(1, { together: true, untilReady: false }))
+  const first = firstFlags(sides, fresh)
+  await sleep(lastsMs)
+  // What the fault stops is not healthy.
+  const healthy = sides.map(({ fleet }) => fleet.workers.filter((worker) => worker.stops.length === 0))
+  await all(struck, (side) => fault.end?.(side))
+  const edits = [await arrival(sides, healthy, early)]
+  return { first: await first, edits: [...edits, await edit(sides, sides.map(({ fleet }) => fleet.workers))] }
+}
+
+/** How long each side's processes take to have flags, since they began, or since `from`. */
+function firstFlags(sides, workers, from) {
+  return all(sides, async ({ pollMs }, n) => {
+    const mostMs = PATIENCE_POLLS * pollMs
+    const ready = await Promise.all(workers[n].map((worker) => worker.ready || worker.until('ready', { timeoutMs: mostMs }).then(() => true, () => false)))
+    if (ready.includes(false)) return Infinity
+    return Math.max(0, ...workers[n].map(({ readyAt, readyAfterMs }) => (from === undefined ? readyAfterMs : readyAt - from)))
+  })
+}
+
+function publish(sides) {
+  const editedAt = now()
+  return { editedAt, versions: sides.map(({ api }) => api.edit()) }
+}
+
+const edit = (sides, workers) => arrival(sides, workers, publish(sides))
+
+/** How long after it was made each side's processes evaluate the edit. */
+function arrival(sides, workers, { editedAt, versions }) {
+  return all(sides, async ({ fleet, pollMs }, n) => {
+    const reachedBy = ({ history }) => history.find(({ version }) => version === versions[n])
+    const reached = () => workers[n].every(reachedBy)
+    const timeoutMs = Math.max(1, editedAt + PATIENCE_POLLS * pollMs - now())
+    if (!reached()) await nextEvent(fleet, 'change', reached, { timeoutMs }).catch(() => {})
+    return reached() ? Math.max(...workers[n].map((worker) => reachedBy(worker).at - editedAt)) : Infinity
+  })
+}

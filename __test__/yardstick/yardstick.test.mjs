@@ -1,0 +1,48 @@
+// `npm run test:yardstick`: every situation twice, with the cache and without, side by side. With `YARDSTICK_WRITE=1` the
+// comparison goes into docs/reliability.md.
+
+import { after, describe, test } from 'node:test'
+
+import { openPair } from '../../dev/yardstick/lab.mjs'
+import { SITUATIONS } from '../../dev/yardstick/situations.mjs'
+import { inFamilies, seconds, writeTable } from '../chaos/report.mjs'
+import { assertNeverWorse } from './judge.mjs'
+import { live } from './live.mjs'
+
+const CONCURRENCY = 3
+const outcomes = new Map()
+
+describe('no healthy process is worse off than without the cache', { concurrency: CONCURRENCY }, () => {
+  for (const [family, situations] of Object.entries(SITUATIONS)) {
+    for (const situation of situations) {
+      test(`${family}: ${situation.name}`, async (t) => {
+        const sides = await openPair(situation.lab)
+        t.after(() => Promise.all(sides.map((side) => side.close())))
+        const outcome = await live(sides, situation)
+        outcomes.set(situation, outcome)
+        const [cached, plain] = outcome.map(({ firstMs, editMs, billed, lost }) => `first ${firstMs.toFixed(0)} edit ${editMs.toFixed(0)} billed ${billed} lost ${lost}`)
+        t.diagnostic(`with: ${cached}; without: ${plain}`)
+        assertNeverWorse(sides, situation, outcome)
+      })
+    }
+  }
+})
+
+const time = (ms) => (ms === Infinity ? 'never' : seconds(ms))
+const pair = ([cached, plain], cell) => `${cell(cached)} / ${cell(plain)}`
+
+after(() => {
+  if (!process.env.YARDSTICK_WRITE || outcomes.size < Object.values(SITUATIONS).flat().length) return
+  const columns = ['situation', 'first flags', 'an edit is evaluated', 'billed requests', 'processes that lose flags']
+  const rows = inFamilies(SITUATIONS, columns.length, (situation) => {
+    const outcome = outcomes.get(situation)
+    return [
+      situation.name,
+      pair(outcome, ({ firstMs }) => time(firstMs)),
+      pair(outcome, ({ editMs }) => time(editMs)),
+      pair(outcome, ({ billed }) => billed),
+      pair(outcome, ({ lost }) => lost),
+    ]
+  })
+  writeTable('yardstick:table', columns, rows)
+})
