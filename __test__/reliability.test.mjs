@@ -1,4 +1,4 @@
-// docs/reliability.md holds what __test__/chaos/ tests, and nothing else.
+// docs/reliability.md holds what __test__/chaos/ and __test__/yardstick/ test, and nothing else.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -6,6 +6,7 @@ import { test } from 'node:test'
 
 import { FAULTS } from '../dev/faults/index.mjs'
 import { MEMBER_FAULTS } from '../dev/faults/members.mjs'
+import { SITUATIONS } from '../dev/yardstick/situations.mjs'
 
 const document = readFileSync(new URL('../docs/reliability.md', import.meta.url), 'utf8')
 
@@ -38,5 +39,13 @@ test('what the table says is reported is what the suite lets posthog-node report
     assert.deepEqual(codes.filter((code) => ![...tells, ...mayTell].includes(code)), [], name)
     assert.ok(codes.length > 0 || (reported === 'nothing' && tells.length === 0), `${name}: ${reported}`)
     assert.match(took, /^\d+\.\d s$/, name)
+  }
+})
+
+test('the comparison with posthog-node alone has each situation, and a value for both fleets in each cell', () => {
+  const compared = tableOf('yardstick:table')
+  assert.deepEqual(compared.map(([name]) => name), inFamilies(SITUATIONS))
+  for (const [name, ...cells] of compared.filter(([name]) => !name.startsWith('**'))) {
+    for (const cell of cells) assert.match(cell, /^(\d+(\.\d s)?|never) \/ (\d+(\.\d s)?|never)$/, name)
   }
 })

@@ -36,6 +36,8 @@ export class FleetWorker extends EventEmitter {
   stopped = false
   /** When it was stopped: `{ from, to }`. */
   stops = []
+  /** How it cannot reach PostHog, by dev/sick-fetch.mjs. */
+  sick
   readyAt = null
   readyAfterMs = null
 
@@ -46,6 +48,7 @@ export class FleetWorker extends EventEmitter {
     super()
     this.setMaxListeners(0)
     this.id = config.id
+    this.sick = config.sick
     const stdio = ['ignore', 'pipe', 'pipe', 'ipc']
     this.#child = fork(SCRIPT, [], { stdio, serialization: 'advanced', execArgv: config.execArgv ?? [], env: { ...process.env, ...config.env } })
     this.pid = this.#child.pid
@@ -85,10 +88,12 @@ export class FleetWorker extends EventEmitter {
 
   /** From then on it cannot reach PostHog, in the way that `kind` of dev/sick-fetch.mjs names. */
   sicken(kind, settings) {
+    this.sick = kind
     return this.ask('sicken', kind, settings)
   }
 
   cure() {
+    this.sick = undefined
     return this.ask('cure')
   }
 

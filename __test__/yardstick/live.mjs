@@ -6,42 +6,49 @@ import { SLOW_MS } from '../../dev/yardstick/situations.mjs'
 /** Beyond its limit, what takes longer is said to come never. */
 const PATIENCE_POLLS = 4
 
-/** `[cached, plain]`, each `{ firstMs, editMs, billed, lost }`: the longest of any healthy process, the fleet's bill, and how many lost flags. */
+/**
+ * `[cached, plain]`, each `{ firstMs, editMs, billed, lost }`: the longest that a healthy process took, what the fleet was billed
+ * for the start, or while the fault lasted, and how many healthy processes lost their flags.
+ */
 export async function live(sides, situation) {
-  const [cached] = sides
-  await situation.prepare?.(cached)
-  const since = sides.map(({ api }) => api.calls.length)
+  await situation.prepare?.(sides[0])
   await all(sides, (side) => situation.before?.(side))
-  const measured = await (situation.story === 'fault' ? suffer : start)(sides, situation)
-  return sides.map(({ api, fleet }, n) => ({
-    firstMs: measured.first[n],
-    editMs: Math.max(...measured.edits.map((edit) => edit[n])),
-    billed: api.billSince(since[n]),
-    lost: fleet.all.filter(({ history }) => history.some(({ version }) => version === null)).length,
+  const { first, edits, billed } = await (situation.story === 'fault' ? suffer : start)(sides, situation)
+  return sides.map(({ fleet }, n) => ({
+    firstMs: first[n],
+    editMs: Math.max(...edits.map((edit) => edit[n])),
+    billed: billed[n],
+    lost: fleet.all.filter(({ sick, history }) => !sick && history.some(({ version }) => version === null)).length,
   }))
 }
+
+/** Begins to count; the function that it returns gives what each side was billed since. */
+function bill(sides) {
+  const since = sides.map(({ api }) => api.calls.length)
+  return () => sides.map(({ api }, n) => api.billSince(since[n]))
+}
+
+const healthy = ({ fleet }) => fleet.workers.filter(({ sick, stopped }) => !sick && !stopped)
 
 const all = (sides, work) => Promise.all(sides.map(work))
 
 async function start(sides, situation) {
-  const healthy = await all(sides, (side) => STARTS[situation.story](side, situation))
+  const billed = bill(sides)
+  await all(sides, (side) => STARTS[situation.story](side, situation))
   let recoveredAt
   if (situation.recover) {
     await sleep(situation.lastsMs)
     await all(sides, situation.recover)
     recoveredAt = now()
   }
-  const first = await firstFlags(sides, healthy, recoveredAt)
-  const edits = [await edit(sides, healthy), await edit(sides, healthy)]
-  return { first, edits }
+  const first = await firstFlags(sides, sides.map(healthy), recoveredAt)
+  return { first, edits: [await edit(sides), await edit(sides)], billed: billed() }
 }
 
 const STARTS = {
   together: ({ fleet }, { workers }) => fleet.start(workers, { together: true, untilReady: false }),
   async 'one by one'({ fleet }, { workers }) {
-    const started = []
-    for (let n = 0; n < workers; n += 1) started.push(...(await fleet.start(1)))
-    return started
+    for (let n = 0; n < workers; n += 1) await fleet.start(1)
   },
   /** The others begin when the first one's request is under way. */
   async 'sick first'({ fleet }, { workers, sick }) {
@@ -55,19 +62,21 @@ const STARTS = {
 
 /** A fault hits a fleet that has flags; a process starts while it lasts. */
 async function suffer(sides, { workers, fault, lastsMs }) {
-  const everybody = await all(sides, ({ fleet }) => fleet.start(workers, { together: true, untilReady: false }))
-  await firstFlags(sides, everybody)
+  await all(sides, ({ fleet }) => fleet.start(workers, { together: true, untilReady: false }))
+  await firstFlags(sides, sides.map(healthy))
   const struck = sides.filter((side, n) => n === 0 || fault.everywhere)
+  const billed = bill(sides)
   await all(struck, (side) => fault.begin(side))
   const early = publish(sides)
   const fresh = await all(sides, ({ fleet }) => fleet.start(1, { together: true, untilReady: false }))
   const first = firstFlags(sides, fresh)
   await sleep(lastsMs)
-  // What the fault stops is not healthy.
-  const healthy = sides.map(({ fleet }) => fleet.workers.filter((worker) => worker.stops.length === 0))
+  // A process that is stopped is not healthy.
+  const arrived = arrival(sides, sides.map(healthy), early)
   await all(struck, (side) => fault.end?.(side))
-  const edits = [await arrival(sides, healthy, early)]
-  return { first: await first, edits: [...edits, await edit(sides, sides.map(({ fleet }) => fleet.workers))] }
+  const edits = [await arrived]
+  const billedMeanwhile = billed()
+  return { first: await first, edits: [...edits, await edit(sides)], billed: billedMeanwhile }
 }
 
 /** How long each side's processes take to have flags, since they began, or since `from`. */
@@ -85,7 +94,7 @@ function publish(sides) {
   return { editedAt, versions: sides.map(({ api }) => api.edit()) }
 }
 
-const edit = (sides, workers) => arrival(sides, workers, publish(sides))
+const edit = (sides) => arrival(sides, sides.map(healthy), publish(sides))
 
 /** How long after it was made each side's processes evaluate the edit. */
 function arrival(sides, workers, { editedAt, versions }) {

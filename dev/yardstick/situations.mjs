@@ -8,12 +8,13 @@
 // cache, or a pause of the fleet, must pass first.
 
 import { NETWORK } from '../fault-proxy.mjs'
-import { FAULTS, LASTS_MS } from '../faults/index.mjs'
+import { FAULTS } from '../faults/index.mjs'
 
 const POLL_MS = 1_500
 
-/** Faults of dev/faults last longer than one poll. */
+/** A fault lasts longer than an edit may take. */
 const FAULT_POLL_MS = 1_000
+const FAULT_LASTS_MS = 4 * FAULT_POLL_MS
 
 /** The default is 5 s. Longer than any allowance, so that a process that waits for it is late. */
 const COLD_START_WAIT_MS = POLL_MS
@@ -52,7 +53,6 @@ const isKnown = (sick, { fetch, evaluates }) =>
   !SILENT.includes(sick) && (fetch || sick === 'html-json' || (evaluates && !['401', '429'].includes(sick)))
 
 const coldStartWait = ({ coldStartWaitMs }) => coldStartWaitMs
-const nextPoll = (limits, pollMs) => pollMs
 
 const LATENCY_MS = 30
 
@@ -74,12 +74,15 @@ function sickFirst(sick, { fetch, evaluates = false }) {
   }
 }
 
-const known = sickFirst('network', { fetch: false })
-const PATIENT = {
-  ...known,
-  name: `${known.name}, and \`coldStartWaitMs\` exceeds the interval`,
-  lab: { ...known.lab, options: { coldStartWaitMs: 2.5 * POLL_MS } },
-  waits: nextPoll,
+/** The first process asks again before the others have waited long enough. */
+function askedAgain() {
+  const { name, lab, ...rest } = sickFirst('network', { fetch: false })
+  return {
+    ...rest,
+    name: `${name}, and \`coldStartWaitMs\` exceeds the interval`,
+    lab: { ...lab, options: { coldStartWaitMs: 2.5 * POLL_MS } },
+    waits: (limits, pollMs) => pollMs,
+  }
 }
 
 function starting(name, { lab, ...rest } = {}) {
@@ -126,6 +129,19 @@ const STARTS = [
 
 const RESTART = { name: 'one process restarts', everywhere: true, lastsMs: 0, begin: ({ fleet }) => fleet.workers[0].shutdown() }
 
+/** The process that called PostHog last cannot reach it from then on. */
+function sickLeader(sick, { fetch }) {
+  const begin = ({ fleet }) => (fleet.leader ?? fleet.workers[0]).sicken(sick, { afterMs: SLOW_MS })
+  return {
+    name: `${SICK[sick]}${fetch ? '' : ', without `fetch`'}`,
+    lab: { ...PROPORTIONAL, fetch },
+    workers: 3,
+    story: 'fault',
+    fault: { begin, everywhere: true },
+    lastsMs: 0,
+  }
+}
+
 const ofFault = (fault) => ({
   name: fault.name,
   lab: {
@@ -138,7 +154,7 @@ const ofFault = (fault) => ({
   workers: 3,
   story: 'fault',
   fault,
-  lastsMs: fault.lastsMs ?? LASTS_MS,
+  lastsMs: fault.lastsMs ?? FAULT_LASTS_MS,
   ...(fault.tells?.length > 0 && { waits: oneCall }),
 })
 
@@ -147,8 +163,12 @@ const faults = Object.fromEntries(Object.entries(FAULTS).map(([family, members])
 export const SITUATIONS = {
   'an empty cache, and the first process cannot reach PostHog': [
     ...[true, false].flatMap((fetch) => Object.keys(SICK).map((sick) => sickFirst(sick, { fetch }))),
-    PATIENT,
+    askedAgain(),
     ...[true, false].flatMap((fetch) => EVALUATING.map((sick) => sickFirst(sick, { fetch, evaluates: true }))),
+  ],
+  'a running fleet, and the process that fetches cannot reach PostHog': [
+    ...Object.keys(SICK).map((sick) => sickLeader(sick, { fetch: true })),
+    ...EVALUATING.map((sick) => sickLeader(sick, { fetch: false })),
   ],
   'the start': STARTS,
   'a restart': [ofFault(RESTART)],
