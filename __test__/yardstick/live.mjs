@@ -3,7 +3,7 @@
 import { nextEvent, now, sleep } from '../../dev/clock.mjs'
 import { SLOW_MS } from '../../dev/yardstick/situations.mjs'
 
-/** Beyond its limit, what takes longer is said to come never. */
+/** What takes longer is said to come never. The fleet with the cache has as long again after the other one. */
 const PATIENCE_POLLS = 4
 
 /**
@@ -68,11 +68,12 @@ async function suffer(sides, { workers, fault, lastsMs }) {
   const billed = bill(sides)
   await all(struck, (side) => fault.begin(side))
   const early = publish(sides)
+  const residents = sides.map(({ fleet }) => [...fleet.workers])
   const fresh = await all(sides, ({ fleet }) => fleet.start(1, { together: true, untilReady: false }))
   const first = firstFlags(sides, fresh)
   await sleep(lastsMs)
   // A process that is stopped is not healthy.
-  const arrived = arrival(sides, sides.map(healthy), early)
+  const arrived = arrival(sides, sides.map((side, n) => healthy(side).filter((worker) => residents[n].includes(worker))), early)
   await all(struck, (side) => fault.end?.(side))
   const edits = [await arrived]
   const billedMeanwhile = billed()
@@ -81,9 +82,9 @@ async function suffer(sides, { workers, fault, lastsMs }) {
 
 /** How long each side's processes take to have flags, since they began, or since `from`. */
 function firstFlags(sides, workers, from) {
-  return all(sides, async ({ pollMs }, n) => {
-    const mostMs = PATIENCE_POLLS * pollMs
-    const ready = await Promise.all(workers[n].map((worker) => worker.ready || worker.until('ready', { timeoutMs: mostMs }).then(() => true, () => false)))
+  return plainFirst(sides, async ({ pollMs }, n) => {
+    const timeoutMs = PATIENCE_POLLS * pollMs
+    const ready = await Promise.all(workers[n].map((worker) => worker.ready || worker.until('ready', { timeoutMs }).then(() => true, () => false)))
     if (ready.includes(false)) return Infinity
     return Math.max(0, ...workers[n].map(({ readyAt, readyAfterMs }) => (from === undefined ? readyAfterMs : readyAt - from)))
   })
@@ -98,11 +99,16 @@ const edit = (sides) => arrival(sides, sides.map(healthy), publish(sides))
 
 /** How long after it was made each side's processes evaluate the edit. */
 function arrival(sides, workers, { editedAt, versions }) {
-  return all(sides, async ({ fleet, pollMs }, n) => {
+  return plainFirst(sides, async ({ fleet, pollMs }, n) => {
     const reachedBy = ({ history }) => history.find(({ version }) => version === versions[n])
     const reached = () => workers[n].every(reachedBy)
-    const timeoutMs = Math.max(1, editedAt + PATIENCE_POLLS * pollMs - now())
-    if (!reached()) await nextEvent(fleet, 'change', reached, { timeoutMs }).catch(() => {})
+    if (!reached()) await nextEvent(fleet, 'change', reached, { timeoutMs: PATIENCE_POLLS * pollMs }).catch(() => {})
     return reached() ? Math.max(...workers[n].map((worker) => reachedBy(worker).at - editedAt)) : Infinity
   })
+}
+
+/** What it measures of the plain fleet tells how long to wait for the other one; both live on meanwhile. */
+async function plainFirst([cached, plain], measure) {
+  const without = await measure(plain, 1)
+  return [await measure(cached, 0), without]
 }

@@ -21,12 +21,28 @@ describe('no healthy process is worse off than without the cache', { concurrency
         const outcome = await live(sides, situation)
         const [cached, plain] = outcome.map(({ firstMs, editMs, billed, lost }) => `first ${firstMs.toFixed(0)} edit ${editMs.toFixed(0)} billed ${billed} lost ${lost}`)
         t.diagnostic(`with: ${cached}; without: ${plain}`)
-        assertNeverWorse(sides, situation, outcome)
+        try {
+          assertNeverWorse(sides, situation, outcome)
+        } catch (error) {
+          sides.forEach((side) => story(side).forEach((line) => t.diagnostic(line)))
+          throw error
+        }
         outcomes.set(situation, outcome)
       })
     }
   }
 })
+
+/** What each process called and evaluated, in milliseconds since the first call. */
+function story({ api, fleet }) {
+  const since = (at) => Math.round(at - api.calls[0]?.at)
+  return fleet.all.map(({ id, sick, history, errors }) => {
+    const calls = api.calls.filter(({ worker }) => worker === id).map(({ at, version, status }) => `${since(at)}:${version}:${status}`)
+    const versions = history.map(({ at, version }) => `${since(at)}:${version}`)
+    const reports = errors.map(({ at, message }) => `${since(at)}:${message}`)
+    return `${id}${sick ? ` (${sick})` : ''} calls ${calls.join(' ')}; evaluates ${versions.join(' ')}; reports ${reports.join(', ')}`
+  })
+}
 
 const time = (ms) => (ms === Infinity ? 'never' : seconds(ms))
 const pair = ([cached, plain], cell) => `${cell(cached)} / ${cell(plain)}`
