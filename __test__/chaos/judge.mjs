@@ -101,7 +101,8 @@ export function assertFlagsKept({ api, fleet }) {
 /** Resolves when `worker` evaluates `version`; rejects after `timeoutMs`. */
 export async function evaluates(worker, version, timeoutMs) {
   if (worker.version === version) return
-  await nextEvent(worker, 'version', () => worker.version === version, { timeoutMs, what: `evaluation of ${version} by ${worker.id}, which has ${worker.version}` })
+  const what = `evaluation of ${version} by ${worker.id}, which has ${worker.version}`
+  await nextEvent(worker, 'version', () => worker.version === version, { timeoutMs, what })
 }
 
 /** Each process that PostHog failed said so through `onError()`, and counts it in `status()`; resolves with the codes. */

@@ -19,8 +19,7 @@ describe('no healthy process is worse off than without the cache', { concurrency
         const sides = await openPair(situation.lab)
         t.after(() => Promise.all(sides.map((side) => side.close())))
         const outcome = await live(sides, situation)
-        const [cached, plain] = outcome.map(({ firstMs, editMs, billed, lost }) => `first ${firstMs.toFixed(0)} edit ${editMs.toFixed(0)} billed ${billed} lost ${lost}`)
-        t.diagnostic(`with: ${cached}; without: ${plain}`)
+        t.diagnostic(`with: ${measures(outcome[0])}; without: ${measures(outcome[1])}`)
         try {
           assertNeverWorse(sides, situation, outcome)
         } catch (error) {
@@ -32,6 +31,9 @@ describe('no healthy process is worse off than without the cache', { concurrency
     }
   }
 })
+
+const measures = ({ firstMs, editMs, billed, lost }) =>
+  `first flags ${firstMs.toFixed(0)} ms, edit ${editMs.toFixed(0)} ms, billed ${billed}, lost ${lost}`
 
 /** What each process called and evaluated, in milliseconds since the first call. */
 function story({ api, fleet }) {

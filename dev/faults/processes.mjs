@@ -23,5 +23,11 @@ const follower = (fleet) => fleet.workers.find((worker) => worker !== leader(fle
 export const PROCESS_FAULTS = [
   stopped('leader-stopped', 'the process that fetches is stopped (SIGSTOP), and continues', leader),
   stopped('follower-stopped', 'a process that follows is stopped (SIGSTOP), and continues', follower),
-  { id: 'leader-killed', name: 'the process that fetches is killed', begin: ({ fleet }) => fleet.kill(leader(fleet)), everywhere: true, tells: NOBODY },
+  {
+    id: 'leader-killed',
+    name: 'the process that fetches is killed',
+    begin: ({ fleet }) => fleet.kill(leader(fleet)),
+    everywhere: true,
+    tells: NOBODY,
+  },
 ]

@@ -9,13 +9,12 @@ const EVALUATE_EVERY_MS = 25
 /** How long PostHog takes to answer. */
 const DELAY_MS = 50
 
-/** Short beside the interval, as the defaults are: one call's timeouts may delay an edit, but by less than an interval. */
-const LIMITS = { connectTimeoutMs: 400, commandTimeoutMs: 300 }
-
 /**
- * Opens both. `fetch`: the client's requests go through `flagCache.fetch`, and it listens to `onUpdate()`; `evaluates`: the
- * application evaluates flags before there are any, so that posthog-node loads again each time; `delayMs`: how long PostHog takes
- * to answer; `requestTimeoutMs`: how long posthog-node waits for that. The rest is for `openChaosLab`. Returns `[cached, plain]`, each with `api`, `fleet`, `pollMs` and `limits`; `cached` is the whole chaos lab.
+ * Opens both, and returns `[cached, plain]`, each with `api`, `fleet`, `pollMs` and `limits`; `cached` is the whole chaos lab.
+ *
+ * `fetch`: the client's requests go through `flagCache.fetch`, and it listens to `onUpdate()`. `evaluates`: the program evaluates
+ * flags before it has any, so that posthog-node loads again each time. `delayMs`: how long PostHog takes to answer.
+ * `requestTimeoutMs`: how long posthog-node waits for an answer. The rest is for `openChaosLab`.
  */
 export async function openPair({ fetch = true, evaluates = false, delayMs = DELAY_MS, pollMs, requestTimeoutMs = pollMs, options, ...rest }) {
   const settings = {
@@ -26,7 +25,7 @@ export async function openPair({ fetch = true, evaluates = false, delayMs = DELA
     evaluateUnready: evaluates,
     posthogOptions: { requestTimeout: requestTimeoutMs },
   }
-  const cached = await openChaosLab({ ...rest, pollMs, options: { ...LIMITS, ...options }, settings })
+  const cached = await openChaosLab({ ...rest, pollMs, options, settings })
   cached.api.delayMs = delayMs
   const api = await startPostHogApi({ projectKey: cached.api.projectKey, flags: rest.flags, delayMs })
   const fleet = new Fleet({ api, pollingIntervalMs: pollMs, ...settings })

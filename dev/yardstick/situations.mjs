@@ -16,6 +16,9 @@ const POLL_MS = 1_200
 const FAULT_POLL_MS = 1_000
 const FAULT_LASTS_MS = 4 * FAULT_POLL_MS
 
+/** Where Redis does not answer: short beside the interval, as the defaults are, so that one call delays an edit by less than that. */
+const SHORT_TIMEOUTS = { connectTimeoutMs: 400, commandTimeoutMs: 300 }
+
 /** Longer than any allowance: a process that waits for `coldStartWaitMs` is late. */
 const LONG_WAIT = { pollMs: POLL_MS, options: { coldStartWaitMs: 3 * POLL_MS } }
 
@@ -128,7 +131,11 @@ const STARTS = [
   down('PostHog answers 500 at first, evaluating', [500], { evaluates: true }),
   down('PostHog answers 429 at first', [429, { retryAfter: 1 }]),
   starting('nobody listens on the port of Redis', { prepare: (lab) => lab.proxy.break(NETWORK.refused) }),
-  starting('Redis accepts connections and never answers', { prepare: (lab) => lab.proxy.break(NETWORK.blackHole), waits: oneCall }),
+  starting('Redis accepts connections and never answers', {
+    lab: { options: { ...LONG_WAIT.options, ...SHORT_TIMEOUTS } },
+    prepare: (lab) => lab.proxy.break(NETWORK.blackHole),
+    waits: oneCall,
+  }),
   starting('each message to or from Redis takes 30 ms', { prepare: (lab) => lab.proxy.break(NETWORK.slow(LATENCY_MS)), waits: connecting }),
 ]
 
@@ -147,21 +154,20 @@ function sickLeader(sick, { fetch }) {
   }
 }
 
-const ofFault = (fault) => ({
-  name: fault.name,
-  lab: {
-    pollMs: FAULT_POLL_MS,
-    topology: fault.topology,
-    asUser: fault.asUser,
-    flags: fault.flags,
-    options: { coldStartWaitMs: FAULT_POLL_MS, ...fault.options },
-  },
-  workers: 3,
-  story: 'fault',
-  fault,
-  lastsMs: fault.lastsMs ?? FAULT_LASTS_MS,
-  ...(fault.tells?.length > 0 && { waits: oneCall }),
-})
+function ofFault({ name, topology, asUser, flags, tells = [], lastsMs = FAULT_LASTS_MS, ...fault }) {
+  // Where servers are replaced, a call may wait for the new one without an error.
+  const mayWait = tells.length > 0 || topology !== undefined
+  const options = { coldStartWaitMs: FAULT_POLL_MS, ...(mayWait && SHORT_TIMEOUTS), ...fault.options }
+  return {
+    name,
+    lab: { pollMs: FAULT_POLL_MS, topology, asUser, flags, options },
+    workers: 3,
+    story: 'fault',
+    fault,
+    lastsMs,
+    ...(mayWait && { waits: oneCall }),
+  }
+}
 
 const faults = Object.fromEntries(Object.entries(FAULTS).map(([family, members]) => [family, members.map(ofFault)]))
 
