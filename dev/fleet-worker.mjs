@@ -16,12 +16,16 @@ process.on('exit', () => {
   for (const child of alive) child.kill('SIGKILL')
 })
 
-/** Emits `loaded`, `started`, `ready`, `version`, `provider-call`, `error-report` and `exit`. */
+/** Emits `loaded`, `started`, `ready`, `version`, `provider-call`, `sick-request`, `error-report` and `exit`. */
 export class FleetWorker extends EventEmitter {
   /** Each change of the version that it evaluates: `{ version, at }`, `at` being when the evaluation began. */
   history = []
   /** What posthog-node emitted as `error`: `{ name, message, code, at }`. */
   errors = []
+  /** What the cache told its `onError()` listener, in the same form. */
+  cacheErrors = []
+  /** When it asked PostHog in vain, because it is sick. */
+  sickRequests = []
   /** posthog-node's calls of a watched provider, by `dev/watched-provider.mjs`. */
   calls = []
   stderr = ''
@@ -31,6 +35,9 @@ export class FleetWorker extends EventEmitter {
   stopped = false
   /** When it was stopped: `{ from, to }`. */
   stops = []
+  /** How it cannot reach PostHog, by dev/sick-fetch.mjs. */
+  sick
+  readyAt = null
   readyAfterMs = null
 
   #requests = new Map()
@@ -40,6 +47,7 @@ export class FleetWorker extends EventEmitter {
     super()
     this.setMaxListeners(0)
     this.id = config.id
+    this.sick = config.sick
     const stdio = ['ignore', 'pipe', 'pipe', 'ipc']
     this.#child = fork(SCRIPT, [], { stdio, serialization: 'advanced', execArgv: config.execArgv ?? [], env: { ...process.env, ...config.env } })
     this.pid = this.#child.pid
@@ -80,6 +88,17 @@ export class FleetWorker extends EventEmitter {
   /** Calls a method of the provider in the worker, and resolves or rejects as that does. */
   call(method, ...args) {
     return this.ask('call', method, ...args)
+  }
+
+  /** From then on it cannot reach PostHog, in the way that `kind` of dev/sick-fetch.mjs names. */
+  sicken(kind, settings) {
+    this.sick = kind
+    return this.ask('sicken', kind, settings)
+  }
+
+  cure() {
+    this.sick = undefined
+    return this.ask('cure')
   }
 
   ask(command, ...args) {
@@ -157,8 +176,13 @@ export class FleetWorker extends EventEmitter {
       record(this.history, details)
     } else if (report === 'provider-call') {
       this.calls.push(details.call)
+    } else if (report === 'sick-request') {
+      this.sickRequests.push(details.at)
+    } else if (report === 'cache-error') {
+      this.cacheErrors.push({ ...error, at: now() })
     } else if (report === 'ready') {
       this.ready = true
+      this.readyAt = details.at
       this.readyAfterMs = details.tookMs
     } else if (report === 'error' || report === 'failed') {
       this.errors.push({ ...error, at: now() })

@@ -11,9 +11,9 @@ import { FleetWorker } from './fleet-worker.mjs'
  *
  * Options: `api` (a PostHogApi), `kind` of the provider ('none', 'posthog-flag-cache', or a peer's), its
  * `options`, `pollingIntervalMs`, `sharedEtag`, `push`, `watch` (tell of each call of the provider),
- * `evaluateEveryMs`; for each worker further `clients` (how many, by default one), `posthogOptions`,
- * `posthogNode` (another version's entry file), `secretKey` (null: a reader), `env`, `execArgv`,
- * `shutdownTimeoutMs`. `start` and `deploy` take the same to override them for the workers they start.
+ * `evaluateEveryMs`, `evaluateUnready` (before there are flags too), `onError` (listen to it); for each worker further
+ * `clients` (how many, by default one), `sick` and `sickSettings` (of dev/sick-fetch.mjs), `posthogOptions`,
+ * `posthogNode` (another version's entry file), `secretKey` (null: a reader), `env`, `execArgv`, `shutdownTimeoutMs`. `start` and `deploy` take the same to override them for the workers they start.
  */
 export class Fleet extends EventEmitter {
   /** Every worker ever started. */
@@ -51,15 +51,16 @@ export class Fleet extends EventEmitter {
 
   /**
    * Starts `n` workers and resolves with them once each evaluates flags (`untilReady: false`: once their
-   * clients exist). `together`: all load their code first, and then begin at the same moment.
+   * clients exist). `together`: all load their code first, then `whenLoaded` is awaited, and then they begin at the same moment.
    */
-  async start(n = 1, { together = false, untilReady = true, timeoutMs = 30_000, ...overrides } = {}) {
+  async start(n = 1, { together = false, whenLoaded, untilReady = true, timeoutMs = 30_000, ...overrides } = {}) {
     const workers = Array.from({ length: n }, () => this.#fork({ ...overrides, together }))
     const loaded = together && workers.map((worker) => worker.until('loaded', { timeoutMs }))
     const begun = workers.map((worker) => worker.until(untilReady ? 'ready' : 'started', { timeoutMs }))
     begun.forEach((promise) => promise.catch(() => {}))
     if (together) {
       await Promise.all(loaded)
+      await whenLoaded?.()
       this.emit('begin')
       for (const worker of workers) worker.begin()
     }
@@ -145,7 +146,7 @@ export class Fleet extends EventEmitter {
   #fork({ slot = this.#freeSlot(), ...overrides }) {
     const worker = new FleetWorker({ ...this.#config, ...overrides, id: `w${this.all.length + 1}` })
     worker.slot = slot
-    for (const event of ['started', 'ready', 'version', 'provider-call', 'error-report', 'exit']) {
+    for (const event of ['started', 'ready', 'version', 'provider-call', 'sick-request', 'cache-error', 'error-report', 'exit']) {
       worker.on(event, () => this.emit('change', worker))
     }
     this.all.push(worker)

@@ -37,6 +37,7 @@ export class PostHogApi extends EventEmitter {
   #flags
   #queued = []
   #forced
+  #forcedOf = new Map()
   #gate = Promise.resolve()
   #server = createServer((request, response) => this.#route(request, response))
 
@@ -104,8 +105,14 @@ export class PostHogApi extends EventEmitter {
     this.#forced = { answer, retryAfter }
   }
 
+  /** As `always`, for the calls of one worker. */
+  answerWorker(id, answer, { retryAfter } = {}) {
+    this.#forcedOf.set(id, { answer, retryAfter })
+  }
+
   normal() {
     this.#forced = undefined
+    this.#forcedOf.clear()
     this.#queued = []
   }
 
@@ -158,7 +165,7 @@ export class PostHogApi extends EventEmitter {
 
   async #definitions(request, response, url) {
     const current = this.#versions[this.#current]
-    const special = this.#queued.shift() ?? this.#forced
+    const special = this.#queued.shift() ?? this.#forcedOf.get(request.headers['x-worker']) ?? this.#forced
     const call = {
       n: this.calls.length,
       at: now(),

@@ -7,7 +7,7 @@ import { watch } from './watched-provider.mjs'
  * `create` makes the provider; `report(kind, details)` tells the fleet. `config` is the worker's.
  *
  * `{ client, provider, updates, evaluate(), close() }`; `evaluate()` gives the version of the definitions, or null, and causes no
- * call: unready, an evaluation would load; not local, it would ask PostHog.
+ * call: unready, an evaluation would load (as it does with `evaluateUnready`, and in applications); not local, it would ask PostHog.
  */
 export function startClient(PostHog, create, config, report) {
   const { provider, close } = create(config)
@@ -26,7 +26,7 @@ export function startClient(PostHog, create, config, report) {
     client,
     provider,
     updates: 0,
-    evaluate: async () => (client.isLocalEvaluationReady() ? evaluateLocally(client) : null),
+    evaluate: async () => (config.evaluateUnready || client.isLocalEvaluationReady() ? evaluateLocally(client) : null),
     async close() {
       await client.shutdown(config.shutdownTimeoutMs)
       close()

@@ -3,6 +3,7 @@
 import { now } from './clock.mjs'
 import { record } from './history.mjs'
 import { prepareProvider } from './providers.mjs'
+import { installSickFetch } from './sick-fetch.mjs'
 import { startClient } from './worker-client.mjs'
 
 // A fleet that was killed leaves nobody behind.
@@ -10,7 +11,8 @@ process.once('disconnect', () => process.exit(process.exitCode ?? 0))
 process.once('message', (config) => run(config).catch(fail))
 
 async function run(config) {
-  nameCalls(config.id, config.host)
+  const { sicken, cure } = installSickFetch(config, (at) => report('sick-request', { at }))
+  if (config.sick) sicken(config.sick, config.sickSettings)
   const [{ PostHog }, create] = await Promise.all([import(config.posthogNode ?? 'posthog-node'), prepareProvider(config.kind)])
   if (config.together) {
     const begin = new Promise((resolve) => process.once('message', resolve))
@@ -20,7 +22,10 @@ async function run(config) {
 
   const startedAt = now()
   const clients = Array.from({ length: config.clients ?? 1 }, () => startClient(PostHog, create, config, report))
-  for (const { client } of clients) client.on('error', (error) => report('error', { error: plain(error) }))
+  for (const { client, provider } of clients) {
+    client.on('error', (error) => report('error', { error: plain(error) }))
+    if (config.onError) provider?.onError?.((error) => report('cache-error', { error: plain(error) }))
+  }
   const [{ client, provider }] = clients
 
   const history = []
@@ -30,7 +35,8 @@ async function run(config) {
   const note = (seen) => {
     if (!record(history, seen)) return
     report('version', seen)
-    if (!isReady) report('ready', { ...seen, tookMs: seen.at - startedAt })
+    // Not from `seen.at`: this evaluation may have waited for the definitions.
+    if (!isReady) report('ready', { ...seen, tookMs: now() - startedAt })
     isReady = true
   }
   const evaluate = async () => {
@@ -70,6 +76,8 @@ async function run(config) {
       provider: typeof provider?.status === 'function' ? await provider.status() : null,
     }),
     call: (method, ...args) => provider[method](...args),
+    sicken,
+    cure,
     // Disconnected, nothing but a forgotten handle keeps this process alive: the fleet sees to its end.
     shutdown: leave,
   }
@@ -89,18 +97,6 @@ async function run(config) {
 /** The version that all of them have; null while one of them has none. */
 function summary(versions) {
   return versions.includes(null) ? null : [...new Set(versions)].join('|')
-}
-
-// On the global fetch, so that it works beneath every wrapper, and tells the stand-in who calls.
-function nameCalls(id, host) {
-  const plainFetch = globalThis.fetch
-  globalThis.fetch = (resource, options = {}) => {
-    const url = String(resource?.url ?? resource)
-    if (!url.startsWith(host)) return plainFetch(resource, options)
-    const headers = new Headers(options.headers ?? resource?.headers)
-    headers.set('x-worker', id)
-    return plainFetch(resource, { ...options, headers })
-  }
 }
 
 /** After a collection, where the process was started so that it can be asked for one. */

@@ -8,7 +8,7 @@ import { openChaosLab, SHORT } from '../../dev/chaos-lab.mjs'
 import { now, sleep } from '../../dev/clock.mjs'
 import { FAULTS, LASTS_MS } from '../../dev/faults/index.mjs'
 import * as judge from './judge.mjs'
-import { writeOutcomes } from './report.mjs'
+import { codesOf, inFamilies, seconds, writeTable } from './report.mjs'
 
 const WORKERS = 3
 const outcomes = []
@@ -98,5 +98,11 @@ async function suffer(t, fault) {
 after(() => {
   // A fault that was not survived has none.
   const all = Object.values(FAULTS).flat().length
-  if (process.env.CHAOS_WRITE && outcomes.length === all) writeOutcomes(outcomes)
+  if (!process.env.CHAOS_WRITE || outcomes.length < all) return
+  const columns = ['what happens', 'what is reported meanwhile', 'shared again after']
+  const rows = inFamilies(FAULTS, columns.length, (fault) => {
+    const { told, tookMs } = outcomes.find((outcome) => outcome.fault === fault)
+    return [fault.name, codesOf(told), seconds(tookMs)]
+  })
+  writeTable('chaos:table', columns, rows)
 })

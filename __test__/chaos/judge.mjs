@@ -98,6 +98,28 @@ export function assertFlagsKept({ api, fleet }) {
   assert.equal(api.remoteEvaluations, 0)
 }
 
+/** Resolves when `worker` evaluates `version`; rejects after `timeoutMs`. */
+export async function evaluates(worker, version, timeoutMs) {
+  if (worker.version === version) return
+  const what = `evaluation of ${version} by ${worker.id}, which has ${worker.version}`
+  await nextEvent(worker, 'version', () => worker.version === version, { timeoutMs, what })
+}
+
+/** Each process that PostHog failed said so through `onError()`, and counts it in `status()`; resolves with the codes. */
+export async function assertFailureShown({ fleet }) {
+  const told = new Set()
+  for (const worker of fleet.workers.filter(({ sickRequests }) => sickRequests.length > 0)) {
+    const codes = worker.cacheErrors.map(({ code }) => code)
+    assert.ok(codes.length > 0, `${worker.id} reported nothing of ${worker.sickRequests.length} failed requests`)
+    const { errors } = (await worker.status()).provider.counters
+    for (const code of codes) {
+      assert.ok(errors[code] > 0, `${worker.id} reported ${code}, and its status counts ${JSON.stringify(errors)}`)
+      told.add(code)
+    }
+  }
+  return told
+}
+
 /** They were evaluated all the time. */
 export async function assertEvaluated({ fleet }) {
   const evaluations = await Promise.all(fleet.workers.map(async (worker) => (await worker.status()).evaluations))

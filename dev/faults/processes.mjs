@@ -10,6 +10,7 @@ const stopped = (id, name, choose) => ({
     lab.fleet.stop(lab.victim)
   },
   end: ({ fleet, victim }) => fleet.continue(victim),
+  everywhere: true,
   tells: NOBODY,
   // Its own limits ran out while it was stopped.
   mayTell: ['ERR_FLAG_CACHE_TIMEOUT'],
@@ -22,5 +23,11 @@ const follower = (fleet) => fleet.workers.find((worker) => worker !== leader(fle
 export const PROCESS_FAULTS = [
   stopped('leader-stopped', 'the process that fetches is stopped (SIGSTOP), and continues', leader),
   stopped('follower-stopped', 'a process that follows is stopped (SIGSTOP), and continues', follower),
-  { id: 'leader-killed', name: 'the process that fetches is killed', begin: ({ fleet }) => fleet.kill(leader(fleet)), tells: NOBODY },
+  {
+    id: 'leader-killed',
+    name: 'the process that fetches is killed',
+    begin: ({ fleet }) => fleet.kill(leader(fleet)),
+    everywhere: true,
+    tells: NOBODY,
+  },
 ]
