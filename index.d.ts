@@ -508,8 +508,6 @@ export interface FlagCacheStatus {
     publishes: number
     /** Fetches that found the definitions unchanged (seen through `flagCache.fetch` only). */
     confirms: number
-    /** Fetches that failed, whatever the reason (seen through `flagCache.fetch` only). */
-    failures: number
     /** Fetched definitions that came too late, after another process had taken over. */
     superseded: number
     /** Times that this process put back what the store had lost. */

@@ -76,7 +76,7 @@ for (const [what, failure] of Object.entries(FAILURES)) {
       await sick.load()
       assert.equal(await store.stored(api.projectKey), undefined)
       const { definitions, counters, failedFetches } = sick.cache.status()
-      assert.deepEqual([definitions, counters.publishes, counters.confirms, counters.failures, failedFetches], [null, 0, 0, 1, 1])
+      assert.deepEqual([definitions, counters.publishes, counters.confirms, counters.errors.ERR_FLAG_CACHE_API, failedFetches], [null, 0, 0, 1, 1])
       assert.deepEqual(sick.troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_API'])
       assert.equal(await pauseOf(t, api), null)
 

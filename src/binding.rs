@@ -304,7 +304,6 @@ fn status_json(status: &Status) -> serde_json::Value {
             "loads": counters.loads,
             "publishes": counters.publishes,
             "confirms": counters.confirms,
-            "failures": counters.failures,
             "superseded": counters.superseded,
             "heals": counters.heals,
             "waits": counters.waits,

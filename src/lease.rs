@@ -245,6 +245,14 @@ impl Rule {
         Some(State { invalidated_at: Some(now.max(after)), ..state.successor(now) })
     }
 
+    /// The state in which the stored definitions are known to be old, because the store did not take those of
+    /// this version, which `owner` fetched. `None` where it has them, or another worker leads.
+    pub fn outdate(&self, state: &State, now: Millis, owner: &str, version: &str) -> Option<State> {
+        let is_old = state.snapshot.as_ref().is_some_and(|stored| stored.version != version);
+        let is_news = is_old && state.outdated_at.is_none() && self.leads(state, owner, None);
+        is_news.then(|| State { outdated_at: Some(now), ..state.successor(now) })
+    }
+
     /// The state without `owner`'s lease; `None` when there is none to release. `granted_at` stays:
     /// a departure does not entitle the next worker to fetch before the interval is over.
     pub fn release(&self, state: &State, now: Millis, owner: &str) -> Option<State> {
@@ -298,6 +306,7 @@ impl Rule {
         next.retry_at = None;
         next.failures = 0;
         next.refused_at = None;
+        next.outdated_at = None;
         if let Some(lease) = next.lease.as_mut().filter(|lease| lease.owner == owner) {
             lease.expires_at = now.saturating_add(millis(self.lease_ttl));
         }

@@ -33,6 +33,8 @@ pub struct Remembered {
     pub seen_at: Option<Instant>,
     /// Fetched, but not yet known to be in the store.
     pub unpublished: Option<Unpublished>,
+    /// Fetched, but not published because another worker leads. Newer than what the store holds.
+    pub unshared: Option<Unshared>,
     pub counters: Counters,
     pub client: Client,
 }
@@ -44,6 +46,14 @@ pub struct Unpublished {
     pub fence: Option<u64>,
 }
 
+#[derive(Clone)]
+pub struct Unshared {
+    pub snapshot: Arc<Snapshot>,
+    pub etag: Option<String>,
+    /// When the store's definitions were published, before the fetch and after it.
+    pub stored_at: Option<Millis>,
+}
+
 /// What a worker knows of the posthog-node client that it serves.
 #[derive(Default)]
 pub struct Client {
@@ -53,6 +63,8 @@ pub struct Client {
     pub is_observed: bool,
     /// The newest grant that it was given.
     pub fence: Option<u64>,
+    /// When the store's definitions were published that this worker knew when it began its last fetch.
+    pub stored_at: Option<Millis>,
     /// Its last fetch, if that failed.
     pub failed: Option<FailedFetch>,
     /// What it was told to use instead of fetching.

@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Result};
 use crate::lease::{Decision, FailedFetch, Failure, Rule, Worker};
 use crate::memory::{Client, Followed, Memory};
 use crate::options::{Options, Role, WhenRefused, WhenUnavailable};
-use crate::replica::Replica;
+use crate::replica::{Replica, published_at};
 use crate::runtime::off_runtime;
 use crate::snapshot::Snapshot;
 use crate::state::{Millis, State, is_etag};
@@ -149,10 +149,14 @@ impl Provider {
         self.bounded(self.replica.publish()).await
     }
 
-    /// Notes that the API has answered 304 to the ETag of this version.
+    /// Notes that the API has answered 304 to the ETag of this version. Where the store does not have it, it is
+    /// published: the API will not send it again.
     pub async fn confirmed(&self, version: &str) -> Result<()> {
         let _in_use = self.require_writer()?;
         let fence = self.succeeded();
+        if self.replica.stage_unshared(version, fence) {
+            return self.bounded(self.replica.publish()).await;
+        }
         let confirm =
             |reading: &Reading| self.rule.confirm(&reading.state, reading.now, &self.owner, fence, version);
         if self.bounded(self.replica.change(confirm)).await? {
@@ -195,9 +199,11 @@ impl Provider {
     /// What the next definitions request should send, by what this worker knows.
     pub fn plan(&self) -> Plan {
         let newest = self.replica.newest();
-        let failed = self.client(|client| {
-            client.is_observed = true;
-            client.failed
+        let failed = self.memory.with(|memory| {
+            let read = memory.read.as_ref();
+            memory.client.stored_at = read.and_then(|(reading, _)| published_at(&reading.state));
+            memory.client.is_observed = true;
+            memory.client.failed
         });
         let pause = self.replica.last_reading().and_then(|Reading { state, now }| {
             let own = failed
@@ -334,10 +340,14 @@ impl Provider {
                 let counters = &mut memory.counters;
                 *(if granted { &mut counters.grants } else { &mut counters.follows }) += 1;
             });
-            return Ok(match granted {
-                true => Outcome::Fetch,
-                false => Outcome::Follow(self.found(&reading.state)),
-            });
+            return match granted {
+                true => Ok(Outcome::Fetch),
+                false if reading.state.outdated_at.is_some() => Err(Error::new(
+                    Code::Unavailable,
+                    "the store does not take the newest definitions: each process fetches for itself until it does",
+                )),
+                false => Ok(Outcome::Follow(self.found(&reading.state))),
+            };
         }
     }
 
@@ -364,7 +374,7 @@ impl Provider {
         if state.refused_at.is_some() && self.when_refused == WhenRefused::Clear {
             return Some(Found::Refused);
         }
-        self.held().map(Found::Snapshot)
+        self.replica.newest().map(|(snapshot, _)| Found::Snapshot(snapshot))
     }
 
     async fn wait(&self, deadline: Instant, millis: u64) {
@@ -384,7 +394,7 @@ impl Provider {
 
     fn note_failure(&self, at: Millis, failure: Failure) {
         self.memory.with(|memory| {
-            memory.counters.failures += 1;
+            *memory.counters.errors.entry(Code::Api).or_default() += 1;
             let count = memory.client.failed.map_or(0, |failed| failed.count).saturating_add(1);
             memory.client.failed = Some(FailedFetch { at, count, pause: failure.pause() });
         });

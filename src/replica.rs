@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::lease::Rule;
-use crate::memory::{Held, Memory, Unpublished};
+use crate::memory::{Held, Memory, Unpublished, Unshared};
 use crate::options::{Options, Role, Target};
 use crate::runtime::off_runtime;
 use crate::snapshot::{Compression, Encoded, Snapshot};
-use crate::state::{SnapshotInfo, State, millis};
+use crate::state::{Millis, SnapshotInfo, State, millis};
 use crate::store::shared::SharedStore;
 use crate::store::{Reading, Store};
 
@@ -62,6 +62,9 @@ impl Replica {
     pub fn newest(&self) -> Option<(Arc<Snapshot>, Option<String>)> {
         self.memory.with(|memory| {
             if let Some(Unpublished { snapshot, etag, .. }) = &memory.unpublished {
+                return Some((snapshot.clone(), etag.clone()));
+            }
+            if let Some(Unshared { snapshot, etag, .. }) = &memory.unshared {
                 return Some((snapshot.clone(), etag.clone()));
             }
             let (snapshot, seen) = memory.held.as_ref()?;
@@ -140,6 +143,8 @@ impl Replica {
         self.memory.with(|memory| {
             let now = Instant::now();
             memory.read = Some((reading.clone(), now));
+            let stored_at = published_at(&reading.state);
+            memory.unshared = memory.unshared.take().filter(|unshared| unshared.stored_at == stored_at);
             let Some(info) = &reading.state.snapshot else { return };
             let counters = &mut memory.counters;
             *(if news.is_some() { &mut counters.loads } else { &mut counters.unchanged }) += 1;
@@ -162,12 +167,23 @@ impl Replica {
         self.memory.with(|memory| memory.unpublished = Some(staged));
     }
 
+    /// Takes definitions of this version once more that could not be shared; says whether there are any.
+    pub fn stage_unshared(&self, version: &str, fence: Option<u64>) -> bool {
+        self.memory.with(|memory| {
+            let unshared = memory.unshared.as_ref().filter(|unshared| unshared.snapshot.version() == version);
+            let Some(Unshared { snapshot, etag, .. }) = unshared.cloned() else { return false };
+            memory.unpublished = Some(Unpublished { snapshot, etag, fence });
+            true
+        })
+    }
+
     /// Publishes what is staged, unless a newer grant has superseded it. On failure it stays staged.
     pub async fn publish(&self) -> Result<()> {
         let staged = self.memory.with(|memory| memory.unpublished.clone());
         let Some(Unpublished { snapshot, etag, fence }) = staged else { return Ok(()) };
-        let next = loop {
+        let (next, stored_at) = loop {
             let reading = self.store().read().await?;
+            let stored_at = published_at(&reading.state);
             let (info, encoded) = match &reading.state.snapshot {
                 Some(stored) if stored.version == snapshot.version() => (stored.clone(), None),
                 stored => {
@@ -177,9 +193,19 @@ impl Replica {
             };
             let info = SnapshotInfo { etag: etag.clone(), ..info };
             let next = self.rule.publish(&reading.state, reading.now, &self.owner, fence, info);
-            let Some(next) = next else { break None };
-            if self.commit(&reading, &next, encoded).await? {
-                break Some(next);
+            let Some(next) = next else { break (None, stored_at) };
+            match self.commit(&reading, &next, encoded).await {
+                Ok(true) => break (Some(next), stored_at),
+                Ok(false) => {}
+                Err(error) => {
+                    // So small a commit may pass where the definitions do not. If not, the others hear for
+                    // themselves that the store does not work.
+                    let outdate = |reading: &Reading| {
+                        self.rule.outdate(&reading.state, reading.now, &self.owner, snapshot.version())
+                    };
+                    let _ = self.change(outdate).await;
+                    return Err(error);
+                }
             }
         };
         if next.is_some() {
@@ -191,6 +217,9 @@ impl Replica {
             if let Some(next) = next {
                 memory.seen_at = Some(Instant::now());
                 memory.held = Some((snapshot.clone(), next));
+                memory.unshared = None;
+            } else if memory.client.stored_at == stored_at {
+                memory.unshared = Some(Unshared { snapshot: snapshot.clone(), etag, stored_at });
             }
             // Unless newer ones took their place meanwhile.
             let staged = memory.unpublished.take();
@@ -237,4 +266,9 @@ impl Replica {
     fn held_version(&self, version: &str) -> Option<Arc<Snapshot>> {
         self.held().map(|(snapshot, _)| snapshot).filter(|snapshot| snapshot.version() == version)
     }
+}
+
+/// When the store's definitions were published.
+pub fn published_at(state: &State) -> Option<Millis> {
+    state.snapshot.as_ref().map(|snapshot| snapshot.published_at)
 }

@@ -39,6 +39,9 @@ pub struct State {
     /// Since when PostHog has refused the definitions to the whole project (402, quota exceeded).
     #[serde(default)]
     pub refused_at: Option<Millis>,
+    /// Since when the leader has had definitions that the store does not take.
+    #[serde(default)]
+    pub outdated_at: Option<Millis>,
 }
 
 /// The right, and the duty, to fetch.

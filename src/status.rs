@@ -19,8 +19,6 @@ pub struct Counters {
     pub loads: u64,
     /// Fetched definitions that it published.
     pub publishes: u64,
-    /// Fetches that failed.
-    pub failures: u64,
     /// Fetches that found the definitions unchanged.
     pub confirms: u64,
     /// Fetched definitions that were not published, because a newer grant had superseded its own.

@@ -308,6 +308,7 @@ fn sweep() -> impl Iterator<Item = (State, Rule, Millis)> {
             invalidated_at: MOMENTS[digit(6)],
             failures: [0, 1, 3, u32::MAX][digit(4)],
             refused_at: MOMENTS[digit(6)],
+            outdated_at: MOMENTS[digit(5)],
         }
     });
     let rules = [rule(0, 0, 0), RULE, rule(u64::MAX, u64::MAX, u64::MAX)];
@@ -361,6 +362,7 @@ fn no_value_however_hostile_breaks_a_change() {
         invalidated_at: Some(u64::MAX),
         failures: u32::MAX,
         refused_at: Some(u64::MAX),
+        outdated_at: Some(u64::MAX),
     };
     let published_at = |state: &State| state.snapshot.as_ref().map(|snapshot| snapshot.published_at);
     for (state, rule, now) in sweep() {

@@ -56,11 +56,12 @@ fn a_failure_says_nothing_while_another_worker_fetches_unless_the_cache_is_empty
 
 #[test]
 fn a_success_forgets_all_failures() {
-    let state = State { failures: 5, retry_at: Some(T + 1), refused_at: Some(T), ..warm() };
+    let state =
+        State { failures: 5, retry_at: Some(T + 1), refused_at: Some(T), outdated_at: Some(T), ..warm() };
     let published = RULE.publish(&state, T + 300, "leader", Some(3), snapshot("v2", 0)).expect("published");
     let confirmed = RULE.confirm(&state, T + 300, "leader", Some(3), "v1").expect("confirmed");
     for next in [published, confirmed] {
-        assert_eq!((next.failures, next.retry_at, next.refused_at), (0, None, None));
+        assert_eq!((next.failures, next.retry_at, next.refused_at, next.outdated_at), (0, None, None, None));
         assert_eq!(next.lease, lease("leader", T + 300 + LEASE_TTL));
     }
 }

@@ -256,6 +256,7 @@ async fn a_state_comes_back_with_every_field_set(place: Place) {
         invalidated_at: Some(u64::MAX - 6),
         failures: u32::MAX,
         refused_at: Some(u64::MAX - 7),
+        outdated_at: Some(u64::MAX - 8),
     };
     assert!(store.commit(0, &all, Some(bytes.into())).await.unwrap());
     assert_eq!(place.store().read().await.unwrap().state, all);
@@ -278,6 +279,7 @@ async fn a_state_comes_back_with_every_field_unset(place: Place) {
         invalidated_at: zero,
         failures: 0,
         refused_at: zero,
+        outdated_at: zero,
         lease,
         fence: 0,
         ..state(2, Some(empty))
@@ -297,6 +299,7 @@ async fn a_field_that_the_next_state_lacks_is_gone(place: Place) {
         invalidated_at: Some(1),
         failures: 1,
         refused_at: Some(1),
+        outdated_at: Some(1),
         ..state(1, Some(SnapshotInfo { etag: Some("x".into()), ..snapshot.clone() }))
     };
     assert!(store.commit(0, &full, Some(bytes.into())).await.unwrap());
@@ -427,7 +430,7 @@ async fn large_and_binary_bytes_come_back_unchanged(place: Place) {
     for (revision, bytes) in (0..).zip([Bytes::from_static(b"\0\xff\r\n"), Bytes::new(), all.into()]) {
         let info = SnapshotInfo {
             version: format!("version-{revision}-{}", "v".repeat(100)),
-            etag: Some("e".repeat(10_000)),
+            etag: Some("e".repeat(1_024)),
             bytes: bytes.len() as u64,
             published_at: 1,
         };

@@ -8,8 +8,8 @@
 //!
 //! The state is one hash with the fields `revision`, `fence`, `owner` and `expires_at` (of the
 //! lease), `granted_at`, `version`, `etag`, `bytes` and `published_at` (of the snapshot),
-//! `confirmed_at`, `retry_at`, `invalidated_at`, `failures`, `refused_at`, and `patch`, which makes the
-//! snapshot of the one before. Both keys expire together.
+//! `confirmed_at`, `retry_at`, `invalidated_at`, `failures`, `refused_at`, `outdated_at`, and `patch`,
+//! which makes the snapshot of the one before. Both keys expire together.
 
 mod cluster;
 mod connection;
@@ -206,6 +206,7 @@ fn encode_state(state: &State) -> Vec<(&'static str, String)> {
     put("invalidated_at", number(state.invalidated_at));
     put("failures", (state.failures > 0).then(|| state.failures.to_string()));
     put("refused_at", number(state.refused_at));
+    put("outdated_at", number(state.outdated_at));
     fields
 }
 
@@ -231,7 +232,7 @@ fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
         };
         let (confirmed_at, retry_at, invalidated_at) = (number(next())?, number(next())?, number(next())?);
         let failures = u32::try_from(number(next())?.unwrap_or_default()).unwrap_or(u32::MAX);
-        let refused_at = number(next())?;
+        let (refused_at, outdated_at) = (number(next())?, number(next())?);
         Some(State {
             revision,
             fence,
@@ -243,6 +244,7 @@ fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
             invalidated_at,
             failures,
             refused_at,
+            outdated_at,
         })
     };
     decode().unwrap_or(State { revision, ..State::default() }).sanitized()

@@ -267,3 +267,63 @@ async fn unchanged_definitions_stay_the_same_object() {
     leader.receives(2).await.unwrap();
     assert!(!Arc::ptr_eq(&held, &follower.found().await.unwrap().unwrap()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_does_not_take_the_newest_definitions_no_worker_is_kept_on_the_old_ones() {
+    let (fleet, leader) = Fleet::warm().await;
+    let stale = [("whenUnavailable", Given::Text("stale".into()))];
+    let (follower, content) = (fleet.worker(), fleet.worker_with(&stale));
+    for worker in [&follower, &content] {
+        worker.polls().await;
+    }
+    sleep(INTERVAL).await;
+    assert!(leader.asks().await.unwrap());
+    leader.store.set(Fault::FailsPublishes);
+    leader.receives(2).await.unwrap_err();
+    assert_eq!(follower.asks().await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!((content.asks().await.unwrap(), content.gets().await.unwrap()), (false, Some(1)));
+
+    leader.store.set(Fault::None);
+    sleep(INTERVAL).await;
+    assert!(leader.polls().await);
+    assert_eq!((follower.asks().await.unwrap(), follower.gets().await.unwrap()), (false, Some(2)));
+    assert_eq!(fleet.state().await.outdated_at, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn definitions_that_could_not_be_shared_are_not_fetched_again() {
+    let (fleet, leader) = Fleet::warm().await;
+    let other = fleet.worker();
+    other.polls().await;
+    // It fetches for itself, while another one leads.
+    other.provider.plan();
+    other.receives(2).await.unwrap();
+    assert_eq!(fleet.stored().await, version(1));
+    for _ in 0..3 {
+        assert_eq!(other.provider.plan().version, version(2), "PostHog is asked whether they have changed");
+        other.provider.confirmed(&version(2).unwrap()).await.unwrap();
+        assert_eq!((other.asks().await.unwrap(), other.gets().await.unwrap()), (false, Some(2)), "nor lost");
+    }
+    // As a leader it publishes them: PostHog answers that nothing has changed.
+    sleep(LEASE).await;
+    assert!(other.asks().await.unwrap());
+    other.provider.plan();
+    other.provider.confirmed(&version(2).unwrap()).await.unwrap();
+    assert_eq!(fleet.stored().await, version(2));
+    assert_eq!((leader.polls().await, leader.gets().await.unwrap()), (false, Some(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_after_a_newer_one_was_published_is_not_kept() {
+    let (fleet, slow) = Fleet::warm().await;
+    sleep(INTERVAL).await;
+    assert!(slow.asks().await.unwrap());
+    slow.provider.plan();
+    sleep(LEASE).await;
+    let heir = fleet.worker();
+    assert!(heir.asks().await.unwrap());
+    heir.receives(3).await.unwrap();
+    slow.receives(2).await.unwrap();
+    assert_eq!(slow.provider.plan().version, version(1), "what it knew before");
+    assert_eq!((slow.polls().await, slow.gets().await.unwrap()), (false, Some(3)));
+}

@@ -23,6 +23,8 @@ pub enum Fault {
     Hangs,
     /// Every commit fails, and changes nothing.
     FailsCommits,
+    /// Every commit with definitions fails, as where memory is short.
+    FailsPublishes,
     /// Every commit is carried out, and reported as failed.
     LosesReplies,
     /// Every commit is carried out, and then once more: the second time it is refused.
@@ -103,6 +105,7 @@ impl Store for FaultyStore {
             let lost = || Error::new(Code::Timeout, "the reply got lost");
             match self.begin().await? {
                 Fault::FailsCommits => Err(lost()),
+                Fault::FailsPublishes if snapshot.is_some() => Err(lost()),
                 Fault::LosesReplies => self.inner.commit(expected, next, snapshot).await.and(Err(lost())),
                 Fault::RepeatsCommits => {
                     // Takes time, so that whoever tries for ever meets its limit.

@@ -43,6 +43,7 @@ pub fn warm() -> State {
         invalidated_at: None,
         failures: 0,
         refused_at: None,
+        outdated_at: None,
     }
 }
 

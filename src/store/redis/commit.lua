@@ -24,7 +24,8 @@ end
 
 -- What the new state lacks. A patch belongs to the definitions, and stays with them.
 local stale = { etag = 1, owner = 1, expires_at = 1, version = 1, bytes = 1, published_at = 1,
-  granted_at = 1, confirmed_at = 1, retry_at = 1, invalidated_at = 1, failures = 1, refused_at = 1 }
+  granted_at = 1, confirmed_at = 1, retry_at = 1, invalidated_at = 1, failures = 1, refused_at = 1,
+  outdated_at = 1 }
 if ARGV[4] ~= 'keep' then
   stale.patch = 1
 end

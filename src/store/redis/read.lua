@@ -13,7 +13,8 @@
 local state = {}
 if redis.call('TYPE', KEYS[2]).ok == 'hash' then
   state = redis.call('HMGET', KEYS[2], 'revision', 'fence', 'owner', 'expires_at', 'granted_at', 'version',
-    'etag', 'bytes', 'published_at', 'confirmed_at', 'retry_at', 'invalidated_at', 'failures', 'refused_at')
+    'etag', 'bytes', 'published_at', 'confirmed_at', 'retry_at', 'invalidated_at', 'failures', 'refused_at',
+    'outdated_at')
 end
 
 local length, definitions = 0, false
