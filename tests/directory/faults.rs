@@ -1,0 +1,218 @@
+//! File systems that hang or are full.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use posthog_flag_cache::error::Code;
+use posthog_flag_cache::runtime::off_runtime;
+use posthog_flag_cache::store::Store;
+use posthog_flag_cache::store::directory::DirectoryStore;
+use tempfile::TempDir;
+
+use super::child::{self, Child};
+use super::content::{definitions, published, state};
+use super::handle::{block_on, entries, increment, load, open};
+
+/// In the child: no file may be longer than this.
+const LONGEST_FILE: u64 = 4 * 1024;
+
+/// In the child: publishes what is longer than a file may be.
+pub async fn publish_into_a_short_file(store: &DirectoryStore) {
+    let limit = libc::rlimit { rlim_cur: LONGEST_FILE, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: changes a limit of this process, and lets it meet that limit as an error instead of a signal.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &limit), 0);
+    }
+    let (info, bytes) = long();
+    let error = store.commit(1, &state(2, Some(info)), Some(bytes.into())).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable);
+    child::say(error);
+}
+
+/// Definitions of 64 KiB.
+fn long() -> (posthog_flag_cache::lease::SnapshotInfo, bytes::Bytes) {
+    let (info, _) = published(2);
+    let bytes = bytes::Bytes::from(vec![b' '; 64 * 1024]);
+    (posthog_flag_cache::lease::SnapshotInfo { bytes: bytes.len() as u64, ..info }, bytes)
+}
+
+#[test]
+fn a_publish_that_cannot_be_written_fails_clearly_and_leaves_everything_as_it_was() {
+    let directory = TempDir::new().unwrap();
+    let store = open(directory.path(), false, 60_000);
+    block_on(increment(&store));
+    let before = entries(store.path());
+    let mut child = Child::start("publish into a short file", directory.path());
+    let error = child.line();
+    assert!(error.contains("cannot write the directory") && error.contains("File too large"), "{error}");
+    child.succeed();
+    assert_eq!(entries(store.path()), before, "no part of it remains");
+    assert_eq!(block_on(load(&store)).1, Some(definitions(1)));
+    assert_eq!(block_on(increment(&store)), 2);
+}
+
+#[cfg(target_os = "linux")]
+mod full {
+    use super::*;
+
+    /// A file system of its own, this large.
+    struct Disk(TempDir);
+
+    impl Disk {
+        fn new(size: &str) -> Option<Self> {
+            let place = TempDir::new().unwrap();
+            let [kind, at, options] =
+                [c"tmpfs".into(), c_path(place.path()), c_text(&format!("size={size}"))];
+            // SAFETY: all strings end in a zero.
+            let failed = unsafe {
+                libc::mount(kind.as_ptr(), at.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) != 0
+            };
+            (!failed).then(|| Disk(place))
+        }
+    }
+
+    impl Drop for Disk {
+        fn drop(&mut self) {
+            // SAFETY: the path ends in a zero.
+            unsafe { libc::umount2(c_path(self.0.path()).as_ptr(), libc::MNT_DETACH) };
+        }
+    }
+
+    fn c_path(path: &Path) -> std::ffi::CString {
+        c_text(path.to_str().unwrap())
+    }
+
+    fn c_text(text: &str) -> std::ffi::CString {
+        std::ffi::CString::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_publish_on_a_full_disk_leaves_the_old_state_and_the_room_that_there_was() {
+        let Some(disk) = Disk::new("128k") else {
+            println!("skipped: only root can mount a file system");
+            return;
+        };
+        let store = open(disk.0.path(), false, 60_000);
+        block_on(increment(&store));
+        let other_program = disk.0.path().join("log");
+        fs::write(&other_program, [b'x'; 64 * 1024]).unwrap();
+        let before = entries(store.path());
+
+        let (info, bytes) = long();
+        let error = block_on(store.commit(1, &state(2, Some(info)), Some(bytes.into()))).unwrap_err();
+        assert_eq!(error.code(), Code::Unavailable, "{error}");
+        assert!(error.to_string().contains("No space left"), "{error}");
+        assert_eq!(entries(store.path()), before);
+        assert_eq!(block_on(load(&store)).1, Some(definitions(1)));
+        fs::write(disk.0.path().join("another log"), [b'x'; 16 * 1024]).unwrap();
+        assert_eq!(block_on(increment(&store)), 2, "what is short enough is published");
+    }
+
+    #[test]
+    fn a_publish_makes_room_where_killed_processes_have_filled_the_disk() {
+        let Some(disk) = Disk::new("128k") else {
+            println!("skipped: only root can mount a file system");
+            return;
+        };
+        let store = open(disk.0.path(), false, 60_000);
+        block_on(increment(&store));
+        let fill = |name: &str| {
+            let _ = fs::write(store.path().join(name), [b'x'; 128 * 1024]);
+        };
+        for leftover in ["0123456789abcdef.tmp", "orphan.json"] {
+            fill(leftover);
+            assert!(fs::write(disk.0.path().join("log"), [b'x'; 64 * 1024]).is_err(), "it is full");
+            fs::remove_file(disk.0.path().join("log")).unwrap();
+            fill(leftover);
+            block_on(increment(&store));
+        }
+        assert_eq!(block_on(load(&store)).1, Some(definitions(3)));
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod hanging {
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(100);
+
+    /// Whoever opens the file waits until this is dropped, as on a mount whose server is gone. No flag of `open` helps.
+    struct Hang(#[allow(dead_code, reason = "closed when dropped")] OwnedFd);
+
+    impl Hang {
+        fn on(file: &Path) -> Option<Self> {
+            let path = std::ffi::CString::new(file.as_os_str().as_bytes()).unwrap();
+            // SAFETY: makes a descriptor, which nobody else has, and the path ends in a zero.
+            unsafe {
+                let descriptor = libc::fanotify_init(libc::FAN_CLASS_CONTENT | libc::FAN_CLOEXEC, 0);
+                if descriptor < 0 {
+                    return None;
+                }
+                let descriptor = OwnedFd::from_raw_fd(descriptor);
+                let (add, what) = (libc::FAN_MARK_ADD, libc::FAN_OPEN_PERM);
+                let marked =
+                    libc::fanotify_mark(descriptor.as_raw_fd(), add, what, libc::AT_FDCWD, path.as_ptr());
+                (marked == 0).then(|| Hang(descriptor))
+            }
+        }
+    }
+
+    fn threads() -> usize {
+        fs::read_dir("/proc/self/task").unwrap().count()
+    }
+
+    async fn within<T>(work: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(30), work).await.expect("nothing else hangs")
+    }
+
+    #[test]
+    fn a_directory_that_hangs_costs_each_call_its_limit_and_nobody_else_anything() {
+        let (sick, healthy) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let store = open(sick.path(), false, LIMIT.as_millis() as u64);
+        block_on(increment(&store));
+        let Some(hang) = Hang::on(&store.path().join("state.json")) else {
+            println!("skipped: only root can hold up who opens a file");
+            return;
+        };
+        // As that of the addon, but for fewer threads that a fault could fill.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let notices: Vec<_> = (0..4).map(|_| store.watch()).collect();
+            let before = threads();
+            for _ in 0..8 {
+                let (started, next) = (Instant::now(), state(2, None));
+                let loaded =
+                    tokio::join!(store.load(None), store.read(), store.commit(1, &next, None), store.clear());
+                let errors = [loaded.0.err(), loaded.1.err(), loaded.2.err(), loaded.3.err()];
+                for error in errors.into_iter().map(Option::unwrap) {
+                    assert_eq!(error.code(), Code::Timeout, "{error}");
+                }
+                assert!(started.elapsed() < 50 * LIMIT, "all at once: {:?}", started.elapsed());
+            }
+            // Opened anew, it is the same directory.
+            let again = open(sick.path(), false, LIMIT.as_millis() as u64);
+            assert_eq!(again.read().await.unwrap_err().code(), Code::Timeout);
+            assert!(threads() <= before + 8, "{before} threads, then {}", threads());
+
+            within(increment(&open(healthy.path(), false, 20_000))).await;
+            assert_eq!(within(off_runtime(|| Ok(1))).await.unwrap(), 1);
+            within(async { tokio::spawn(async {}).await.unwrap() }).await;
+
+            drop(hang);
+            within(async { while store.read().await.is_err() {} }).await;
+            assert_eq!(store.load(None).await.unwrap().0.state.revision, 1, "nothing was written meanwhile");
+            drop(notices);
+        });
+        runtime.shutdown_background();
+    }
+}
