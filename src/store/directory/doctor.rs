@@ -1,5 +1,8 @@
 //! Whether a directory will do.
 
+#[cfg(unix)]
+mod trail;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -64,7 +67,10 @@ impl Files {
             )
         }];
         #[cfg(unix)]
-        findings.extend(folder.as_ref().map(|folder| self.owner(folder)));
+        {
+            findings.push(trail::examine(&self.path));
+            findings.extend(folder.as_ref().map(|folder| self.owner(folder)));
+        }
         findings.push(if is_reader {
             Finding::ok("access", "a reader writes nothing")
         } else {
