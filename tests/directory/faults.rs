@@ -1,11 +1,11 @@
-//! File systems that hang or are full.
+//! File systems that are full.
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::runtime::off_runtime;
+use posthog_flag_cache::lease::SnapshotInfo;
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::directory::DirectoryStore;
 use tempfile::TempDir;
@@ -32,10 +32,10 @@ pub async fn publish_into_a_short_file(store: &DirectoryStore) {
 }
 
 /// Definitions of 64 KiB.
-fn long() -> (posthog_flag_cache::lease::SnapshotInfo, bytes::Bytes) {
+fn long() -> (SnapshotInfo, Bytes) {
     let (info, _) = published(2);
-    let bytes = bytes::Bytes::from(vec![b' '; 64 * 1024]);
-    (posthog_flag_cache::lease::SnapshotInfo { bytes: bytes.len() as u64, ..info }, bytes)
+    let bytes = Bytes::from(vec![b' '; 64 * 1024]);
+    (SnapshotInfo { bytes: bytes.len() as u64, ..info }, bytes)
 }
 
 #[test]
@@ -129,90 +129,5 @@ mod full {
             block_on(increment(&store));
         }
         assert_eq!(block_on(load(&store)).1, Some(definitions(3)));
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod hanging {
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-    use std::os::unix::ffi::OsStrExt;
-
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_millis(100);
-
-    /// Whoever opens the file waits until this is dropped, as on a mount whose server is gone. No flag of `open` helps.
-    struct Hang(#[allow(dead_code, reason = "closed when dropped")] OwnedFd);
-
-    impl Hang {
-        fn on(file: &Path) -> Option<Self> {
-            let path = std::ffi::CString::new(file.as_os_str().as_bytes()).unwrap();
-            // SAFETY: makes a descriptor, which nobody else has, and the path ends in a zero.
-            unsafe {
-                let descriptor = libc::fanotify_init(libc::FAN_CLASS_CONTENT | libc::FAN_CLOEXEC, 0);
-                if descriptor < 0 {
-                    return None;
-                }
-                let descriptor = OwnedFd::from_raw_fd(descriptor);
-                let (add, what) = (libc::FAN_MARK_ADD, libc::FAN_OPEN_PERM);
-                let marked =
-                    libc::fanotify_mark(descriptor.as_raw_fd(), add, what, libc::AT_FDCWD, path.as_ptr());
-                (marked == 0).then(|| Hang(descriptor))
-            }
-        }
-    }
-
-    fn threads() -> usize {
-        fs::read_dir("/proc/self/task").unwrap().count()
-    }
-
-    async fn within<T>(work: impl Future<Output = T>) -> T {
-        tokio::time::timeout(Duration::from_secs(30), work).await.expect("nothing else hangs")
-    }
-
-    #[test]
-    fn a_directory_that_hangs_costs_each_call_its_limit_and_nobody_else_anything() {
-        let (sick, healthy) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-        let store = open(sick.path(), false, LIMIT.as_millis() as u64);
-        block_on(increment(&store));
-        let Some(hang) = Hang::on(&store.path().join("state.json")) else {
-            println!("skipped: only root can hold up who opens a file");
-            return;
-        };
-        // As that of the addon, but for fewer threads that a fault could fill.
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .max_blocking_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let notices: Vec<_> = (0..4).map(|_| store.watch()).collect();
-            let before = threads();
-            for _ in 0..8 {
-                let (started, next) = (Instant::now(), state(2, None));
-                let loaded =
-                    tokio::join!(store.load(None), store.read(), store.commit(1, &next, None), store.clear());
-                let errors = [loaded.0.err(), loaded.1.err(), loaded.2.err(), loaded.3.err()];
-                for error in errors.into_iter().map(Option::unwrap) {
-                    assert_eq!(error.code(), Code::Timeout, "{error}");
-                }
-                assert!(started.elapsed() < 50 * LIMIT, "all at once: {:?}", started.elapsed());
-            }
-            // Opened anew, it is the same directory.
-            let again = open(sick.path(), false, LIMIT.as_millis() as u64);
-            assert_eq!(again.read().await.unwrap_err().code(), Code::Timeout);
-            assert!(threads() <= before + 8, "{before} threads, then {}", threads());
-
-            within(increment(&open(healthy.path(), false, 20_000))).await;
-            assert_eq!(within(off_runtime(|| Ok(1))).await.unwrap(), 1);
-            within(async { tokio::spawn(async {}).await.unwrap() }).await;
-
-            drop(hang);
-            within(async { while store.read().await.is_err() {} }).await;
-            assert_eq!(store.load(None).await.unwrap().0.state.revision, 1, "nothing was written meanwhile");
-            drop(notices);
-        });
-        runtime.shutdown_background();
     }
 }

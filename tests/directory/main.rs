@@ -9,6 +9,11 @@ mod child;
 mod content;
 mod faults;
 mod handle;
+#[cfg(target_os = "linux")]
+#[path = "../support/hang.rs"]
+mod hang;
+#[cfg(target_os = "linux")]
+mod hanging;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -144,6 +149,19 @@ fn a_stopped_holder_of_the_lock_costs_others_their_time_limit_only() {
     holder.signal(libc::SIGSTOP);
     holder.kill();
     assert_eq!(block_on(increment(&store)), 3, "a lock dies with its holder");
+}
+
+#[test]
+fn whoever_begins_to_listen_hears_of_a_change_since_the_last_reading() {
+    let directory = TempDir::new().unwrap();
+    let (store, other) = (open(directory.path(), false, 60_000), open(directory.path(), false, 60_000));
+    block_on(async {
+        increment(&store).await;
+        load(&store).await;
+        increment(&other).await;
+        let mut notices = store.watch();
+        tokio::time::timeout(Duration::from_secs(30), notices.changed()).await.expect("a notice").unwrap();
+    });
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub async fn dial(address: &Address, encryption: Option<&Encryption>) -> io::Res
     let (host, port) = match address {
         Address::Tcp(host, port) => (host.as_str(), *port),
         #[cfg(unix)]
-        Address::Unix(path) => return Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
+        Address::Unix(path) => return Ok(Box::new(super::socket::connect(path).await?)),
         #[cfg(not(unix))]
         Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
     };

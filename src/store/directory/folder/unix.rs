@@ -64,7 +64,7 @@ impl Folder {
         match sys::openat(&self.0, name, OPEN | OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
             Ok(file) => Ok(regular(file)?),
             // A link, and a socket.
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => Ok(None),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::OPNOTSUPP) => Ok(None),
             Err(cause) => Err(cause.into()),
         }
     }
