@@ -210,8 +210,8 @@ fn a_state_that_is_no_regular_file_counts_as_empty_and_is_replaced() {
     };
     let socket = |path: &Path| drop(std::os::unix::net::UnixListener::bind(path).unwrap());
     let link = |path: &Path| symlink("/dev/zero", path).unwrap();
-    let kinds: [(&str, fn(&Path)); 3] = [("a FIFO", fifo), ("a socket", socket), ("a device", link)];
-    for (kind, make) in kinds {
+    type Make = fn(&Path);
+    for (kind, make) in [("a FIFO", fifo as Make), ("a socket", socket), ("a link to a device", link)] {
         let directory = TempDir::new().unwrap();
         let store = open(directory.path(), false, 10_000);
         fs::create_dir_all(store.path()).unwrap();
