@@ -44,7 +44,8 @@ export interface FlagDefinitionCacheOptions {
    *   `sentinelPassword`.
    * - `redis-cluster://[user:password@]host[:port][,host[:port]…]`: a Redis cluster, of which these are some nodes. Database 0.
    * - `rediss` instead of `redis`: the same over TLS (not over a socket). `valkey` and `valkeys`: the same for Valkey.
-   * - `file:///directory`: a directory on this host, for processes of one machine. Created (mode 0700) if it does not exist.
+   * - `file:///directory`: a directory on this host, for processes of one machine. Created (mode 0700) if it does not exist. Write `#` as
+   *   `%23` and `?` as `%3F`; symbolic links below the directory are not followed.
    * - `memory:`: this process only.
    *
    * Nothing is connected or created before the first call of a method.

@@ -1,7 +1,7 @@
 // doctor: what it says of a store, and what to do. (tests/topologies/doctor.rs has TLS, Sentinel, clusters and each right.)
 
 import assert from 'node:assert/strict'
-import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
@@ -142,6 +142,54 @@ describe('doctor over a directory', () => {
     chmodSync(path, 0o777)
     const found = await examine(env)
     assert.deepEqual([found.isUsable, troubles(found), found.owner.advice], [true, ['owner'], `chmod 700 '${path}'`])
+  })
+
+  test('one below a directory that other users can write is warned of, unless its sticky bit protects what is in it', unix, async (t) => {
+    const { directory, projectKey } = place(t)
+    const below = join(directory, 'below')
+    const env = environment({ url: pathToFileURL(below).href, projectKey })
+    chmodSync(directory, 0o777)
+    for (const exists of [false, true]) {
+      if (exists) mkdirSync(below)
+      const found = await examine(env)
+      assert.deepEqual([found.isUsable, troubles(found)], [true, ['path']])
+      assert.equal(found.path.message, `${realpathSync(directory)} has the mode 0777: another user can put definitions in place`)
+      assert.equal(found.path.advice, `chmod go-w '${realpathSync(directory)}'; or choose another directory with --url file:///…`)
+    }
+    chmodSync(directory, 0o1777)
+    assert.deepEqual(troubles(await examine(env)), [])
+  })
+
+  test('one that is reached by a link is warned of where other users can replace the link, or what is above its target', unix, async (t) => {
+    const [{ directory, projectKey }, elsewhere] = [place(t), temporaryDirectory(t)]
+    const [open, link] = [join(elsewhere, 'open'), join(directory, 'link')]
+    mkdirSync(join(open, 'target'), { recursive: true })
+    symlinkSync(join(open, 'target'), link)
+    const env = environment({ url: pathToFileURL(link).href, projectKey })
+    assert.deepEqual(troubles(await examine(env)), [])
+    for (const path of [open, directory]) {
+      chmodSync(path, 0o777)
+      const { path: found } = await examine(env)
+      assert.deepEqual([found.verdict, found.message.startsWith(`${realpathSync(path)} has the mode 0777`)], ['warning', true])
+      chmodSync(path, 0o755)
+    }
+  })
+
+  test('one below a directory of another user is warned of', { skip: UID !== 0 && 'only root can give a directory away' }, async (t) => {
+    const { directory, env } = place(t)
+    chownSync(directory, 65534, 65534)
+    const found = await examine(env)
+    assert.deepEqual(troubles(found), ['path'])
+    assert.match(found.path.message, /belongs to the user 65534: another user can put/)
+    assert.match(found.path.advice, /^chown root '/)
+  })
+
+  test('one that is a link within the directory is an error, for it is not followed', unix, async (t) => {
+    const [{ directory, env }, elsewhere] = [place(t), temporaryDirectory(t)]
+    symlinkSync(elsewhere, join(directory, 'posthog%3Aflags'))
+    const found = await examine(env)
+    assert.deepEqual([found.isUsable, troubles(found)], [false, ['directory', 'definitions']])
+    assert.match(found.directory.message, /is a symbolic link below .*, where links are not followed/)
   })
 
   test('a default directory that somebody else prepared is an error', unix, async (t) => {

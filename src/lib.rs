@@ -5,6 +5,7 @@
 //! posthog-node client, whose [`replica`] keeps its [`snapshot`] in step with a [`store`] (Redis, a
 //! directory, memory). `binding` is the only module that knows Node.js.
 
+pub mod blocking;
 pub mod cadence;
 pub mod delivery;
 pub mod doctor;

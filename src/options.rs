@@ -355,8 +355,7 @@ impl Fields {
 /// else is.
 fn default_directory() -> Directory {
     #[cfg(unix)]
-    // SAFETY: geteuid has no preconditions and cannot fail.
-    let owner = unsafe { libc::geteuid() }.to_string();
+    let owner = rustix::process::geteuid().as_raw().to_string();
     #[cfg(not(unix))]
     let owner = "user";
     Directory { path: std::env::temp_dir().join(format!("posthog-flag-cache-{owner}")), is_default: true }

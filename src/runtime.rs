@@ -15,13 +15,13 @@ use crate::error::{Code, Error, Result};
 /// Two threads are plenty: they only wait for the network.
 const THREADS: usize = 2;
 
-/// For what takes milliseconds of computing, or blocks on a file.
-const BLOCKING_THREADS: usize = 8;
+/// For what takes milliseconds of computing. What may block for ever has threads of its own: see [`crate::blocking`].
+const COMPUTING_THREADS: usize = 8;
 
 static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
     Builder::new_multi_thread()
         .worker_threads(THREADS)
-        .max_blocking_threads(BLOCKING_THREADS)
+        .max_blocking_threads(COMPUTING_THREADS)
         .thread_name("posthog-flag-cache")
         .enable_all()
         .build()

@@ -201,8 +201,15 @@ fn an_unknown_option_is_named_with_all_that_exist() {
 #[test]
 fn urls_name_a_server_a_directory_or_memory() {
     assert_eq!(target("memory:"), Target::Memory);
-    let directory = Directory { path: "/a b/c".into(), is_default: false };
-    assert_eq!(target("file:///a%20b/c"), Target::Directory(directory));
+    for (url, path) in [
+        ("file:///a%20b/c", "/a b/c"),
+        ("file:///a/", "/a"),
+        ("file:///a%23b", "/a#b"),
+        ("file:///a%3Fb", "/a?b"),
+    ] {
+        let directory = Directory { path: path.into(), is_default: false };
+        assert_eq!(target(url), Target::Directory(directory), "{url}");
+    }
     for (url, host, port, database) in [
         ("redis://cache", "cache", 6379, 0),
         ("redis://cache/", "cache", 6379, 0),
@@ -390,6 +397,19 @@ fn a_bad_url_is_refused_without_its_password() {
         ("redis+unix:///socket?password=s3cr3t", "has an unknown query"),
         ("redis-s3cr3t://host", "has an unknown scheme"),
         ("file://elsewhere/directory", "does not name a directory of this host"),
+        ("file:///directory#1", "has a '?' or a '#', which would end the path: write %3F or %23 instead"),
+        ("file:///directory?x", "has a '?' or a '#', which would end the path: write %3F or %23 instead"),
+        ("file:///directory?", "has a '?' or a '#'"),
+        ("file:///directory#", "has a '?' or a '#'"),
+        ("file:///", "names the root directory"),
+        ("file:///..", "names the root directory"),
+        ("file:////", "names the root directory"),
+        ("file:///a%00b", "has a control character"),
+        ("file:///a\tb", "has a control character"),
+        ("file:///a\nb", "has a control character"),
+        ("file:", "does not name a directory of this host"),
+        ("file:directory", "does not name a directory of this host"),
+        ("file:/directory", "does not name a directory of this host"),
     ] {
         let message = fault(&[("url", text(url))], "url");
         assert!(message.contains(what), "{url}: {message}");

@@ -19,13 +19,7 @@ pub(super) fn parse(text: &str) -> Result<Target> {
     match scheme.to_ascii_lowercase().as_str() {
         "memory" if rest.is_empty() => Ok(Target::Memory),
         "memory" => Err(bad("has something behind memory:")),
-        "file" => match parsed(text)?.to_file_path() {
-            // `file:name` parses too, as a path from the root.
-            Ok(path) if rest.starts_with("///") => {
-                Ok(Target::Directory(Directory { path, is_default: false }))
-            }
-            _ => Err(bad("does not name a directory of this host")),
-        },
+        "file" => directory(text, rest),
         scheme => {
             let kind = scheme.strip_prefix("redis").or_else(|| scheme.strip_prefix("valkey"));
             let (kind, tls) = match kind.map(|kind| (kind.strip_prefix('s'), kind)) {
@@ -42,6 +36,26 @@ pub(super) fn parse(text: &str) -> Result<Target> {
             let client_name = None;
             Ok(Target::Redis(Box::new(Endpoint { topology, tls, database, login, client_name })))
         }
+    }
+}
+
+fn directory(text: &str, rest: &str) -> Result<Target> {
+    let url = parsed(text)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(bad("has a '?' or a '#', which would end the path: write %3F or %23 instead"));
+    }
+    // `Url` drops tabs and line breaks; a zero ends what the system takes as the path.
+    if rest.contains(char::is_control) || percent_decode_str(url.path()).any(|byte| byte == 0) {
+        return Err(bad("has a control character"));
+    }
+    match url.to_file_path() {
+        // `file:name` parses too, as a path from the root.
+        Ok(path) if rest.starts_with("///") => match path.parent() {
+            Some(_) => Ok(Target::Directory(Directory { path, is_default: false })),
+            // What is left of `file:///$DIRECTORY` where the variable is empty.
+            None => Err(bad("names the root directory")),
+        },
+        _ => Err(bad("does not name a directory of this host")),
     }
 }
 

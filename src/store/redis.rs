@@ -21,6 +21,8 @@ mod quote;
 mod race;
 mod route;
 mod sentinel;
+#[cfg(unix)]
+mod socket;
 mod standing;
 
 use std::sync::LazyLock;

@@ -1,7 +1,7 @@
 //! A stream of bytes to one server.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::race::race;
+use crate::blocking::Blocking;
 use crate::endpoint::Address;
 
 /// A name may have addresses that lead nowhere (RFC 8305, section 5).
@@ -42,7 +43,7 @@ pub async fn dial(address: &Address, encryption: Option<&Encryption>) -> io::Res
     let (host, port) = match address {
         Address::Tcp(host, port) => (host.as_str(), *port),
         #[cfg(unix)]
-        Address::Unix(path) => return Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
+        Address::Unix(path) => return Ok(Box::new(super::socket::connect(path).await?)),
         #[cfg(not(unix))]
         Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
     };
@@ -55,7 +56,13 @@ pub async fn dial(address: &Address, encryption: Option<&Encryption>) -> io::Res
 
 /// The addresses of a host.
 pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    Ok(tokio::net::lookup_host((host, port)).await?.collect())
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    // Not `lookup_host`: in the runtime's pool, lookups that hang would stop decompression and parsing.
+    let name = host.to_owned();
+    let lookup = move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+    Blocking::on("host", host).run(lookup).await?
 }
 
 /// Connects to one of these.

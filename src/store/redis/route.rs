@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisError, RedisResult};
 use tokio::sync::OnceCell;
-use tokio::task::spawn_blocking;
 
 use super::cluster::{self, Redirect};
 use super::dial::Encryption;
@@ -14,6 +13,7 @@ use super::failure::described;
 use super::link::{Link, setup};
 use super::race::race;
 use super::sentinel;
+use crate::blocking::Blocking;
 use crate::endpoint::{Address, Endpoint, Topology};
 use crate::error::{Code, Error, Result};
 use crate::lock::lock;
@@ -136,8 +136,9 @@ impl Route {
         let make = || async {
             let Some(tls) = self.endpoint.tls.clone() else { return Ok(None) };
             let server_name = tls.server_name.clone();
-            // Reads the certificates of the system.
-            let config = spawn_blocking(move || tls.client_config()).await.map_err(io::Error::other)??;
+            // Reads the certificates of the system, unless others are given.
+            let blocking = Blocking::on("certificates", tls.ca.clone().unwrap_or_default());
+            let config = blocking.run(move || tls.client_config()).await??;
             io::Result::Ok(Some(Encryption { config: Arc::new(config), server_name }))
         };
         Ok(self.encryption.get_or_try_init(make).await?.as_ref())

@@ -2,26 +2,33 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/child.rs"]
+mod attacks;
+#[path = "../support/child.rs"]
 mod child;
-#[path = "support/content.rs"]
+#[path = "../support/content.rs"]
 mod content;
+mod faults;
+mod handle;
+#[cfg(target_os = "linux")]
+#[path = "../support/hang.rs"]
+mod hang;
+#[cfg(target_os = "linux")]
+mod hanging;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::options::{Directory, Given};
 use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::state::State;
-use posthog_flag_cache::store::directory::DirectoryStore;
-use posthog_flag_cache::store::{Reading, Store};
+use posthog_flag_cache::store::Store;
 use tempfile::TempDir;
 
 use child::Child;
 use content::{definitions, published, state};
+use handle::{block_on, entries, increment, load, mode, open};
 
 /// The other processes of these tests: `child::Child::start` runs this test in a new process.
 #[test]
@@ -47,6 +54,8 @@ fn child_process() {
                 drop(lock);
                 child::say("unlocked");
             }
+            "swap the directory" => attacks::swap_for_ever(&directory),
+            "publish into a short file" => faults::publish_into_a_short_file(&store).await,
             role => panic!("no role {role}"),
         }
     });
@@ -140,6 +149,19 @@ fn a_stopped_holder_of_the_lock_costs_others_their_time_limit_only() {
     holder.signal(libc::SIGSTOP);
     holder.kill();
     assert_eq!(block_on(increment(&store)), 3, "a lock dies with its holder");
+}
+
+#[test]
+fn whoever_begins_to_listen_hears_of_a_change_since_the_last_reading() {
+    let directory = TempDir::new().unwrap();
+    let (store, other) = (open(directory.path(), false, 60_000), open(directory.path(), false, 60_000));
+    block_on(async {
+        increment(&store).await;
+        load(&store).await;
+        increment(&other).await;
+        let mut notices = store.watch();
+        tokio::time::timeout(Duration::from_secs(30), notices.changed()).await.expect("a notice").unwrap();
+    });
 }
 
 #[test]
@@ -302,51 +324,4 @@ fn assert_refused(base: &Path, target: &Path) {
         assert!(error.to_string().contains(base.to_str().unwrap()), "{error}");
     }
     assert_eq!(entries(target), [] as [&str; 0], "nothing was created there");
-}
-
-fn open(path: &Path, is_default: bool, limit_ms: u64) -> DirectoryStore {
-    let options = content::options(&[("commandTimeoutMs", Given::Number(limit_ms as f64))]);
-    DirectoryStore::new(Directory { path: PathBuf::from(path), is_default }, &options)
-}
-
-/// Counts the fence up by one, whoever else does so, and publishes the definitions of that number.
-async fn increment(store: &DirectoryStore) -> u64 {
-    loop {
-        let (reading, snapshot) = load(store).await;
-        let number = reading.state.fence;
-        assert!(snapshot.is_none_or(|snapshot| snapshot == definitions(number)));
-        let (info, bytes) = published(number + 1);
-        let next = State { fence: number + 1, ..state(reading.state.revision + 1, Some(info)) };
-        if store.commit(reading.state.revision, &next, Some(bytes.into())).await.unwrap() {
-            return number + 1;
-        }
-    }
-}
-
-/// Whatever is loaded, is valid.
-async fn load(store: &DirectoryStore) -> (Reading, Option<Snapshot>) {
-    let (reading, bytes) = store.load(None).await.unwrap();
-    let snapshot = bytes.map(|bytes| {
-        Snapshot::decode(&bytes, &reading.state.snapshot.as_ref().unwrap().version, None).unwrap()
-    });
-    (reading, snapshot)
-}
-
-fn entries(path: &Path) -> Vec<String> {
-    let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
-    let mut names: Vec<_> = fs::read_dir(path).unwrap().map(|entry| name(entry.unwrap())).collect();
-    names.sort_unstable();
-    names
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().mode() & 0o777
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let result = runtime.block_on(work);
-    // Without waiting for a thread that should have given up.
-    runtime.shutdown_background();
-    result
 }

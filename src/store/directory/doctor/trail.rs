@@ -1,0 +1,87 @@
+//! Whether another user can replace a directory above that of the project, and so put definitions of their own in place.
+
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::doctor::Finding;
+
+const CHECK: &str = "path";
+
+/// As many as Linux follows in one path.
+const MAX_LINKS: usize = 40;
+
+/// In such a directory an entry can be replaced only by its owner, the directory's, and root.
+const STICKY: u32 = 0o1000;
+
+/// Examines every directory and link through which the path leads.
+pub(super) fn examine(path: &Path) -> Finding {
+    let trail = match trail(path) {
+        Ok(trail) => trail,
+        Err(cause) => return Finding::unchecked(CHECK, format!("cannot be examined: {cause}")),
+    };
+    let faults: Vec<_> = trail.iter().filter_map(|(path, found)| fault(path, found)).collect();
+    if faults.is_empty() {
+        return Finding::ok(CHECK, "no other user can replace a directory above");
+    }
+    let (messages, advice): (Vec<_>, Vec<_>) = faults.into_iter().unzip();
+    let message = format!("{}: another user can put definitions in place", messages.join("; "));
+    let advice = format!("{}; or choose another directory with --url file:///…", advice.join("; "));
+    Finding::warning(CHECK, message, advice)
+}
+
+/// What is wrong with it, and what to do.
+fn fault(path: &Path, found: &Metadata) -> Option<(String, String)> {
+    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+    let shown = path.display();
+    if ![0, rustix::process::geteuid().as_raw()].contains(&owner) {
+        let option = if found.is_symlink() { "-h " } else { "" };
+        return Some((
+            format!("{shown} belongs to the user {owner}"),
+            format!("chown {option}root '{shown}'"),
+        ));
+    }
+    // A link's own mode means nothing.
+    let is_open = mode & 0o022 != 0 && mode & STICKY == 0 && !found.is_symlink();
+    is_open.then(|| (format!("{shown} has the mode {mode:04o}"), format!("chmod go-w '{shown}'")))
+}
+
+/// What the system goes through on the way to the directory that holds the last part of the path, as far as it exists.
+fn trail(path: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    let mut trail = Vec::new();
+    let mut links = 0;
+    let mut place = PathBuf::new();
+    let path = std::path::absolute(path)?;
+    let mut ahead = parts(path.parent().unwrap_or(&path));
+    while let Some(part) = ahead.pop() {
+        if part == ".." {
+            place.pop();
+            continue;
+        }
+        place.push(part);
+        let found = match fs::symlink_metadata(&place) {
+            Ok(found) => found,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => break,
+            Err(cause) => return Err(cause),
+        };
+        let is_link = found.is_symlink();
+        trail.push((place.clone(), found));
+        if is_link {
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(io::Error::other("too many symbolic links"));
+            }
+            ahead.extend(parts(&fs::read_link(&place)?));
+            place.pop();
+        }
+    }
+    Ok(trail)
+}
+
+/// The parts of a path, the first one last. To push the root leaves nothing of what was before.
+fn parts(path: &Path) -> Vec<OsString> {
+    let parts = path.components().filter(|part| *part != Component::CurDir);
+    parts.rev().map(|part| part.as_os_str().to_owned()).collect()
+}

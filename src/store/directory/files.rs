@@ -1,0 +1,301 @@
+//! The files of one project, with calls that block.
+
+use std::fs::TryLockError;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::folder::Folder;
+use crate::error::{Code, Error, Result};
+use crate::lock::lock;
+use crate::options::{Directory, Options};
+use crate::snapshot::MAX_TEXT_BYTES;
+use crate::state::{Millis, State, millis};
+use crate::store::Reading;
+
+const STATE: &str = "state.json";
+const LOCK: &str = "lock";
+
+/// The longest `state.json` that is read: many times what a state takes.
+const MAX_STATE_BYTES: u64 = 64 * 1024;
+
+/// What stands for itself in a file name on every system.
+const FILE_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+
+/// From this length on a name is cut, and told apart by its hash.
+const LONGEST_NAME: usize = 160;
+
+/// Where the files are, and how long they count.
+pub(super) struct Files {
+    pub base: Directory,
+    /// `base/prefix/project`.
+    pub path: PathBuf,
+    names: [String; 2],
+    max_age: Duration,
+    /// The fingerprint of the `state.json` that was last read.
+    seen: Mutex<u128>,
+}
+
+/// What `state.json` holds.
+#[derive(Default, Serialize, Deserialize)]
+struct Record {
+    expires_at: Millis,
+    #[serde(flatten)]
+    state: State,
+}
+
+impl Files {
+    pub fn new(base: Directory, options: &Options) -> Self {
+        let names = [file_name(&options.key_prefix), file_name(&options.project_key)];
+        let path = base.path.join(&names[0]).join(&names[1]);
+        Files { base, path, names, max_age: options.max_age, seen: Mutex::default() }
+    }
+
+    /// The state, with the snapshot's bytes where they are wanted. Takes no lock: where the bytes are
+    /// not what the state says, it is read again, for they may have been replaced in between.
+    pub fn read(&self, wanted: impl Fn(&State) -> bool) -> Result<(Reading, Option<Bytes>)> {
+        let Some(folder) = self.open()? else {
+            self.note(None);
+            return Ok((Reading { now: now(), ..Reading::default() }, None));
+        };
+        let mut state = self.record(&folder)?.state;
+        while let Some(info) = &state.snapshot {
+            let name = snapshot_name(&info.version);
+            let found = if wanted(&state) {
+                let content = folder.read(&name, info.bytes.min(MAX_TEXT_BYTES));
+                content.map(|content| content.map(|bytes| (bytes.len() as u64, Some(Bytes::from(bytes)))))
+            } else {
+                folder.length(&name).map(|length| length.map(|length| (length, None)))
+            };
+            match found.map_err(|cause| self.failed("read", cause))? {
+                Some((length, bytes)) if length == info.bytes => {
+                    return Ok((Reading { state, now: now() }, bytes));
+                }
+                _ => {}
+            }
+            let again = self.record(&folder)?.state;
+            let unchanged = again.revision == state.revision;
+            state = again;
+            if unchanged {
+                state.snapshot = None;
+            }
+        }
+        Ok((Reading { state, now: now() }, None))
+    }
+
+    /// Does the work while this process alone may write; `None`: another one has the lock.
+    pub fn try_locked<T>(
+        &self,
+        deadline: Instant,
+        work: impl FnOnce(&Self, &Folder) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let folder = self.create()?;
+        // Opened for this work: a lock belongs to the open file, so two threads exclude each other as two processes do.
+        let lock = folder.open_lock(LOCK).map_err(|cause| self.failed("write", cause))?;
+        match lock.try_lock() {
+            // The caller was told that nothing happened.
+            Ok(()) if Instant::now() >= deadline => Ok(None),
+            Ok(()) => work(self, &folder).map(Some),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(cause)) => Err(self.failed("lock", cause)),
+        }
+    }
+
+    /// Replaces the state if it is of this revision. Only for the holder of the lock.
+    pub fn commit(&self, folder: &Folder, expected: u64, next: &State, bytes: Option<&[u8]>) -> Result<bool> {
+        let current = self.record(folder)?.state;
+        if current.revision != expected {
+            return Ok(false);
+        }
+        // Before anything is written: a disk that leftovers have filled has room again.
+        sweep(folder, &current);
+        let written = self.write(folder, next, bytes);
+        sweep(folder, if written.is_ok() { next } else { &current });
+        written.map(|()| true)
+    }
+
+    fn write(&self, folder: &Folder, next: &State, bytes: Option<&[u8]>) -> Result<()> {
+        let record = Record { expires_at: now().saturating_add(millis(self.max_age)), state: next.clone() };
+        let text = serde_json::to_vec_pretty(&record)
+            .map_err(|cause| Error::new(Code::Unavailable, "the state cannot be written").caused_by(cause))?;
+        if let (Some(snapshot), Some(bytes)) = (&next.snapshot, bytes) {
+            let replaced = folder.replace(&snapshot_name(&snapshot.version), bytes);
+            replaced.map_err(|cause| self.failed("write", cause))?;
+        }
+        folder.replace(STATE, &text).map_err(|cause| self.failed("write", cause))
+    }
+
+    /// Whether there is anything to clear.
+    pub fn is_written(&self) -> Result<bool> {
+        let Some(folder) = self.open()? else { return Ok(false) };
+        folder.has(STATE).map_err(|cause| self.failed("read", cause))
+    }
+
+    /// Forgets everything. Only for the holder of the lock.
+    pub fn clear(&self, folder: &Folder) -> Result<bool> {
+        let removed = folder.remove(STATE).map_err(|cause| self.failed("write", cause))?;
+        // The lock stays: who has it open would no longer exclude who makes it anew.
+        sweep(folder, &State::default());
+        Ok(removed)
+    }
+
+    /// When everything expires: 0 where there is nothing.
+    pub fn expires_at(&self) -> Result<Millis> {
+        let Some(folder) = self.open()? else { return Ok(0) };
+        Ok(self.record(&folder)?.expires_at)
+    }
+
+    /// Changes with `state.json`.
+    pub fn fingerprint(&self) -> Result<u128> {
+        let Some(folder) = self.open()? else { return Ok(fingerprint(None)) };
+        Ok(fingerprint(self.state_text(&folder)?.as_deref()))
+    }
+
+    /// The fingerprint at the last reading.
+    pub fn seen(&self) -> u128 {
+        *lock(&self.seen)
+    }
+
+    /// The directory of the project; `None` where it does not exist.
+    pub fn open(&self) -> Result<Option<Folder>> {
+        self.walk(false)
+    }
+
+    fn create(&self) -> Result<Folder> {
+        let gone = || self.failed("write", io::ErrorKind::NotFound.into());
+        self.walk(true)?.ok_or_else(gone)
+    }
+
+    /// Opens it step by step, each within the one before. The user's own base may be a link. The default one may not: it
+    /// lies where other users can write, so each step must be this user's, as it was opened.
+    fn walk(&self, create: bool) -> Result<Option<Folder>> {
+        let [prefix, project] = self.names.each_ref().map(String::as_str);
+        let (first, steps) = if self.base.is_default {
+            (self.base.path.clone(), [Some(prefix), Some(project)])
+        } else {
+            (self.base.path.join(prefix), [None, Some(project)])
+        };
+        let Some(mut folder) = self.step(create, || Folder::open(&first), || Folder::make(&first))? else {
+            return Ok(None);
+        };
+        for name in steps.into_iter().flatten() {
+            let next = self.step(create, || folder.open_in(name), || folder.make_in(name))?;
+            let Some(next) = next else { return Ok(None) };
+            folder = next;
+        }
+        Ok(Some(folder))
+    }
+
+    fn step(
+        &self,
+        create: bool,
+        open: impl Fn() -> io::Result<Folder>,
+        make: impl FnOnce() -> io::Result<()>,
+    ) -> Result<Option<Folder>> {
+        let is_missing = |cause: &io::Error| cause.kind() == io::ErrorKind::NotFound;
+        let opened = match open() {
+            Err(cause) if create && is_missing(&cause) => make().and_then(|()| open()),
+            opened => opened,
+        };
+        match opened {
+            Ok(folder) => {
+                if self.base.is_default && !folder.make_private().map_err(|cause| self.not_private(cause))? {
+                    return Err(self.foreign());
+                }
+                Ok(Some(folder))
+            }
+            Err(cause) if is_missing(&cause) => Ok(None),
+            Err(cause) if cause.kind() == io::ErrorKind::NotADirectory => Err(self.no_directory(cause)),
+            Err(cause) => Err(self.failed(if create { "write" } else { "read" }, cause)),
+        }
+    }
+
+    fn record(&self, folder: &Folder) -> Result<Record> {
+        let text = self.state_text(folder)?;
+        self.note(text.as_deref());
+        // Damaged by whatever: as good as empty, and overwritten by the next commit.
+        let mut record: Record = serde_json::from_slice(&text.unwrap_or_default()).unwrap_or_default();
+        record.state = if now() < record.expires_at { record.state.sanitized() } else { State::default() };
+        Ok(record)
+    }
+
+    fn state_text(&self, folder: &Folder) -> Result<Option<Vec<u8>>> {
+        folder.read(STATE, MAX_STATE_BYTES).map_err(|cause| self.failed("read", cause))
+    }
+
+    fn note(&self, text: Option<&[u8]>) {
+        *lock(&self.seen) = fingerprint(text);
+    }
+
+    fn failed(&self, verb: &str, cause: io::Error) -> Error {
+        let path = self.path.display();
+        Error::new(Code::Unavailable, format!("cannot {verb} the directory {path}")).caused_by(cause)
+    }
+
+    /// Such as a link.
+    fn no_directory(&self, cause: io::Error) -> Error {
+        if self.base.is_default {
+            return self.foreign();
+        }
+        let path = self.path.display();
+        let message = format!(
+            "cannot open the directory {path}: a part of its path is not a directory, or is a symbolic link below {}, \
+             where links are not followed",
+            self.base.path.display(),
+        );
+        Error::new(Code::Unavailable, message).caused_by(cause)
+    }
+
+    fn foreign(&self) -> Error {
+        self.refused("belongs to somebody else")
+    }
+
+    fn not_private(&self, cause: io::Error) -> Error {
+        self.refused("cannot be made private").caused_by(cause)
+    }
+
+    fn refused(&self, fault: &str) -> Error {
+        let path = self.base.path.display();
+        Error::new(Code::Auth, format!("the default directory {path} {fault}: name another with `url`"))
+    }
+}
+
+/// Removes what this state does not name. Only the holder of the lock writes, so a temporary file is one that a killed
+/// process left. A failure costs disk space until the next commit, nothing else.
+fn sweep(folder: &Folder, state: &State) {
+    let kept = state.snapshot.as_ref().map(|snapshot| snapshot_name(&snapshot.version));
+    for name in folder.names().unwrap_or_default() {
+        let ours = name.ends_with(".json") || name.ends_with(".tmp");
+        if ours && name != STATE && Some(&name) != kept.as_ref() {
+            let _ = folder.remove(&name);
+        }
+    }
+}
+
+fn fingerprint(text: Option<&[u8]>) -> u128 {
+    text.map_or(0, xxh3_128)
+}
+
+/// The file of a snapshot. A version from a foreign hand must not lead out of the directory.
+fn snapshot_name(version: &str) -> String {
+    format!("{}.json", file_name(version))
+}
+
+/// A name for what may hold any character, and more of them than a file name may have.
+fn file_name(name: &str) -> String {
+    let encoded = utf8_percent_encode(name, FILE_NAME).to_string();
+    match encoded.get(..LONGEST_NAME) {
+        Some(start) => format!("{start}-{:032x}", xxh3_128(name.as_bytes())),
+        None => encoded,
+    }
+}
+
+pub(super) fn now() -> Millis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+}

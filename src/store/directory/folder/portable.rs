@@ -1,0 +1,89 @@
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// By its path: elsewhere than on Unix, the directories in question are the user's own, and making links takes rights.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Opens a directory; the links above it are followed.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        if fs::symlink_metadata(path)?.is_dir() {
+            Ok(Folder(path.to_owned()))
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
+    }
+
+    pub fn open_in(&self, name: &str) -> io::Result<Self> {
+        Folder::open(&self.0.join(name))
+    }
+
+    /// Makes a directory, with all above it, where there is nothing.
+    pub fn make(path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    pub fn make_in(&self, name: &str) -> io::Result<()> {
+        fs::create_dir_all(self.0.join(name))
+    }
+
+    /// The system gives the directory the permissions of the one above it: nothing to do.
+    pub fn make_private(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    /// Opens a regular file; `None` where there is none.
+    pub fn open_file(&self, name: &str) -> io::Result<Option<File>> {
+        match self.length(name)? {
+            Some(_) => unless_missing(File::open(self.0.join(name))),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens the file that is locked, made where it is missing.
+    pub fn open_lock(&self, name: &str) -> io::Result<File> {
+        File::options().create(true).append(true).open(self.0.join(name))
+    }
+
+    /// Makes a file that was not there.
+    pub fn create_file(&self, name: &str) -> io::Result<File> {
+        File::options().create_new(true).write(true).open(self.0.join(name))
+    }
+
+    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.0.join(from), self.0.join(to))
+    }
+
+    /// Removes whatever has this name and is not a directory; says whether there was anything.
+    pub fn remove(&self, name: &str) -> io::Result<bool> {
+        Ok(unless_missing(fs::remove_file(self.0.join(name)))?.is_some())
+    }
+
+    /// Whether anything has this name.
+    pub fn has(&self, name: &str) -> io::Result<bool> {
+        Ok(unless_missing(fs::symlink_metadata(self.0.join(name)))?.is_some())
+    }
+
+    /// The length of a regular file; `None` where there is none.
+    pub fn length(&self, name: &str) -> io::Result<Option<u64>> {
+        let found = unless_missing(fs::symlink_metadata(self.0.join(name)))?;
+        Ok(found.filter(|found| found.is_file()).map(|found| found.len()))
+    }
+
+    pub fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        Ok(names)
+    }
+}
+
+fn unless_missing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
