@@ -44,6 +44,8 @@ pub struct Unpublished {
     pub snapshot: Arc<Snapshot>,
     pub etag: Option<String>,
     pub fence: Option<u64>,
+    /// Whether the store was to take them before.
+    pub was_tried: bool,
 }
 
 #[derive(Clone)]
@@ -86,6 +88,12 @@ pub struct Followed {
     pub at: Instant,
     pub known: Option<String>,
     pub definitions: Definitions,
+}
+
+impl Unpublished {
+    pub fn is(&self, other: &Unpublished) -> bool {
+        Arc::ptr_eq(&self.snapshot, &other.snapshot)
+    }
 }
 
 impl Memory {

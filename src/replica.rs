@@ -163,7 +163,7 @@ impl Replica {
 
     /// Takes fetched definitions; `publish` makes them the fleet's.
     pub fn stage(&self, snapshot: Arc<Snapshot>, etag: Option<String>, fence: Option<u64>) {
-        let staged = Unpublished { snapshot, etag, fence };
+        let staged = Unpublished { snapshot, etag, fence, was_tried: false };
         self.memory.with(|memory| memory.unpublished = Some(staged));
     }
 
@@ -172,60 +172,78 @@ impl Replica {
         self.memory.with(|memory| {
             let unshared = memory.unshared.as_ref().filter(|unshared| unshared.snapshot.version() == version);
             let Some(Unshared { snapshot, etag, .. }) = unshared.cloned() else { return false };
-            memory.unpublished = Some(Unpublished { snapshot, etag, fence });
+            memory.unpublished = Some(Unpublished { snapshot, etag, fence, was_tried: false });
             true
         })
     }
 
     /// Publishes what is staged, unless a newer grant has superseded it. On failure it stays staged.
     pub async fn publish(&self) -> Result<()> {
-        let staged = self.memory.with(|memory| memory.unpublished.clone());
-        let Some(Unpublished { snapshot, etag, fence }) = staged else { return Ok(()) };
-        let (next, stored_at) = loop {
+        let staged = self.memory.with(|memory| {
+            let staged = memory.unpublished.clone();
+            memory.unpublished.iter_mut().for_each(|unpublished| unpublished.was_tried = true);
+            staged
+        });
+        let Some(staged) = staged else { return Ok(()) };
+        if staged.was_tried {
+            // First, because the store may take all the time there is to fail once more.
+            self.outdate(&staged).await;
+        }
+        let outcome = self.try_publish(&staged).await;
+        if outcome.is_err() {
+            self.outdate(&staged).await;
+        }
+        let (is_published, state) = outcome?;
+        if is_published {
+            self.shared.published(&staged.snapshot);
+        }
+        self.memory.with(|memory| {
+            // Unless newer ones took their place meanwhile.
+            memory.unpublished = memory.unpublished.take().filter(|other| !other.is(&staged));
+            let Unpublished { snapshot, etag, .. } = staged;
+            let counters = &mut memory.counters;
+            *(if is_published { &mut counters.publishes } else { &mut counters.superseded }) += 1;
+            let stored_at = published_at(&state);
+            if state.snapshot.as_ref().is_some_and(|stored| stored.version == snapshot.version()) {
+                memory.seen_at = Some(Instant::now());
+                memory.held = Some((snapshot, state));
+                memory.unshared = None;
+            } else if memory.client.stored_at == stored_at {
+                memory.unshared = Some(Unshared { snapshot, etag, stored_at });
+            }
+        });
+        Ok(())
+    }
+
+    /// Whether it was published, and the state then. Otherwise a newer grant has superseded it.
+    async fn try_publish(&self, staged: &Unpublished) -> Result<(bool, State)> {
+        let Unpublished { snapshot, etag, fence, .. } = staged;
+        loop {
             let reading = self.store().read().await?;
-            let stored_at = published_at(&reading.state);
             let (info, encoded) = match &reading.state.snapshot {
                 Some(stored) if stored.version == snapshot.version() => (stored.clone(), None),
                 stored => {
                     let replaced = stored.as_ref().and_then(|stored| self.held_version(&stored.version));
-                    self.encode(&snapshot, replaced).await.map(|(info, encoded)| (info, Some(encoded)))?
+                    self.encode(snapshot, replaced).await.map(|(info, encoded)| (info, Some(encoded)))?
                 }
             };
             let info = SnapshotInfo { etag: etag.clone(), ..info };
-            let next = self.rule.publish(&reading.state, reading.now, &self.owner, fence, info);
-            let Some(next) = next else { break (None, stored_at) };
-            match self.commit(&reading, &next, encoded).await {
-                Ok(true) => break (Some(next), stored_at),
-                Ok(false) => {}
-                Err(error) => {
-                    // So small a commit may pass where the definitions do not. If not, the others hear for
-                    // themselves that the store does not work.
-                    let outdate = |reading: &Reading| {
-                        self.rule.outdate(&reading.state, reading.now, &self.owner, snapshot.version())
-                    };
-                    let _ = self.change(outdate).await;
-                    return Err(error);
-                }
+            let Some(next) = self.rule.publish(&reading.state, reading.now, &self.owner, *fence, info) else {
+                return Ok((false, reading.state));
+            };
+            if self.commit(&reading, &next, encoded).await? {
+                return Ok((true, next));
             }
-        };
-        if next.is_some() {
-            self.shared.published(&snapshot);
         }
-        self.memory.with(|memory| {
-            let counters = &mut memory.counters;
-            *(if next.is_some() { &mut counters.publishes } else { &mut counters.superseded }) += 1;
-            if let Some(next) = next {
-                memory.seen_at = Some(Instant::now());
-                memory.held = Some((snapshot.clone(), next));
-                memory.unshared = None;
-            } else if memory.client.stored_at == stored_at {
-                memory.unshared = Some(Unshared { snapshot: snapshot.clone(), etag, stored_at });
-            }
-            // Unless newer ones took their place meanwhile.
-            let staged = memory.unpublished.take();
-            memory.unpublished = staged.filter(|staged| !Arc::ptr_eq(&staged.snapshot, &snapshot));
-        });
-        Ok(())
+    }
+
+    /// Tells the others that the stored definitions are old. So small a commit may pass where definitions do
+    /// not; if it fails too, they hear for themselves that the store does not work.
+    async fn outdate(&self, staged: &Unpublished) {
+        let version = staged.snapshot.version();
+        let outdate =
+            |reading: &Reading| self.rule.outdate(&reading.state, reading.now, &self.owner, version);
+        let _ = self.change(outdate).await;
     }
 
     /// Commits the change of the state that `rule` names; `false` where it names none.
