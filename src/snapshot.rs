@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::io::Read;
 
 use bytes::Bytes;
+use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{Code, Error, Result};
 use crate::patch;
@@ -140,7 +140,7 @@ impl Snapshot {
         &self.text
     }
 
-    /// The hash of the text, in hexadecimal.
+    /// The SHA-256 of the text, in hexadecimal: nobody can make two texts of one version.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -167,7 +167,8 @@ impl Snapshot {
 
     fn cut(text: String) -> serde_json::Result<Self> {
         let pieces = Pieces::of(&text)?;
-        let version = format!("{:032x}", xxh3_128(text.as_bytes()));
+        let hash = digest(&SHA256, text.as_bytes());
+        let version = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Snapshot { text, version, pieces })
     }
 }
@@ -322,6 +323,17 @@ mod tests {
         assert!(bomb.len() < 200);
         assert_eq!(decompress(&bomb, 1_000_000).unwrap().len(), 1_000_000);
         assert!(decompress(&bomb, 999_999).is_err());
+    }
+
+    #[test]
+    fn the_version_is_the_sha_256_of_the_text() {
+        // By `printf '{"flags":[]}' | sha256sum`.
+        let version = "ccbb299897f0a6899aa1d76575c9338d15fdf0c96348f14c02712008f899f7ad";
+        assert_eq!(Snapshot::new(r#"{"flags":[]}"#.into()).unwrap().version(), version);
+        let other = br#"{"flags":[] }"#;
+        let error = Snapshot::decode(other, version, None).unwrap_err();
+        assert_eq!(error.code(), Code::Corrupt);
+        assert!(error.to_string().ends_with("its hash is not its version"), "{error}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ if redis.call('TYPE', KEYS[1]).ok == 'string' then
   if ARGV[1] == 'load' and state[6] and state[6] ~= ARGV[2] then
     local patch = ARGV[2] ~= '' and redis.call('HGET', KEYS[2], 'patch')
     -- It begins with 'PATCH1:' and the version from which it leads on.
-    if patch and string.sub(patch, 8, 39) == ARGV[2] then
+    if patch and string.sub(patch, 8, 71) == ARGV[2] then
       definitions = patch
     else
       definitions = redis.call('GET', KEYS[1])
