@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod error;
 pub mod inspector;
 pub mod lease;
+pub mod limits;
 pub mod lock;
 pub mod observer;
 pub mod options;

@@ -119,7 +119,7 @@ async fn the_keys_are_the_documented_ones_and_uncompressed_definitions_are_plain
 
     let provider = Provider::new(&options, SharedStore::open(&options));
     provider.should_fetch(None).await.unwrap();
-    let large = format!(r#"{{"flags":["{}"]}}"#, "x".repeat(100_000));
+    let large = format!(r#"{{"flags":[{{"key":"{}"}}]}}"#, "x".repeat(100_000));
     provider.received(Arc::new(Snapshot::new(large.clone()).unwrap()), None).await.unwrap();
 
     let mut keys: Vec<String> = client.keys("*").unwrap();
