@@ -11,6 +11,7 @@
 //! `confirmed_at`, `retry_at`, `invalidated_at`, and `patch`, which makes the snapshot of the one
 //! before. Both keys expire together.
 
+mod bounded;
 mod cluster;
 mod connection;
 mod dial;
