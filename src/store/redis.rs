@@ -36,6 +36,7 @@ use super::{Reading, Store, StoreFuture};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
 use crate::lease::{Lease, Millis, SnapshotInfo, State, millis};
+use crate::limits::MAX_STORED_BYTES;
 use crate::options::Options;
 use crate::snapshot::Encoded;
 use crate::status::Backend;
@@ -90,8 +91,9 @@ impl RedisStore {
         }
     }
 
-    async fn read_with(&self, arguments: &[&[u8]]) -> Result<(Reading, Option<Bytes>)> {
-        let reply = self.run(&READ, arguments).await?;
+    async fn read_with(&self, what: &str, known: &str) -> Result<(Reading, Option<Bytes>)> {
+        let longest = MAX_STORED_BYTES.to_string();
+        let reply = self.run(&READ, &[what.as_bytes(), known.as_bytes(), longest.as_bytes()]).await?;
         decode_reading(reply).map_err(|cause| {
             Error::new(Code::Corrupt, "the server's reply cannot be understood").caused_by(cause)
         })
@@ -100,13 +102,13 @@ impl RedisStore {
 
 impl Store for RedisStore {
     fn read(&self) -> StoreFuture<'_, Reading> {
-        Box::pin(async { Ok(self.read_with(&[b"state", b""]).await?.0) })
+        Box::pin(async { Ok(self.read_with("state", "").await?.0) })
     }
 
     fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
         Box::pin(async move {
-            let (reading, bytes) = self.read_with(&[b"load", known.unwrap_or_default().as_bytes()]).await?;
-            // Bytes of another length than the state says are not its snapshot.
+            let (reading, bytes) = self.read_with("load", known.unwrap_or_default()).await?;
+            // Bytes of another length than the state says, or of a greater one than is allowed, are not its snapshot.
             let bytes = bytes.filter(|_| reading.state.snapshot.is_some());
             Ok((reading, bytes))
         })
@@ -223,7 +225,9 @@ fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
         let granted_at = number(next())?;
         let (version, etag, bytes, published_at) = (next(), next(), number(next())?, number(next())?);
         let snapshot = match (version, bytes, published_at) {
-            (Some(version), Some(bytes), Some(published_at)) if bytes == length => {
+            (Some(version), Some(bytes), Some(published_at))
+                if bytes == length && length <= MAX_STORED_BYTES =>
+            {
                 Some(SnapshotInfo { version, etag, bytes, published_at })
             }
             _ => None,
