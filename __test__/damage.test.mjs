@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test'
 
 import { definitions } from '../dev/definitions.mjs'
 import { BROKEN_STATES } from './support/broken-states.mjs'
+import { cli, environment } from './support/cli.mjs'
 import { elsewhere, failure, openCache, standIn, startClient } from './support/client.mjs'
 import { STORES } from './support/stores.mjs'
 import { zstdFrame } from './support/zstd.mjs'
@@ -98,6 +99,16 @@ for (const kind of ['redis', 'directory']) {
         assert.equal(api.count(200), 2)
       })
     }
+
+    test('that look like a patch are reported as damage by status and doctor', async (t) => {
+      const { projectKey } = await published(t)
+      await store.damage(projectKey, Buffer.from('PATCH1:'))
+      const env = environment({ url: store.url, projectKey })
+      const status = await cli(['status', '--json'], { env })
+      assert.match(JSON.parse(status.stdout).damage, /^ERR_FLAG_CACHE_CORRUPT: the stored snapshot is not flag definitions/)
+      const doctor = await cli(['doctor'], { env })
+      assert.match(doctor.stdout, /^error +definitions +the stored snapshot is not flag definitions/m)
+    })
 
     for (const [what, damage] of Object.entries(BROKEN_STATES[kind])) {
       test(`heal where ${what}`, async (t) => {
