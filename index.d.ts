@@ -461,7 +461,7 @@ export interface FlagCacheStatus {
   fence: number
   /** The definitions that this process holds; `null` before it has any. */
   definitions: {
-    /** Hash of their text. */
+    /** SHA-256 of their text, in hexadecimal. */
     version: string
     /** PostHog's ETag for them; `null` if they were published without `flagCache.fetch`. */
     etag: string | null

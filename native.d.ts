@@ -108,7 +108,7 @@ export interface NativePlan {
 
 /** Definitions as they are stored. */
 export interface NativeStored {
-  /** Hash of their text. */
+  /** SHA-256 of their text, in hexadecimal. */
   version: string
   /** Their JSON text in UTF-8. */
   text: Buffer

@@ -27,28 +27,35 @@ const rawKey = fc.oneof(
 )
 const list = fc.array(raw, { maxLength: 8 })
 const entries = fc.array(fc.tuple(rawKey, raw), { maxLength: 8 })
+/** Flags: what they hold is as odd as anything. */
+const rawFlag = fc.oneof(
+  fc.constantFrom('{"key":"a"}', ' { "k\\u0065y" : "é" , "a" : 1 } ', '{"key":1,"x":"}","key":""}', '{"x":{"key":[]},"key":"\\ud800"}', '{"key":"a","__proto__":{}}'),
+  raw.map((value) => `{"key":"b","x":${value}}`),
+  fc.tuple(raw, raw).map(([value, other]) => `{"x":${value},"key":"c","x":${other}}`),
+)
 /** A member of the top object: `[key, value]`, where the value is a list, entries, or text. */
 const member = fc.oneof(
   fc.tuple(fc.constantFrom('"flags"', '"fl\\u0061gs"', '"x"'), list.map((list) => ({ list }))),
   fc.tuple(fc.constantFrom('"cohorts"', '"__proto__"', '"x"'), entries.map((entries) => ({ entries }))),
   fc.tuple(rawKey, raw.map((text) => ({ text }))),
 )
-const edit = fc.record({ at: fc.nat(), part: fc.nat(), kind: fc.constantFrom('add', 'remove', 'replace', 'move', 'rename', 'none'), raw, rawKey, member })
+const edit = fc.record({ at: fc.nat(), part: fc.nat(), kind: fc.constantFrom('add', 'remove', 'replace', 'move', 'rename', 'none'), raw, rawFlag, rawKey, member })
 const history = fc.record({
   members: fc.array(member, { maxLength: 6 }),
-  flags: list,
+  flags: fc.array(rawFlag, { maxLength: 8 }),
   edits: fc.array(fc.array(edit, { maxLength: 3 }), { minLength: 1, maxLength: 4 }),
   blanks: fc.array(fc.constantFrom('', ' ', '\n', '\t \r'), { minLength: 1, maxLength: 5 }),
 })
 
-function edited(members, { at, part, kind, raw, rawKey, member }) {
+function edited(members, { at, part, kind, raw, rawFlag, rawKey, member }) {
   const next = structuredClone(members)
   // The last member is the array that makes them definitions.
   const [, value] = next[at % next.length]
   const parts = value.list ?? value.entries
   if (!parts || parts.length === 0) return [member, ...next]
   const place = part % parts.length
-  const fresh = value.list ? raw : [rawKey, raw]
+  const isFlags = at % next.length === next.length - 1
+  const fresh = isFlags ? rawFlag : value.list ? raw : [rawKey, raw]
   if (kind === 'add') parts.splice(place, 0, fresh)
   if (kind === 'remove') parts.splice(place, 1)
   if (kind === 'replace') parts[place] = fresh

@@ -47,7 +47,7 @@ for (const kind of ['redis', 'directory']) {
       api.edit()
       const { code, stdout } = await cli(['refresh'], { env })
       assert.equal(code, 0)
-      assert.match(stdout, /^published version [0-9a-f]{32}: 24 flags, 11\.\d KiB\n$/)
+      assert.match(stdout, /^published version [0-9a-f]{64}: 24 flags, 11\.\d KiB\n$/)
       assert.ok(!stdout.includes(first.version))
     })
 

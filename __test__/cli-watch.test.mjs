@@ -32,7 +32,7 @@ for (const kind of ['redis', 'directory']) {
       const { child, line, ended } = startCli(['watch'], { env, timeoutMs: 60_000 })
       assert.match(await line(), /^\d{4}-\d\d-\d\dT[\d:.]+Z {2}no definitions$/)
       await cli(['refresh'], { env })
-      const [, first] = (await until(line, NEW)).match(/version ([0-9a-f]{32}): 24 flags, 2 cohorts, 11\.\d KiB$/)
+      const [, first] = (await until(line, NEW)).match(/version ([0-9a-f]{64}): 24 flags, 2 cohorts, 11\.\d KiB$/)
       api.edit()
       await cli(['refresh'], { env })
       await until(line, /invalidated/)

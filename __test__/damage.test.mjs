@@ -5,13 +5,14 @@ import { after, before, describe, test } from 'node:test'
 
 import { definitions } from '../dev/definitions.mjs'
 import { BROKEN_STATES } from './support/broken-states.mjs'
+import { cli, environment } from './support/cli.mjs'
 import { elsewhere, failure, openCache, standIn, startClient } from './support/client.mjs'
 import { STORES } from './support/stores.mjs'
 import { zstdFrame } from './support/zstd.mjs'
 
 const TEXT = JSON.stringify(definitions({ version: 'v1' }))
 
-/** What may have become of the stored bytes: `[bytes, what the error says]`. */
+/** What may have become of the stored bytes: `[bytes, or what makes them, what the error says]`. */
 const DAMAGE = {
   'is empty': ['', /is not flag definitions/],
   'is truncated': [TEXT.slice(0, -1), /is not flag definitions/],
@@ -23,11 +24,17 @@ const DAMAGE = {
   'is an array': [`[${TEXT}]`, /is not flag definitions/],
   'has no flags': ['{"cohorts":{}}', /missing field `flags`/],
   'has an object as flags': ['{"flags":{}}', /`flags` is not an array/],
+  'has names as flags': ['{"flags":["maintenance"]}', /expected a flag, an object with a string `key`/],
+  'has null as a flag': ['{"flags":[null]}', /expected a flag, an object with a string `key`/],
+  'has a flag without a key': ['{"flags":[{"key":"a","k\\u0065y":1}]}', /a flag has no string `key`/],
+  'is too large for JavaScript': [`{"flags":[],"x":[[${'[],'.repeat(200_000)}[]]]}`, /JSON values and keys of one flag, .* exceed the limit of 100000/],
+  'begins as a patch does': ['PATCH1:', /is not flag definitions/],
+  'looks like a patch to what is held': [({ version }) => `PATCH1:${version}`, /is not flag definitions/],
   'is followed by something else': [`${TEXT} ${TEXT}`, /is not flag definitions/],
   'is nested a million times': [`{"flags":${'['.repeat(1_000_000)}`, /is not flag definitions/],
   'is a truncated zstd frame': [zstdFrame(TEXT).subarray(0, 100), /cannot be decompressed/],
   'is zstd in name only': [Buffer.concat([zstdFrame('').subarray(0, 4), Buffer.from(TEXT)]), /cannot be decompressed/],
-  'is a compressed bomb': [zstdFrame('{"flags":[]', 300 * 2 ** 20, '}'), /expands to more than 268435456 bytes/],
+  'is a compressed bomb': [zstdFrame('{"flags":[]', 300 * 2 ** 20, '}'), /expands to more than 67108864 bytes/],
   'is compressed by a foreign writer': [zstdFrame(JSON.stringify({ flags: [] })), /its hash is not its version/],
   'is valid JSON of a foreign writer': [JSON.stringify({ flags: [], cohorts: {} }), /was changed by somebody else/],
 }
@@ -44,7 +51,8 @@ for (const kind of ['redis', 'directory']) {
       const { projectKey } = api
       const holder = startClient(t, { api, url: store.url, pollingIntervalMs: 100 })
       await holder.ready()
-      return { projectKey, api, holder, healthy: await store.stored(projectKey) }
+      const { version } = holder.cache.status().definitions
+      return { projectKey, api, holder, version, healthy: await store.stored(projectKey) }
     }
 
     async function assertEvaluates(client) {
@@ -71,7 +79,7 @@ for (const kind of ['redis', 'directory']) {
       test(`heal where their text ${what}`, async (t) => {
         const setting = await published(t)
         const { projectKey, api, holder } = setting
-        const damage = () => store.damage(projectKey, Buffer.from(bytes))
+        const damage = () => store.damage(projectKey, Buffer.from(typeof bytes === 'function' ? bytes(setting) : bytes))
         await damage()
         const reader = openCache(t, { projectKey, url: store.url, role: 'reader', coldStartWaitMs: 0, ...elsewhere() })
         const error = await failure(reader.getFlagDefinitions())
@@ -91,6 +99,16 @@ for (const kind of ['redis', 'directory']) {
         assert.equal(api.count(200), 2)
       })
     }
+
+    test('that look like a patch are reported as damage by status and doctor', async (t) => {
+      const { projectKey } = await published(t)
+      await store.damage(projectKey, Buffer.from('PATCH1:'))
+      const env = environment({ url: store.url, projectKey })
+      const status = await cli(['status', '--json'], { env })
+      assert.match(JSON.parse(status.stdout).damage, /^ERR_FLAG_CACHE_CORRUPT: the stored snapshot is not flag definitions/)
+      const doctor = await cli(['doctor'], { env })
+      assert.match(doctor.stdout, /^error +definitions +the stored snapshot is not flag definitions/m)
+    })
 
     for (const [what, damage] of Object.entries(BROKEN_STATES[kind])) {
       test(`heal where ${what}`, async (t) => {

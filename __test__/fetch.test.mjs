@@ -96,7 +96,7 @@ test('fetch is bound, and withFetch() takes nothing but a function', async (t) =
 
 test('an answer with definitions can be read in every way, and as JSON again', async (t) => {
   const projectKey = newProjectKey()
-  const text = '{"flags":[{"key":"ä"},2],"cohorts":{},"groupTypeMapping":{}}'
+  const text = '{"flags":[{"key":"ä"},{"key":""}],"cohorts":{},"groupTypeMapping":{}}'
   const fetch = openCache(t, { projectKey, url: 'memory:' }).withFetch(async () => new Response(text, { headers: { etag: '"e"' } }))
   const response = await fetch(`https://posthog.example/flags/definitions?token=${projectKey}`)
   const [first, second] = [await response.json(), await response.json()]

@@ -84,7 +84,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       assert.deepEqual(first.counters, { ...UNTOUCHED, grants: 1, publishes: 1 })
       assert.deepEqual(second.counters, { ...UNTOUCHED, follows: 1, loads: 1 })
       for (const { definitions, lastGrantMsAgo, roundTripMs, retryInMs } of [first, second]) {
-        assert.match(definitions.version, /^[0-9a-f]{32}$/)
+        assert.match(definitions.version, /^[0-9a-f]{64}$/)
         assert.equal(definitions.version, first.definitions.version)
         assert.equal(definitions.etag, api.etag)
         assert.equal(definitions.flags, 200)

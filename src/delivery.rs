@@ -265,30 +265,30 @@ mod tests {
         slices
     }
 
-    fn flags(elements: &str) -> String {
-        format!(r#"{{"flags":[{elements}]}}"#)
+    fn array(elements: &str) -> String {
+        format!(r#"{{"x":[{elements}],"flags":[]}}"#)
     }
 
     /// Of `0,1,2,3`, for each: the elements now, the new pieces, and the plan.
     fn assert_plans<const N: usize>(cases: [(&str, &str, &str); N]) {
         for (later, new, plan) in cases {
-            let expected = format!(r#"[{new}{{"flags":{plan}}}]"#);
-            assert_eq!(slices(&flags(later), Some(&flags("0,1,2,3"))), [expected], "{later}");
+            let expected = format!(r#"[{new}{{"x":{plan},"flags":[]}}]"#);
+            assert_eq!(slices(&array(later), Some(&array("0,1,2,3"))), [expected], "{later}");
         }
     }
 
     #[test]
     fn the_first_version_is_all_new() {
-        let text = r#"{"flags":[{"a":1},2],"cohorts":{"7":[3]},"n":null,"e":[],"o":{}}"#;
-        let plan = r#"{"flags":[[0,2]],"cohorts":{"7":2},"n":3,"e":[],"o":{}}"#;
-        assert_eq!(slices(text, None), [format!(r#"[{{"a":1}},2,[3],null,{plan}]"#)]);
+        let text = r#"{"flags":[{"key":"a"}],"x":[2],"cohorts":{"7":[3]},"n":null,"e":[],"o":{}}"#;
+        let plan = r#"{"flags":[[0,1]],"x":[[1,1]],"cohorts":{"7":2},"n":3,"e":[],"o":{}}"#;
+        assert_eq!(slices(text, None), [format!(r#"[{{"key":"a"}},2,[3],null,{plan}]"#)]);
     }
 
     #[test]
     fn of_a_later_version_only_what_changed_is_new() {
-        let earlier = r#"{"flags":[0,1,2,3],"cohorts":{"a":1,"b":2},"n":null,"same":{"x":1}}"#;
-        let later = r#"{"flags":[0,1,9,3],"cohorts":{"b":3,"a":1},"n":null,"same":{"x":1}}"#;
-        let plan = r#"{"flags":[2,0],"cohorts":{"b":1,"a":-1},"n":-1,"same":-1}"#;
+        let earlier = r#"{"flags":[],"x":[0,1,2,3],"cohorts":{"a":1,"b":2},"n":null,"same":{"x":1}}"#;
+        let later = r#"{"flags":[],"x":[0,1,9,3],"cohorts":{"b":3,"a":1},"n":null,"same":{"x":1}}"#;
+        let plan = r#"{"flags":[],"x":[2,0],"cohorts":{"b":1,"a":-1},"n":-1,"same":-1}"#;
         assert_eq!(slices(later, Some(earlier)), [format!("[9,3,{plan}]")]);
     }
 
@@ -320,8 +320,8 @@ mod tests {
     fn an_array_of_too_many_runs_is_all_new() {
         let numbers: Vec<_> = (0..=MAX_RUNS).map(|id| id.to_string()).collect();
         let reversed: Vec<_> = numbers.iter().rev().cloned().collect();
-        let slices = slices(&flags(&reversed.join(",")), Some(&flags(&numbers.join(","))));
-        assert!(slices.last().unwrap().ends_with(&format!(r#"{{"flags":[[0,{}]]}}]"#, MAX_RUNS + 1)));
+        let slices = slices(&array(&reversed.join(",")), Some(&array(&numbers.join(","))));
+        assert!(slices.last().unwrap().ends_with(&format!(r#"{{"x":[[0,{}]],"flags":[]}}]"#, MAX_RUNS + 1)));
     }
 
     #[test]
@@ -329,32 +329,33 @@ mod tests {
         let count = 2 * MAX_RUNS + 2;
         let edited = |by: usize| {
             let numbers: Vec<_> = (0..count).map(|id| (id + id % 2 * by).to_string()).collect();
-            flags(&numbers.join(","))
+            array(&numbers.join(","))
         };
         let slices = slices(&edited(count), Some(&edited(0)));
-        assert!(slices.last().unwrap().ends_with(&format!(r#"{{"flags":[[0,{count}]]}}]"#)));
+        assert!(slices.last().unwrap().ends_with(&format!(r#"{{"x":[[0,{count}]],"flags":[]}}]"#)));
     }
 
     #[test]
     fn a_value_of_another_kind_than_before_is_new() {
-        let slices = slices(r#"{"flags":[1],"x":[1]}"#, Some(r#"{"flags":[1],"x":{"0":1}}"#));
+        let slices =
+            slices(r#"{"flags":[{"key":""}],"x":[1]}"#, Some(r#"{"flags":[{"key":""}],"x":{"0":1}}"#));
         assert_eq!(slices, [r#"[1,{"flags":[[-1,1]],"x":[[0,1]]}]"#]);
     }
 
     #[test]
     fn text_is_latin1_and_the_rest_of_unicode_escaped() {
-        let plan = r#"{"flags":[[0,1]],"\u043a\u043b\u044e\u0447":1}"#;
+        let plan = r#"{"flags":[],"x":[[0,1]],"\u043a\u043b\u044e\u0447":1}"#;
         let expected = format!(r#"["é\u20ac\ud83d\ude00\n",1,{plan}]"#);
-        assert_eq!(slices(r#"{"flags":["é€😀\n"],"ключ":1}"#, None), [expected]);
+        assert_eq!(slices(r#"{"flags":[],"x":["é€😀\n"],"ключ":1}"#, None), [expected]);
     }
 
     #[test]
     fn many_pieces_come_in_slices() {
-        let flag = format!(r#""{}""#, "x".repeat(SLICE_BYTES / 4));
-        let text = flags(&[flag.as_str(); 10].join(","));
+        let piece = format!(r#""{}""#, "x".repeat(SLICE_BYTES / 4));
+        let text = array(&[piece.as_str(); 10].join(","));
         let slices = slices(&text, None);
         assert_eq!(slices.len(), 4);
         assert!(slices.iter().all(|slice| slice.len() <= SLICE_BYTES));
-        assert!(slices.last().unwrap().ends_with(r#",{"flags":[[0,10]]}]"#));
+        assert!(slices.last().unwrap().ends_with(r#",{"x":[[0,10]],"flags":[]}]"#));
     }
 }

@@ -74,7 +74,10 @@ impl Address {
     /// The server that this one calls `host`: its own, where it does not know its name.
     pub fn neighbour(&self, host: &str, port: u16) -> Address {
         match self {
-            Address::Tcp(own, _) if matches!(host, "" | "?") => Address::Tcp(own.clone(), port),
+            // Longer than any name is (RFC 1035, section 2.3.4): none.
+            Address::Tcp(own, _) if matches!(host, "" | "?") || host.len() > 255 => {
+                Address::Tcp(own.clone(), port)
+            }
             _ => Address::Tcp(host.to_owned(), port),
         }
     }

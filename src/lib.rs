@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod error;
 pub mod inspector;
 pub mod lease;
+pub mod limits;
 pub mod lock;
 pub mod memory;
 pub mod observer;

@@ -6,13 +6,17 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A value with more parts than this is one piece: each costs memory, and a hostile text has millions.
-const MAX_PARTS: usize = 1 << 17;
+use crate::limits::{
+    Excess, MAX_PIECE_BYTES, MAX_PIECES, MAX_TEXT_BYTES, require, require_memory, require_values,
+};
 
-/// Where in the text something stands. (A text has 256 MiB at most.)
+/// What pieces are to whoever reads of too many.
+const PARTS: &str = "flags, cohorts and other parts";
+
+/// Where in the text something stands. (A text has less than 4 GiB.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     start: u32,
@@ -51,6 +55,27 @@ pub struct Pieces {
     pub flags: usize,
 }
 
+/// Why a text is no definitions.
+#[derive(Debug)]
+pub enum Fault {
+    /// It is not an object with an array `flags` of flags.
+    Malformed(serde_json::Error),
+    /// It would cost too much.
+    TooLarge(Excess),
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(cause: serde_json::Error) -> Self {
+        Fault::Malformed(cause)
+    }
+}
+
+impl From<Excess> for Fault {
+    fn from(excess: Excess) -> Self {
+        Fault::TooLarge(excess)
+    }
+}
+
 impl Span {
     /// The place of `part`, which is a slice of `text`.
     fn within(text: &str, part: &str) -> Self {
@@ -72,41 +97,68 @@ impl Span {
     pub fn end(self) -> usize {
         self.end as usize
     }
+
+    fn len(self) -> usize {
+        self.end() - self.start()
+    }
 }
 
 impl Pieces {
     /// Validates the text, one JSON object with an array `flags`, and cuts it.
-    pub fn of(text: &str) -> serde_json::Result<Self> {
-        let Entries(entries) = serde_json::from_str(text)?;
-        if entries.len() > MAX_PARTS {
-            return Err(serde::de::Error::custom(format!("there are more than {MAX_PARTS} members")));
-        }
-        let mut flags = None;
-        let mut members = Vec::with_capacity(entries.len());
+    pub fn of(text: &str) -> Result<Self, Fault> {
+        require(text.len(), MAX_TEXT_BYTES, "bytes of text")?;
+        let entries = serde_json::from_str::<Entries>(text)?.0;
+        require_memory(text)?;
+        require(entries.len(), MAX_PIECES, PARTS)?;
+        let (mut flags, mut members) = (None, Vec::with_capacity(entries.len()));
+        let (mut pieces, mut key_bytes) = (0, 0);
         for (key, value) in settle(entries) {
-            let (count, parts) = cut(value, text)?;
-            if *name(key) == *b"flags" {
-                flags = Some(count);
+            let parts = if *name(key) == *b"flags" {
+                let spans = flags_of(value, text)?;
+                flags = Some(spans.len());
+                Parts::Array(spans)
+            } else {
+                cut(value, text)?
+            };
+            let member = Member { key: Span::within(text, key), value: Span::within(text, value), parts };
+            pieces += member.leaves().count();
+            require(pieces, MAX_PIECES, PARTS)?;
+            key_bytes += key.len() + member.parts.keys().map(Span::len).sum::<usize>();
+            require(key_bytes, MAX_PIECE_BYTES, "bytes of keys")?;
+            for leaf in member.leaves() {
+                require(leaf.len(), MAX_PIECE_BYTES, "bytes of one flag, cohort or other part")?;
+                require_values(leaf.of(text))?;
             }
-            members.push(Member { key: Span::within(text, key), value: Span::within(text, value), parts });
+            members.push(member);
         }
-        match flags {
-            Some(Some(flags)) => Ok(Pieces { members, flags }),
-            Some(None) => Err(serde::de::Error::custom("`flags` is not an array")),
-            None => Err(serde::de::Error::missing_field("flags")),
-        }
+        let flags = flags.ok_or_else(|| serde_json::Error::missing_field("flags"))?;
+        Ok(Pieces { members, flags })
     }
 
     /// Every piece that has no parts.
     pub fn leaves(&self) -> impl Iterator<Item = Span> {
-        self.members.iter().flat_map(|member| {
-            let (elements, values, whole): (&[Span], &[(Span, Span)], _) = match &member.parts {
-                Parts::Array(elements) => (elements, &[], None),
-                Parts::Object(entries) => (&[], entries, None),
-                Parts::None => (&[], &[], Some(member.value)),
-            };
-            elements.iter().copied().chain(values.iter().map(|(_, value)| *value)).chain(whole)
-        })
+        self.members.iter().flat_map(Member::leaves)
+    }
+}
+
+impl Member {
+    fn leaves(&self) -> impl Iterator<Item = Span> {
+        let (elements, values, whole): (&[Span], &[(Span, Span)], _) = match &self.parts {
+            Parts::Array(elements) => (elements, &[], None),
+            Parts::Object(entries) => (&[], entries, None),
+            Parts::None => (&[], &[], Some(self.value)),
+        };
+        elements.iter().copied().chain(values.iter().map(|(_, value)| *value)).chain(whole)
+    }
+}
+
+impl Parts {
+    fn keys(&self) -> impl Iterator<Item = Span> {
+        let entries: &[(Span, Span)] = match self {
+            Parts::Object(entries) => entries,
+            Parts::Array(_) | Parts::None => &[],
+        };
+        entries.iter().map(|(key, _)| *key)
     }
 }
 
@@ -132,31 +184,33 @@ pub fn name(key: &str) -> Name<'_> {
     serde_json::Deserializer::from_str(key).deserialize_bytes(Bytes).unwrap_or(Cow::Borrowed(key.as_bytes()))
 }
 
-/// The parts of a value; of an array their number too, however many they are.
-fn cut(value: &str, text: &str) -> serde_json::Result<(Option<usize>, Parts)> {
+/// The parts of a value.
+fn cut(value: &str, text: &str) -> Result<Parts, Fault> {
     let span = |part| Span::within(text, part);
     match value.as_bytes().first() {
         Some(b'[') => {
-            let Elements { count, elements } = serde_json::from_str(value)?;
-            let parts = match elements {
-                Some(elements) => Parts::Array(elements.into_iter().map(span).collect()),
-                None => Parts::None,
-            };
-            Ok((Some(count), parts))
+            let Elements(elements) = serde_json::from_str::<Elements<&RawValue>>(value)?;
+            require(elements.len(), MAX_PIECES, PARTS)?;
+            Ok(Parts::Array(elements.into_iter().map(|element| span(element.get())).collect()))
         }
         Some(b'{') => {
             let Entries(entries) = serde_json::from_str(value)?;
-            if entries.len() > MAX_PARTS {
-                return Ok((None, Parts::None));
-            }
-            let entries = settle(entries);
-            Ok((
-                None,
-                Parts::Object(entries.into_iter().map(|(key, value)| (span(key), span(value))).collect()),
-            ))
+            require(entries.len(), MAX_PIECES, PARTS)?;
+            let entries = settle(entries).into_iter();
+            Ok(Parts::Object(entries.map(|(key, value)| (span(key), span(value))).collect()))
         }
-        _ => Ok((None, Parts::None)),
+        _ => Ok(Parts::None),
     }
+}
+
+/// The elements of `flags`, each of which must be a flag.
+fn flags_of(value: &str, text: &str) -> Result<Vec<Span>, Fault> {
+    if !value.starts_with('[') {
+        return Err(serde_json::Error::custom("`flags` is not an array").into());
+    }
+    let Elements(flags) = serde_json::from_str::<Elements<Flag>>(value)?;
+    require(flags.len(), MAX_PIECES, PARTS)?;
+    Ok(flags.into_iter().map(|flag| flag.span(text)).collect())
 }
 
 type Entry<'a> = (&'a str, &'a str);
@@ -192,7 +246,7 @@ impl<'de: 'a, 'a> Visitor<'de> for Entries<'a> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
-        while self.0.len() <= MAX_PARTS {
+        while self.0.len() <= MAX_PIECES {
             let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? else { return Ok(self) };
             self.0.push((key.get(), value.get()));
         }
@@ -201,19 +255,16 @@ impl<'de: 'a, 'a> Visitor<'de> for Entries<'a> {
     }
 }
 
-/// The elements of an array, unless they are too many.
-struct Elements<'a> {
-    count: usize,
-    elements: Option<Vec<&'a str>>,
-}
+/// The elements of an array; one more than `MAX_PIECES` at most, the rest only checked.
+struct Elements<T>(Vec<T>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Elements<T> {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
-        value.deserialize_seq(Elements { count: 0, elements: Some(Vec::new()) })
+        value.deserialize_seq(Elements(Vec::new()))
     }
 }
 
-impl<'de: 'a, 'a> Visitor<'de> for Elements<'a> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
     type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -221,22 +272,63 @@ impl<'de: 'a, 'a> Visitor<'de> for Elements<'a> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Self, A::Error> {
-        while let Some(element) = seq.next_element::<&RawValue>()? {
-            self.count += 1;
-            if self.count > MAX_PARTS {
-                self.elements = None;
+        while self.0.len() <= MAX_PIECES {
+            let Some(element) = seq.next_element()? else { return Ok(self) };
+            self.0.push(element);
+        }
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(self)
+    }
+}
+
+/// A flag: an object with a string `key`.
+struct Flag<'a> {
+    first_key: &'a str,
+    last_value: &'a str,
+}
+
+impl Flag<'_> {
+    /// Only whitespace is between the braces and what is in them.
+    fn span(&self, text: &str) -> Span {
+        let (first, last) = (Span::within(text, self.first_key), Span::within(text, self.last_value));
+        let before = text.get(..first.start()).and_then(|before| before.rfind('{'));
+        let behind = text.get(last.end()..).and_then(|behind| behind.find('}'));
+        Span {
+            start: before.map_or(first.start, |at| at as u32),
+            end: behind.map_or(last.end, |at| last.end + at as u32 + 1),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Flag<'a> {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Flag<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a flag, an object with a string `key`")
             }
-            if let Some(elements) = &mut self.elements {
-                elements.push(element.get());
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut flag, mut has_key): (Option<Flag>, _) = (None, false);
+                while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                    let (written, value) = (key.get(), value.get());
+                    if written == "\"key\"" || (written.contains('\\') && *name(written) == *b"key") {
+                        has_key = value.starts_with('"');
+                    }
+                    let first_key = flag.map_or(written, |flag| flag.first_key);
+                    flag = Some(Flag { first_key, last_value: value });
+                }
+                flag.filter(|_| has_key).ok_or_else(|| A::Error::custom("a flag has no string `key`"))
             }
         }
-        Ok(self)
+        value.deserialize_map(Entries)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_PIECE_VALUES;
 
     fn leaves(text: &str) -> Vec<&str> {
         Pieces::of(text).unwrap().leaves().map(|span| span.of(text)).collect()
@@ -244,27 +336,93 @@ mod tests {
 
     #[test]
     fn flags_and_cohorts_are_pieces_without_the_whitespace_around_them() {
-        let text = r#" { "flags" : [ {"key": "a"} , 2 ], "cohorts": {"1": { }, "x\"": [3]}, "n": 1e400 } "#;
-        assert_eq!(leaves(text), [r#"{"key": "a"}"#, "2", "{ }", "[3]", "1e400"]);
+        let text = r#" { "flags" : [ { "key": "{a}" } , {"x":"}","key":"b"}], "cohorts": {"1": { }, "x\"": [3]}, "n": 1e400 } "#;
+        assert_eq!(leaves(text), [r#"{ "key": "{a}" }"#, r#"{"x":"}","key":"b"}"#, "{ }", "[3]", "1e400"]);
         assert_eq!(Pieces::of(text).unwrap().flags, 2);
     }
 
     #[test]
     fn of_equal_keys_the_first_gives_the_place_and_the_last_the_value() {
-        let text = r#"{"a":1,"flags":[1,2],"\u0061":2,"c":{"k":1,"l":2,"\u006b":3},"fl\u0061gs":[3]}"#;
-        assert_eq!(leaves(text), ["2", "3", "3", "2"]);
-        assert_eq!(Pieces::of(text).unwrap().flags, 1);
+        let flags = |key: &str| format!(r#"[{{"key":"{key}"}}]"#);
+        let (one, two) = (flags("1"), flags("2"));
+        let text = format!(
+            r#"{{"a":1,"flags":{one},"\u0061":2,"c":{{"k":1,"l":2,"\u006b":3}},"fl\u0061gs":{two}}}"#
+        );
+        assert_eq!(leaves(&text), ["2", r#"{"key":"2"}"#, "3", "2"]);
     }
 
     #[test]
-    fn a_value_with_too_many_parts_is_one_piece() {
-        let many = |count| "1,".repeat(count) + "1";
-        let array = |count| format!(r#"{{"flags":[{}]}}"#, many(count));
-        assert_eq!(leaves(&array(MAX_PARTS - 1)).len(), MAX_PARTS);
-        assert_eq!(leaves(&array(MAX_PARTS)).len(), 1);
-        assert_eq!(Pieces::of(&array(MAX_PARTS)).unwrap().flags, MAX_PARTS + 1);
-        let entries: Vec<_> = (0..=MAX_PARTS).map(|key| format!(r#""{key}":1"#)).collect();
-        let text = format!(r#"{{"flags":[],"x":{{{}}}}}"#, entries.join(","));
-        assert_eq!(leaves(&text).len(), 1);
+    fn what_is_not_an_object_with_a_string_key_is_no_flag() {
+        let is_flag = |flag: &str| {
+            let text = format!(r#"{{"flags":[{{"key":"first"}},{flag}]}}"#);
+            match Pieces::of(&text) {
+                Ok(_) => true,
+                Err(Fault::Malformed(_)) => false,
+                Err(Fault::TooLarge(excess)) => panic!("{excess}"),
+            }
+        };
+        for flag in
+            [r#"{"key":""}"#, r#"{"k\u0065y":"a","id":{}}"#, r#"{"key":1,"key":"a"}"#, r#"{"key":"\ud800"}"#]
+        {
+            assert!(is_flag(flag), "{flag}");
+        }
+        for flag in [
+            r#""maintenance""#,
+            "null",
+            "7",
+            "[]",
+            r#"["key"]"#,
+            "{}",
+            r#"{"id":1}"#,
+            r#"{"key":null}"#,
+            r#"{"key":["a"]}"#,
+            r#"{"key":"a","key":1}"#,
+            r#"{"key":"a","\u006bey":null}"#,
+            r#"{"Key":"a"}"#,
+            r#"{"x":{"key":"a"}}"#,
+        ] {
+            assert!(!is_flag(flag), "{flag}");
+        }
+    }
+
+    #[test]
+    fn each_limit_is_named_where_a_text_exceeds_it() {
+        let excess = |text: &str| match Pieces::of(text) {
+            Ok(_) => None,
+            Err(Fault::TooLarge(excess)) => Some(excess.to_string()),
+            Err(Fault::Malformed(cause)) => panic!("{cause}"),
+        };
+        let flags = |flag: &str, count: usize| {
+            format!(r#"{{"flags":[{}{flag}]}}"#, format!("{flag},").repeat(count - 1))
+        };
+        let with = |value: &str| format!(r#"{{"flags":[],"x":{value}}}"#);
+        let ones = |count: usize| format!("[{}1]", "1,".repeat(count - 1));
+        let object = |keys: std::ops::Range<usize>| {
+            format!("{{{}}}", keys.map(|key| format!(r#""{key}":1"#)).collect::<Vec<_>>().join(","))
+        };
+        let text = |bytes: usize| format!(r#""{}""#, "x".repeat(bytes - 2));
+        let many = |limit: &str, what: &str| Some(format!("{what} exceed the limit of {limit}"));
+        let parts = many("65536", PARTS);
+        let piece = "of one flag, cohort or other part";
+
+        assert_eq!(excess(&flags(r#"{"key":""}"#, MAX_PIECES)), None);
+        assert_eq!(excess(&flags(r#"{"key":""}"#, MAX_PIECES + 1)), parts);
+        assert_eq!(excess(&with(&ones(MAX_PIECES))), None);
+        assert_eq!(excess(&with(&ones(MAX_PIECES + 1))), parts);
+        assert_eq!(excess(&with(&object(0..MAX_PIECES + 1))), parts);
+        assert_eq!(excess(&format!(r#"{{"flags":[],"a":{0},"b":{0},"c":1}}"#, ones(MAX_PIECES / 2))), parts);
+
+        assert_eq!(excess(&with(&text(MAX_PIECE_BYTES))), None);
+        assert_eq!(excess(&with(&text(MAX_PIECE_BYTES + 1))), many("8388608", &format!("bytes {piece}")));
+        let values = many("100000", &format!("JSON values and keys {piece}"));
+        assert_eq!(excess(&with(&format!("[{}]", ones(MAX_PIECE_VALUES - 1)))), None);
+        assert_eq!(excess(&with(&format!("[{}]", ones(MAX_PIECE_VALUES)))), values);
+        let all = format!("[{}[]]", format!("{},", ones(MAX_PIECE_VALUES - 1)).repeat(31));
+        assert_eq!(excess(&with(&all)), many("450000000", "bytes of memory to load them"));
+
+        let keys = format!(r#"{{{}:1,{}:1}}"#, text(MAX_PIECE_BYTES / 2), text(MAX_PIECE_BYTES / 2 + 1));
+        assert_eq!(excess(&with(&keys)), many("8388608", "bytes of keys"));
+        let blank = with(&format!("{}1", " ".repeat(MAX_TEXT_BYTES)));
+        assert_eq!(excess(&blank), many("67108864", "bytes of text"));
     }
 }

@@ -4,15 +4,13 @@ use std::fmt::Write;
 use std::io::Read;
 
 use bytes::Bytes;
+use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{Code, Error, Result};
+use crate::limits::{MAX_TEXT_BYTES, require};
 use crate::patch;
-use crate::pieces::{Parts, Pieces};
-
-/// The largest text that is decoded: a few bytes of zstd can expand to terabytes.
-pub const MAX_TEXT_BYTES: u64 = 256 * 1024 * 1024;
+use crate::pieces::{Fault, Parts, Pieces};
 
 /// From this size on `Compression::Auto` compresses: below, a network packet costs as much.
 pub const AUTO_COMPRESS_FROM: usize = 64 * 1024;
@@ -37,7 +35,7 @@ pub enum Compression {
     None,
 }
 
-/// Definitions that are known to be a JSON object with an array `flags`.
+/// Definitions that are known to be a JSON object with an array `flags`, and not to cost too much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     text: String,
@@ -63,13 +61,14 @@ impl From<Bytes> for Encoded {
 impl Snapshot {
     /// Validates definitions that are to be published.
     pub fn new(text: String) -> Result<Self> {
-        Self::cut(text).map_err(not_definitions)
+        Self::cut(text).map_err(unpublishable)
     }
 
     /// The definitions as PostHog's API answers them, completed to what every posthog-node reads from
     /// a cache: older ones know only the camelCase names, and take no field for granted.
     pub fn from_api(text: String) -> Result<Self> {
-        let fields: ApiFields = serde_json::from_str(&text).map_err(not_definitions)?;
+        let fields: ApiFields =
+            serde_json::from_str(&text).map_err(|cause| unpublishable(Fault::Malformed(cause)))?;
         let mut aliases = String::new();
         let mut add = |name: &str, value: &str| {
             let _ = write!(aliases, ",\"{name}\":{value}");
@@ -93,7 +92,7 @@ impl Snapshot {
         text.truncate(text.trim_end().len() - 1);
         text.push_str(&aliases);
         text.push('}');
-        Self::cut(text).map_err(not_definitions)
+        Self::cut(text).map_err(unpublishable)
     }
 
     /// Validates what a store returned for the snapshot of this version: its bytes, or a patch to `base`.
@@ -106,11 +105,15 @@ impl Snapshot {
             decompress(bytes, MAX_TEXT_BYTES)
                 .map_err(|cause| corrupt("cannot be decompressed").caused_by(cause))?
         } else {
+            require(bytes.len(), MAX_TEXT_BYTES, "bytes of text")
+                .map_err(|cause| corrupt("is too large").caused_by(cause))?;
             bytes.to_vec()
         };
         let text = String::from_utf8(text).map_err(|cause| corrupt("is not UTF-8").caused_by(cause))?;
-        let snapshot =
-            Self::cut(text).map_err(|cause| corrupt("is not flag definitions").caused_by(cause))?;
+        let snapshot = Self::cut(text).map_err(|fault| match fault {
+            Fault::Malformed(cause) => corrupt("is not flag definitions").caused_by(cause),
+            Fault::TooLarge(excess) => corrupt("is too large").caused_by(excess),
+        })?;
         if snapshot.version != version {
             return Err(corrupt("was changed by somebody else: its hash is not its version"));
         }
@@ -140,7 +143,7 @@ impl Snapshot {
         &self.text
     }
 
-    /// The hash of the text, in hexadecimal.
+    /// The SHA-256 of the text, in hexadecimal: nobody can make two texts of one version.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -165,9 +168,10 @@ impl Snapshot {
         }
     }
 
-    fn cut(text: String) -> serde_json::Result<Self> {
+    fn cut(text: String) -> Result<Self, Fault> {
         let pieces = Pieces::of(&text)?;
-        let version = format!("{:032x}", xxh3_128(text.as_bytes()));
+        let hash = digest(&SHA256, text.as_bytes());
+        let version = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Snapshot { text, version, pieces })
     }
 }
@@ -177,8 +181,14 @@ pub fn is_patch(bytes: &[u8]) -> bool {
     bytes.starts_with(patch::MAGIC)
 }
 
-fn not_definitions(cause: serde_json::Error) -> Error {
-    Error::new(Code::Data, "the flag definitions must be an object with an array `flags`").caused_by(cause)
+fn unpublishable(fault: Fault) -> Error {
+    let error = |what: &str| Error::new(Code::Data, format!("the flag definitions {what}"));
+    match fault {
+        Fault::Malformed(cause) => {
+            error("must be an object with an array `flags` of objects with a string `key`").caused_by(cause)
+        }
+        Fault::TooLarge(excess) => error("are too large").caused_by(excess),
+    }
 }
 
 /// What `from_api` completes. Of duplicate keys serde refuses; PostHog sends none.
@@ -201,10 +211,10 @@ struct ApiFields<'a> {
 }
 
 /// Decompresses up to `limit` bytes; more are an error.
-pub fn decompress(bytes: &[u8], limit: u64) -> std::io::Result<Vec<u8>> {
+pub fn decompress(bytes: &[u8], limit: usize) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    zstd::Decoder::new(bytes)?.take(limit + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > limit {
+    zstd::Decoder::new(bytes)?.take(limit as u64 + 1).read_to_end(&mut text)?;
+    if text.len() > limit {
         return Err(std::io::Error::other(format!("it expands to more than {limit} bytes")));
     }
     Ok(text)
@@ -233,7 +243,7 @@ mod tests {
     fn small_text_stays_readable_and_large_text_is_compressed() {
         let small = Snapshot::new(TEXT.into()).unwrap().encode(Compression::Auto, None).unwrap().bytes;
         assert_eq!(small, TEXT.as_bytes());
-        let text = format!(r#"{{"flags":[{}1]}}"#, "1,".repeat(AUTO_COMPRESS_FROM));
+        let text = format!(r#"{{"flags":[],"x":"{}"}}"#, "x".repeat(AUTO_COMPRESS_FROM));
         let large = Snapshot::new(text).unwrap().encode(Compression::Auto, None).unwrap().bytes;
         assert!(large.starts_with(&ZSTD_MAGIC));
     }
@@ -241,7 +251,7 @@ mod tests {
     #[test]
     fn a_compressed_snapshot_has_a_patch_where_that_is_much_shorter() {
         let flags = |seed: usize| (0..5_000).map(move |id| (id * 7_919 + seed * 1_000_003) % 9_973);
-        let snapshot = |flags: Vec<usize>| Snapshot::new(format!(r#"{{"flags":{flags:?}}}"#)).unwrap();
+        let snapshot = |flags: Vec<usize>| Snapshot::new(format!(r#"{{"flags":[],"x":{flags:?}}}"#)).unwrap();
         let base = snapshot(flags(1).collect());
         let edited = snapshot(flags(1).chain([1]).collect());
         let other = snapshot(flags(2).collect());
@@ -265,6 +275,8 @@ mod tests {
             r#"{"flags":null}"#,
             r#"{"flags":[]"#,
             r#"{"flags":[]} x"#,
+            r#"{"flags":["maintenance"]}"#,
+            r#"{"flags":[null]}"#,
         ] {
             assert_eq!(Snapshot::new(text.into()).unwrap_err().code(), Code::Data, "{text}");
         }
@@ -278,8 +290,7 @@ mod tests {
 
     #[test]
     fn an_answer_of_the_api_gets_the_names_that_older_clients_read() {
-        let api =
-            r#" {"flags":[1,2], "group_type_mapping":{"0":"a"},"property_matching_version":2, "new":"ä"} "#;
+        let api = r#" {"flags":[{"key":"a"}], "group_type_mapping":{"0":"a"},"property_matching_version":2, "new":"ä"} "#;
         let snapshot = Snapshot::from_api(api.into()).unwrap();
         let json: serde_json::Value = serde_json::from_str(snapshot.text()).unwrap();
         assert_eq!(json["groupTypeMapping"], json["group_type_mapping"]);
@@ -287,13 +298,13 @@ mod tests {
         assert_eq!(json["cohorts"], serde_json::json!({}));
         assert_eq!(json["new"], "ä");
         assert!(json.get("minimalFlagCalledEvents").is_none());
-        assert_eq!(snapshot.flags(), 2);
+        assert_eq!(snapshot.flags(), 1);
         assert_eq!(Snapshot::from_api(snapshot.text().into()).unwrap(), snapshot);
     }
 
     #[test]
     fn lone_surrogates_pass_as_javascript_writes_them() {
-        let snapshot = Snapshot::new(r#"{"\ud800":1,"flags":["\ud800"]}"#.into()).unwrap();
+        let snapshot = Snapshot::new(r#"{"\ud800":1,"flags":[{"key":"\ud800"}]}"#.into()).unwrap();
         assert!(snapshot.text().contains("\\ud800"));
     }
 
@@ -326,7 +337,47 @@ mod tests {
 
     #[test]
     fn deeply_nested_text_does_not_exhaust_the_stack() {
-        let deep = format!(r#"{{"flags":[],"x":{}{}}}"#, "[".repeat(1_000_000), "]".repeat(1_000_000));
-        assert!(Snapshot::new(deep).is_ok());
+        let deep = |depth| format!(r#"{{"flags":[],"x":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+        assert!(Snapshot::new(deep(100_000)).is_ok());
+        assert_eq!(Snapshot::new(deep(10_000_000)).unwrap_err().code(), Code::Data);
+    }
+
+    #[test]
+    fn the_version_is_the_sha_256_of_the_text() {
+        // By `printf '{"flags":[]}' | sha256sum`.
+        let version = "ccbb299897f0a6899aa1d76575c9338d15fdf0c96348f14c02712008f899f7ad";
+        assert_eq!(Snapshot::new(r#"{"flags":[]}"#.into()).unwrap().version(), version);
+        let other = br#"{"flags":[] }"#;
+        let error = Snapshot::decode(other, version, None).unwrap_err();
+        assert_eq!(error.code(), Code::Corrupt);
+        assert!(error.to_string().ends_with("its hash is not its version"), "{error}");
+    }
+
+    #[test]
+    fn a_text_that_costs_too_much_is_refused_in_every_encoding_and_when_it_is_published() {
+        let text = format!(r#"{{"flags":[],"x":[{}[]]}}"#, "[],".repeat(1 << 20));
+        for error in [Snapshot::new(text.clone()).unwrap_err(), Snapshot::from_api(text.clone()).unwrap_err()]
+        {
+            assert_eq!(error.code(), Code::Data);
+            let message = "the flag definitions are too large: flags, cohorts and other parts exceed the limit of 65536";
+            assert_eq!(error.to_string(), message);
+        }
+        let base = Snapshot::new(TEXT.into()).unwrap();
+        let step = [&(text.len() as u32).to_le_bytes(), text.as_bytes(), &[0; 8]].concat();
+        let encodings = [
+            text.clone().into_bytes(),
+            zstd::bulk::compress(text.as_bytes(), ZSTD_LEVEL).unwrap(),
+            patch::of_steps(&step, &base).unwrap(),
+            zstd::bulk::compress(&vec![b' '; MAX_TEXT_BYTES + 1], ZSTD_LEVEL).unwrap(),
+            vec![b' '; MAX_TEXT_BYTES + 1],
+        ];
+        for bytes in encodings {
+            let error = Snapshot::decode(&bytes, "", Some(&base)).unwrap_err();
+            assert_eq!(error.code(), Code::Corrupt);
+            assert!(
+                error.to_string().contains("limit") || error.to_string().contains("more than"),
+                "{error}"
+            );
+        }
     }
 }

@@ -109,6 +109,34 @@ async fn definitions_that_are_gone_or_of_another_length_count_as_none() {
 }
 
 #[tokio::test]
+async fn what_is_longer_than_it_may_be_is_not_read_and_is_replaced() {
+    const MICROS: u64 = 20_000;
+    let server = RedisServer::start(&[]);
+    let (store, mut client) = (store(&server), server.client());
+    let field = vec![b'x'; 100_000_000];
+    for name in ["owner", "etag", "version", "revision", "fence", "patch", "definitions"] {
+        heal(&store).await;
+        let _: () = if name == "definitions" {
+            let length = 255 * 1024 * 1024;
+            let _: () = client.setrange(DATA, length - 1, "x").unwrap();
+            client.hset(STATE, "bytes", length).unwrap()
+        } else {
+            client.hset(STATE, name, &field).unwrap()
+        };
+        redis::cmd("CONFIG").arg("RESETSTAT").exec(&mut client).unwrap();
+        let (reading, bytes) = store.load(Some("known")).await.unwrap();
+        let stats: String = redis::cmd("INFO").arg("commandstats").query(&mut client).unwrap();
+        let micros = stats.split_once("cmdstat_evalsha:calls=1,usec=").unwrap().1.split(',').next().unwrap();
+        println!("{name}: {micros} µs");
+        assert!(micros.parse::<u64>().unwrap() < MICROS, "{name}: {micros} µs");
+        assert_eq!(reading.state.snapshot.is_some(), name == "patch", "{name}");
+        assert_eq!(bytes.is_some(), name == "patch", "{name}");
+        assert_eq!(reading.state.revision > 0, name != "revision", "{name}");
+    }
+    heal(&store).await;
+}
+
+#[tokio::test]
 async fn the_keys_are_the_documented_ones_and_uncompressed_definitions_are_plain_json() {
     let server = RedisServer::start(&[]);
     let options = server.target(options(&[("compression", Given::Text("none".into()))]));
@@ -119,7 +147,7 @@ async fn the_keys_are_the_documented_ones_and_uncompressed_definitions_are_plain
 
     let provider = Provider::new(&options, SharedStore::open(&options));
     provider.should_fetch(None).await.unwrap();
-    let large = format!(r#"{{"flags":["{}"]}}"#, "x".repeat(100_000));
+    let large = format!(r#"{{"flags":[{{"key":"{}"}}]}}"#, "x".repeat(100_000));
     provider.received(Arc::new(Snapshot::new(large.clone()).unwrap()), None).await.unwrap();
 
     let mut keys: Vec<String> = client.keys("*").unwrap();

@@ -11,13 +11,18 @@ mod faulty_store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use posthog_flag_cache::delivery::Definitions;
-use posthog_flag_cache::error::Result;
+use posthog_flag_cache::error::{Code, Result};
 use posthog_flag_cache::options::Given;
 use posthog_flag_cache::provider::Provider;
 use posthog_flag_cache::snapshot::Snapshot;
+use posthog_flag_cache::state::{SnapshotInfo, State};
+use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::memory::MemoryStore;
 use posthog_flag_cache::store::shared::SharedStore;
+
+use tokio::time::timeout;
 
 use content::{definitions, options};
 use faulty_store::{Fault, FaultyStore};
@@ -110,6 +115,26 @@ async fn the_answer_to_the_question_goes_for_the_read_that_follows_at_once() {
     assert!(!worker.should_fetch(None).await.unwrap());
     worker.shutdown().await;
     assert!(worker.followed(None).is_none(), "not once it is closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn definitions_that_look_like_a_patch_are_damaged_ones_whatever_is_held() {
+    let (_, store, shared) = published().await;
+    let held = Arc::new(definitions(2));
+    for start in ["PATCH1:".to_owned(), format!("PATCH1:{}", held.version())] {
+        let reading = store.read().await.unwrap();
+        let bytes = Bytes::from(start + "x");
+        let info = reading.state.snapshot.clone().unwrap();
+        let info = SnapshotInfo { bytes: bytes.len() as u64, ..info };
+        let next = State { revision: reading.state.revision + 1, snapshot: Some(info), ..reading.state };
+        assert!(store.commit(reading.state.revision, &next, Some(bytes.into())).await.unwrap());
+        for known in [None, Some(&held)] {
+            let calls = store.calls();
+            let (_, found) = timeout(Duration::from_secs(10), shared.load(known)).await.unwrap().unwrap();
+            assert_eq!(found.unwrap().unwrap_err().code(), Code::Corrupt);
+            assert!(store.calls() - calls <= 2);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use posthog_flag_cache::delivery::Delivery;
+use posthog_flag_cache::limits::{MAX_PIECE_BYTES, MAX_PIECES};
 use posthog_flag_cache::snapshot::{Compression, Snapshot};
 use serde_json::value::RawValue;
 
@@ -11,6 +12,8 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let _ = Snapshot::from_api(text.to_owned());
     let Ok(snapshot) = Snapshot::new(text.to_owned()) else { return };
+    assert!(snapshot.pieces().leaves().count() <= MAX_PIECES);
+    assert!(snapshot.pieces().leaves().all(|piece| piece.of(text).len() <= MAX_PIECE_BYTES));
     for compression in [Compression::Zstd, Compression::None] {
         let stored = snapshot.encode(compression, None).unwrap();
         assert_eq!(Snapshot::decode(&stored.bytes, snapshot.version(), None).unwrap(), snapshot);

@@ -25,7 +25,7 @@ pub struct NativeInspector {
 /// Definitions as they are stored.
 #[napi(object)]
 pub struct NativeStored {
-    /// Hash of their text.
+    /// SHA-256 of their text, in hexadecimal.
     pub version: String,
     /// Their JSON text in UTF-8.
     pub text: Buffer,

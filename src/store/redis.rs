@@ -11,6 +11,7 @@
 //! `confirmed_at`, `retry_at`, `invalidated_at`, `failures`, `refused_at`, `outdated_at`, and `patch`,
 //! which makes the snapshot of the one before. Both keys expire together.
 
+mod bounded;
 mod cluster;
 mod connection;
 mod dial;
@@ -36,6 +37,7 @@ use self::connection::Connection;
 use super::{Reading, Store, StoreFuture};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
+use crate::limits::MAX_STORED_BYTES;
 use crate::options::Options;
 use crate::snapshot::Encoded;
 use crate::state::{Lease, Millis, SnapshotInfo, State, countable, millis};
@@ -91,8 +93,9 @@ impl RedisStore {
         }
     }
 
-    async fn read_with(&self, arguments: &[&[u8]]) -> Result<(Reading, Option<Bytes>)> {
-        let reply = self.run(&READ, arguments).await?;
+    async fn read_with(&self, what: &str, known: &str) -> Result<(Reading, Option<Bytes>)> {
+        let longest = MAX_STORED_BYTES.to_string();
+        let reply = self.run(&READ, &[what.as_bytes(), known.as_bytes(), longest.as_bytes()]).await?;
         decode_reading(reply).map_err(|cause| {
             Error::new(Code::Corrupt, "the server's reply cannot be understood").caused_by(cause)
         })
@@ -101,13 +104,13 @@ impl RedisStore {
 
 impl Store for RedisStore {
     fn read(&self) -> StoreFuture<'_, Reading> {
-        Box::pin(async { Ok(self.read_with(&[b"state", b""]).await?.0) })
+        Box::pin(async { Ok(self.read_with("state", "").await?.0) })
     }
 
     fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
         Box::pin(async move {
-            let (reading, bytes) = self.read_with(&[b"load", known.unwrap_or_default().as_bytes()]).await?;
-            // Bytes of another length than the state says are not its snapshot.
+            let (reading, bytes) = self.read_with("load", known.unwrap_or_default()).await?;
+            // Bytes of another length than the state says, or of a greater one than is allowed, are not its snapshot.
             let bytes = bytes.filter(|_| reading.state.snapshot.is_some());
             Ok((reading, bytes))
         })
@@ -227,7 +230,9 @@ fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
         let granted_at = number(next())?;
         let (version, etag, bytes, published_at) = (next(), next(), number(next())?, number(next())?);
         let snapshot = match (version, bytes, published_at) {
-            (Some(version), Some(bytes), Some(published_at)) if bytes == length => {
+            (Some(version), Some(bytes), Some(published_at))
+                if bytes == length && length <= MAX_STORED_BYTES =>
+            {
                 Some(SnapshotInfo { version, etag, bytes, published_at })
             }
             _ => None,

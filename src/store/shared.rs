@@ -114,7 +114,8 @@ impl SharedStore {
             let found = match bytes {
                 None => known.cloned().map(Ok),
                 Some(bytes) => {
-                    let is_patch = is_patch(&bytes);
+                    // A store that was told of no version has no patch to return: then these are damaged definitions.
+                    let is_patch = known.is_some() && is_patch(&bytes);
                     match decode(bytes, info.version.clone(), known.cloned()).await {
                         // The whole will do.
                         Err(_) if is_patch => {

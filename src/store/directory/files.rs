@@ -13,9 +13,9 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::folder::Folder;
 use crate::error::{Code, Error, Result};
+use crate::limits::MAX_STORED_BYTES;
 use crate::lock::lock;
 use crate::options::{Directory, Options};
-use crate::snapshot::MAX_TEXT_BYTES;
 use crate::state::{Millis, State, millis};
 use crate::store::Reading;
 
@@ -68,7 +68,7 @@ impl Files {
         while let Some(info) = &state.snapshot {
             let name = snapshot_name(&info.version);
             let found = if wanted(&state) {
-                let content = folder.read(&name, info.bytes.min(MAX_TEXT_BYTES));
+                let content = folder.read(&name, info.bytes.min(MAX_STORED_BYTES));
                 content.map(|content| content.map(|bytes| (bytes.len() as u64, Some(Bytes::from(bytes)))))
             } else {
                 folder.length(&name).map(|length| length.map(|length| (length, None)))

@@ -13,7 +13,9 @@
 -- disagree: whatever fails, both are the old ones or both the new ones.
 
 local kind = redis.call('TYPE', KEYS[2]).ok
-local revision = kind == 'hash' and redis.call('HGET', KEYS[2], 'revision')
+-- As it is read: a longer one counts as none.
+local is_short = kind == 'hash' and redis.call('HSTRLEN', KEYS[2], 'revision') <= 2048
+local revision = is_short and redis.call('HGET', KEYS[2], 'revision')
 revision = revision and string.match(revision, '^0*(%d+)$')
 if not revision or #revision > 16 then
   revision = '0'

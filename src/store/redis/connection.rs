@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::failure::needs_new_connection;
+use super::failure::{is_refused, needs_new_connection};
 use super::link::Link;
 use super::route::Route;
 use super::standing::Standing;
@@ -31,6 +31,9 @@ use crate::options::Options;
 /// come back in step.
 const RETRY_FROM: Duration = Duration::from_millis(100);
 const RETRY_UP_TO: Duration = Duration::from_secs(2);
+
+/// Maximum length of what a server calls itself, and of its version.
+const LONGEST_NAME: usize = 64;
 
 /// After so many timeouts in a row the connection counts as dead: a half-open one never says so.
 const TIMEOUTS_UNTIL_DEAD: u32 = 2;
@@ -141,6 +144,8 @@ impl Connection {
                 }
                 Ok(Err(cause)) => {
                     let is_lost = needs_new_connection(&cause);
+                    // The same reply would come again.
+                    is_last |= is_refused(&cause);
                     let error = shared.route.failed(&link, cause);
                     // A replica still reads.
                     if !is_lost || error.code() == Code::ReadOnly {
@@ -282,7 +287,10 @@ impl Shared {
         }
         let Ok(reply) = link.send(&hello).await else { return };
         let Ok(reply) = from_redis_value::<HashMap<String, Value>>(reply) else { return };
-        let text = |name| reply.get(name).and_then(|value| String::from_redis_value_ref(value).ok());
+        let text = |name| {
+            let text = reply.get(name).and_then(|value| String::from_redis_value_ref(value).ok());
+            text.filter(|text| text.len() <= LONGEST_NAME)
+        };
         if let (Some(server), Some(version)) = (text("server"), text("version")) {
             *self.server() = Some(format!("{server} {version}"));
         }

@@ -1,7 +1,12 @@
 //! What an error of a server means to us.
 
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::bounded::Refused;
 use super::quote::Quote;
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error};
@@ -14,6 +19,7 @@ pub fn described(subject: &str, endpoint: &Endpoint, cause: RedisError) -> Error
         (ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm), _)
         | (_, Some("NOAUTH" | "WRONGPASS")) => (Code::Auth, REFUSED),
         _ if cause.detail().is_some_and(is_missing_right) => (Code::Auth, REFUSED),
+        _ if is_refused(&cause) => (Code::Unavailable, "sends a reply that nobody can need"),
         _ if is_read_only(&cause) => (Code::ReadOnly, "is a read-only replica"),
         _ if cause.is_io_error() => (Code::Unavailable, "cannot be reached"),
         _ => (Code::Unavailable, "refuses to work"),
@@ -29,6 +35,13 @@ pub fn described(subject: &str, endpoint: &Endpoint, cause: RedisError) -> Error
 /// from 7.2 on (src/script.c, scriptCall).
 fn is_missing_right(detail: &str) -> bool {
     detail.contains("The user executing the script can't") || detail.contains("ACL failure in script")
+}
+
+/// Whether a reply broke the connection because of what it announced, or of its size.
+pub fn is_refused(cause: &RedisError) -> bool {
+    let cause = cause.source().and_then(|cause| cause.downcast_ref::<Arc<dyn StdError + Send + Sync>>());
+    let cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<Refused>())
 }
 
 /// Redis 6.2 hides what a script met behind an error of its own.

@@ -6,6 +6,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisResult, Value};
 use tokio::task::AbortHandle;
 
+use super::bounded::Bounded;
 use super::dial::{Encryption, dial};
 use crate::endpoint::{Address, Login};
 
@@ -35,7 +36,7 @@ impl Link {
         setup: &RedisConnectionInfo,
         config: AsyncConnectionConfig,
     ) -> RedisResult<Self> {
-        let stream = dial(address, encryption).await?;
+        let stream = Bounded::new(dial(address, encryption).await?);
         let (connection, driver) = MultiplexedConnection::new_with_config(setup, stream, config).await?;
         let driver = Arc::new(AbortOnDrop(tokio::spawn(driver).abort_handle()));
         Ok(Link { address: Arc::new(address.clone()), connection, asking: false, _driver: driver })

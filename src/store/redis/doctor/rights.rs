@@ -23,6 +23,7 @@ const READING: &[&[&str]] = &[
     &["TYPE", NOWHERE],
     &["HGET", NOWHERE, "x"],
     &["HMGET", NOWHERE, "x"],
+    &["HSTRLEN", NOWHERE, "x"],
     &["GET", NOWHERE],
     &["STRLEN", NOWHERE],
     &["TIME"],
