@@ -46,6 +46,7 @@ pub enum Failure {
 
 /// What a worker does at a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Decision {
     /// Commit this state, then fetch.
     Grant(State),
