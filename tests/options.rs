@@ -146,7 +146,7 @@ fn choices_take_their_words_only_and_list_them() {
         let mut chosen = BTreeSet::new();
         for word in words {
             let options = parse(&[(name, text(word))]).unwrap();
-            let all = (options.role, options.when_unavailable, options.compression);
+            let all = (options.role, options.when_unavailable, options.when_refused, options.compression);
             assert!(chosen.insert(format!("{all:?}")), "{name}: {word} means something of its own");
         }
         for wrong in ["Auto", " auto", "gzip"] {

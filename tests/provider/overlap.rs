@@ -31,7 +31,9 @@ fn no_call_waits_for_another_for_ever() {
                             n if n % 2 == 0 => provider.should_fetch(None).await.map(drop),
                             _ => provider.get(None).await.map(drop),
                         };
-                        (provider.plan(), provider.status(), provider.followed(None));
+                        provider.plan();
+                        provider.status();
+                        provider.followed(None);
                     }
                 })
             })
