@@ -52,7 +52,7 @@ pub struct Unpublished {
 pub struct Unshared {
     pub snapshot: Arc<Snapshot>,
     pub etag: Option<String>,
-    /// When the store's definitions were published, before the fetch and after it.
+    /// When the store's definitions were published.
     pub stored_at: Option<Millis>,
 }
 
@@ -65,8 +65,8 @@ pub struct Client {
     pub is_observed: bool,
     /// The newest grant that it was given.
     pub fence: Option<u64>,
-    /// When the store's definitions were published that this worker knew when it began its last fetch.
-    pub stored_at: Option<Millis>,
+    /// When its last fetch began.
+    pub fetched_at: Option<Instant>,
     /// Its last fetch, if that failed.
     pub failed: Option<FailedFetch>,
     /// What it was told to use instead of fetching.

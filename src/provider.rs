@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Result};
 use crate::lease::{Decision, FailedFetch, Failure, Rule, Worker};
 use crate::memory::{Client, Followed, Memory};
 use crate::options::{Options, Role, WhenRefused, WhenUnavailable};
-use crate::replica::{Replica, published_at};
+use crate::replica::Replica;
 use crate::runtime::off_runtime;
 use crate::snapshot::Snapshot;
 use crate::state::{Millis, State, is_etag};
@@ -200,8 +200,7 @@ impl Provider {
     pub fn plan(&self) -> Plan {
         let newest = self.replica.newest();
         let failed = self.memory.with(|memory| {
-            let read = memory.read.as_ref();
-            memory.client.stored_at = read.and_then(|(reading, _)| published_at(&reading.state));
+            memory.client.fetched_at = Some(Instant::now());
             memory.client.is_observed = true;
             memory.client.failed
         });

@@ -193,7 +193,7 @@ impl Replica {
         if outcome.is_err() {
             self.outdate(&staged).await;
         }
-        let (is_published, state) = outcome?;
+        let (is_published, Reading { state, now }) = outcome?;
         if is_published {
             self.shared.published(&staged.snapshot);
         }
@@ -204,11 +204,13 @@ impl Replica {
             let counters = &mut memory.counters;
             *(if is_published { &mut counters.publishes } else { &mut counters.superseded }) += 1;
             let stored_at = published_at(&state);
+            let fetched_at =
+                memory.client.fetched_at.map(|began| now.saturating_sub(millis(began.elapsed())));
             if state.snapshot.as_ref().is_some_and(|stored| stored.version == snapshot.version()) {
                 memory.seen_at = Some(Instant::now());
                 memory.held = Some((snapshot, state));
                 memory.unshared = None;
-            } else if memory.client.stored_at == stored_at {
+            } else if stored_at <= fetched_at {
                 memory.unshared = Some(Unshared { snapshot, etag, stored_at });
             }
         });
@@ -216,7 +218,7 @@ impl Replica {
     }
 
     /// Whether it was published, and the state then. Otherwise a newer grant has superseded it.
-    async fn try_publish(&self, staged: &Unpublished) -> Result<(bool, State)> {
+    async fn try_publish(&self, staged: &Unpublished) -> Result<(bool, Reading)> {
         let Unpublished { snapshot, etag, fence, .. } = staged;
         loop {
             let reading = self.store().read().await?;
@@ -229,10 +231,10 @@ impl Replica {
             };
             let info = SnapshotInfo { etag: etag.clone(), ..info };
             let Some(next) = self.rule.publish(&reading.state, reading.now, &self.owner, *fence, info) else {
-                return Ok((false, reading.state));
+                return Ok((false, reading));
             };
             if self.commit(&reading, &next, encoded).await? {
-                return Ok((true, next));
+                return Ok((true, Reading { state: next, ..reading }));
             }
         }
     }
@@ -287,6 +289,6 @@ impl Replica {
 }
 
 /// When the store's definitions were published.
-pub fn published_at(state: &State) -> Option<Millis> {
+fn published_at(state: &State) -> Option<Millis> {
     state.snapshot.as_ref().map(|snapshot| snapshot.published_at)
 }
