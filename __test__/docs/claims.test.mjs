@@ -89,8 +89,8 @@ test('keys that are deleted come back with the next poll', async (t) => {
   assert.equal(cache.status().counters.heals, 1)
 })
 
-for (const [leaderMs, followerMs] of [[60_000, 100], [100, 60_000]]) {
-  test(`a fleet goes at the pace of the process whose turn it is: ${leaderMs} ms, beside one of ${followerMs} ms`, async (t) => {
+for (const [leaderMs, followerMs] of [[60_000, 30_000], [100, 60_000]]) {
+  test(`a fleet goes at the pace of its leader: ${leaderMs} ms, beside a process of ${followerMs} ms`, async (t) => {
     const redis = await redisFor(t)
     const options = { projectKey: newProjectKey(), url: redis.url }
     const leader = openCache(t, { ...options, refreshIntervalMs: leaderMs })
@@ -101,6 +101,16 @@ for (const [leaderMs, followerMs] of [[60_000, 100], [100, 60_000]]) {
     assert.equal(await leader.shouldFetchFlagDefinitions(), leaderMs === 100)
   })
 }
+
+test('a process takes over from a leader whose lease lasts more than twice as long as its own would', async (t) => {
+  const redis = await redisFor(t)
+  const options = { projectKey: newProjectKey(), url: redis.url }
+  const leader = openCache(t, { ...options, refreshIntervalMs: 60_000 })
+  await publish(leader, { flags: [] })
+  const hasty = openCache(t, { ...options, refreshIntervalMs: 100, leaseTtlMs: 150 })
+  await sleep(100)
+  assert.equal(await hasty.shouldFetchFlagDefinitions(), true)
+})
 
 test('a connection outlives the password that it logged in with, and the next one needs the new one', async (t) => {
   const redis = await redisFor(t)

@@ -120,7 +120,7 @@ describe('text', () => {
     } else if (text.startsWith('state ')) {
       test(`${place(snippet)} has the fields of the rule's state`, () => {
         const named = text.split('snapshot = ')[0].match(/\b[a-z]+(_[a-z]+)*\b/g).filter((word) => word !== 'state')
-        const structs = [...read('src/lease.rs').matchAll(/pub struct (?:State|Lease|SnapshotInfo) \{(.*?)\n\}/gs)]
+        const structs = [...read('src/state.rs').matchAll(/pub struct (?:State|Lease|SnapshotInfo) \{(.*?)\n\}/gs)]
         const fields = structs.flatMap(([, body]) => [...body.matchAll(/pub (\w+):/g)].map(([, name]) => name))
         assert.deepEqual(named.sort(), fields.sort())
       })
