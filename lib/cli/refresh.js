@@ -42,7 +42,8 @@ have its answer; and while PostHog wants a pause, nobody asks.`,
     const request = requestOptions(values)
     // Here: `--help` needs no addon.
     const { FlagDefinitionCache } = require('../../index.js')
-    const cache = new FlagDefinitionCache(options)
+    // This command wants to see a 402, not the definitions that outlast it.
+    const cache = new FlagDefinitionCache({ ...options, whenRefused: 'clear' })
     try {
       const outcome = await refresh(cache, { request, projectKey: options.projectKey, isPatient: values['if-due'] })
       if (values.json) output.json(outcome)
