@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 use crate::memory::{Held, Memory, Unpublished, Unshared};
 use crate::options::{Options, Role, Target};
@@ -190,8 +190,13 @@ impl Replica {
             self.outdate(&staged).await;
         }
         let outcome = self.try_publish(&staged).await;
-        if outcome.is_err() {
-            self.outdate(&staged).await;
+        match &outcome {
+            // Where no write passes, each poll hears of it.
+            Err(error) if error.code() == Code::ReadOnly => self.memory.with(|memory| {
+                memory.unpublished.iter_mut().for_each(|unpublished| unpublished.was_tried = false);
+            }),
+            Err(_) => self.outdate(&staged).await,
+            Ok(_) => {}
         }
         let (is_published, Reading { state, now }) = outcome?;
         if is_published {

@@ -14,8 +14,11 @@ const KINDS = {
 /** After each 401, posthog-node doubles the time until its next poll. */
 const failuresOf = (kind) => (kind === '401' ? 1 : 2)
 
+/** A request that hangs takes a third of an interval: one process after another can try only a few times in three intervals. */
+const sizesOf = (kind) => (kind === 'hang' ? [1, 2, 3] : [1, 2, 8])
+
 export const MEMBER_FAULTS = Object.entries(KINDS).flatMap(([kind, what]) =>
-  [1, 2, 8].map((workers) => ({
+  sizesOf(kind).map((workers) => ({
     name: workers === 1 ? `the only process: ${what}, for a while` : `${workers - 1} of ${workers} processes, the leader included: ${what}`,
     kind,
     workers,
