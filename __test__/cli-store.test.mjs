@@ -11,7 +11,7 @@ import { newProjectKey, STORES } from './support/stores.mjs'
 
 const FIELDS = [
   'projectKey', 'backend', 'time', 'definitions', 'damage', 'leader', 'leaseRemainingMs', 'fence', 'lastGrantMsAgo',
-  'invalidatedMsAgo', 'retryInMs', 'expiresInMs', 'roundTripMs',
+  'invalidatedMsAgo', 'failedFetches', 'refusedMsAgo', 'outdatedMsAgo', 'retryInMs', 'expiresInMs', 'roundTripMs',
 ]
 const DATA = { flags: [{ key: 'a', name: 'Größe' }, { key: 'b' }], cohorts: { 1: {}, 2: {}, 3: {} }, new: 1.5 }
 
@@ -38,9 +38,24 @@ for (const kind of ['redis', 'directory']) {
       assert.ok(roundTripMs >= 0)
       assert.deepEqual(rest, {
         projectKey, definitions: null, damage: null, leader: null, leaseRemainingMs: null, fence: 0, lastGrantMsAgo: null,
-        invalidatedMsAgo: null, retryInMs: null, expiresInMs: null,
+        invalidatedMsAgo: null, failedFetches: 0, refusedMsAgo: null, outdatedMsAgo: null, retryInMs: null, expiresInMs: null,
       })
       assert.equal(await store.stored(projectKey), undefined, 'it writes nothing')
+    })
+
+    test('status of a fleet whose fetches fail shows since when, and how', async (t) => {
+      const { env, projectKey, store } = await open(t)
+      const api = await standIn(t, { projectKey })
+      t.mock.method(console, 'warn', () => {})
+      const { cache, ready, load } = startSharing(t, { api, url: store.url, refreshIntervalMs: 60_000 })
+      await ready()
+      api.always(402)
+      await cache.invalidate()
+      await load()
+      const { stdout } = await cli(['status'], { env })
+      assert.match(stdout, /^failing +fetches failed in a row: 1;/m)
+      assert.match(stdout, /^refused +PostHog answered 402 \(quota exceeded\) .* ago$/m)
+      assert.doesNotMatch(stdout, /^outdated/m)
     })
 
     test('status of a fleet shows what it shares, and who leads it', async (t) => {

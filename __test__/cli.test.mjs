@@ -201,7 +201,7 @@ test('docs/cli.md names every command, variable and exit code, and shows what th
   const [table] = page.match(/^project {2,}phc_[^`]*/m)
   const { recordRows } = createRequire(import.meta.url)('../lib/cli/record.js')
   const definitions = { publishedMsAgo: 0, confirmedMsAgo: 0, storedBytes: 0, bytes: 0 }
-  const labels = recordRows({ backend: {}, definitions, lastGrantMsAgo: 0, leader: null, retryInMs: null, expiresInMs: null, roundTripMs: 0 }).map(([label]) => label)
+  const labels = recordRows({ backend: {}, definitions, failedFetches: 0, refusedMsAgo: null, outdatedMsAgo: null, lastGrantMsAgo: 0, leader: null, retryInMs: null, expiresInMs: null, roundTripMs: 0 }).map(([label]) => label)
   const [, example] = page.match(/^```json\n(.*?)^```$/ms)
   const { env } = place(t)
   const { stdout: json } = await cli(['status', '--json'], { env })

@@ -106,6 +106,21 @@ test('an answer with definitions can be read in every way, and as JSON again', a
   assert.deepEqual([response.status, response.headers.get('etag'), await response.text()], [200, '"e"', text])
 })
 
+test('an answer that takes longer to read than a call may is passed on as it came', async (t) => {
+  const projectKey = newProjectKey()
+  // The limit of a call is 3 ms: to parse these and to hash them takes ten times as long.
+  const cache = openCache(t, { projectKey, url: 'memory:', connectTimeoutMs: 1, commandTimeoutMs: 1 })
+  const troubles = []
+  cache.onError((error) => troubles.push(error.code))
+  const flags = Array.from({ length: 50_000 }, (_, n) => ({ key: `flag-${n}`, filler: 'x'.repeat(300) }))
+  const text = JSON.stringify({ flags })
+  const fetch = cache.withFetch(async () => new Response(text, { headers: { etag: '"e"' } }))
+  const response = await fetch(`https://posthog.example/flags/definitions?token=${projectKey}`)
+  assert.deepEqual([response.status, response.headers.get('etag'), await response.text()], [200, '"e"', text])
+  assert.deepEqual(troubles, ['ERR_FLAG_CACHE_TIMEOUT'])
+  assert.equal(cache.status().failedFetches, 0, 'PostHog has not failed')
+})
+
 describe('a request for the definitions', () => {
   const shared = () => ({ url: store.url, refreshIntervalMs: 100 })
 

@@ -26,6 +26,9 @@ function recordJson(record, projectKey) {
     fence: record.fence,
     lastGrantMsAgo: since(record.grantedAt),
     invalidatedMsAgo: since(record.invalidatedAt),
+    failedFetches: record.failures,
+    refusedMsAgo: since(record.refusedAt),
+    outdatedMsAgo: since(record.outdatedAt),
     retryInMs: record.retryInMs,
     expiresInMs: record.expiresInMs,
     roundTripMs: record.roundTripMs,
@@ -51,6 +54,9 @@ function recordRows(json) {
       ['confirmed', ago(definitions.confirmedMsAgo)],
     )
   }
+  if (json.failedFetches > 0) rows.push(['failing', `fetches failed in a row: ${json.failedFetches}; the processes say why (onError)`])
+  if (json.refusedMsAgo !== null) rows.push(['refused', `PostHog answered 402 (quota exceeded) ${ago(json.refusedMsAgo)}`])
+  if (json.outdatedMsAgo !== null) rows.push(['outdated', `the store does not take newer definitions, for the first time ${ago(json.outdatedMsAgo)}`])
   return [
     ...rows,
     ['leader', json.leader === null ? 'nobody: the next poll that is due fetches' : `${json.leader}, for ${duration(json.leaseRemainingMs)} yet`],
