@@ -3,30 +3,31 @@
 //! Every method is bounded as a whole: posthog-node awaits them without a limit and polls again only
 //! afterwards, so that one which never settles would stop flag updates for good.
 
+mod poll;
+mod reports;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
+use self::poll::{Found, Outcome};
 use crate::delivery::{Definitions, Delivery};
 use crate::error::{Code, Error, Result};
-use crate::lease::{Decision, FailedFetch, Failure, Rule, Worker};
+use crate::lease::{FailedFetch, Failure, Rule};
 use crate::memory::{Client, Followed, Memory};
 use crate::options::{Options, Role, WhenRefused, WhenUnavailable};
 use crate::replica::Replica;
 use crate::runtime::off_runtime;
 use crate::snapshot::Snapshot;
-use crate::state::{Millis, State, is_etag};
+use crate::state::{Millis, is_etag};
 use crate::status::{Held, Status};
 use crate::store::Reading;
 use crate::store::shared::{InUse, SharedStore};
 
 /// Within so long the answer to `should_fetch()` goes for `get()`.
 const SAME_POLL: Duration = Duration::from_millis(100);
-
-/// How often a waiting worker looks although nobody notified it.
-const WAIT_POLL: Duration = Duration::from_millis(100);
 
 /// One worker of the fleet.
 pub struct Provider {
@@ -40,21 +41,6 @@ pub struct Provider {
     limit: Duration,
     memory: Arc<Memory>,
     replica: Replica,
-}
-
-/// What a poll comes to.
-enum Outcome {
-    /// This worker fetches.
-    Fetch,
-    /// It uses what the fleet has.
-    Follow(Option<Found>),
-}
-
-/// What the fleet has.
-enum Found {
-    Snapshot(Arc<Snapshot>),
-    /// PostHog refuses the definitions, and the options say to go on without any.
-    Refused,
 }
 
 /// What the next definitions request should send.
@@ -304,93 +290,6 @@ impl Provider {
         }
     }
 
-    /// `earlier` is the grant that this worker was given before this poll.
-    async fn ask(&self, deadline: Instant, earlier: Option<u64>) -> Result<Outcome> {
-        self.replica.publish().await?;
-        // Before it looks: who has only just loaded an old snapshot still waits for the new one.
-        let held = self.replica.held();
-        loop {
-            let (reading, _) = self.replica.sync().await?;
-            if self.has_failed_unobserved(&reading.state, earlier) {
-                self.note_failure(reading.now, Failure::Worker);
-                self.release_after(Failure::Worker).await?;
-                continue;
-            }
-            self.note_refusal(&reading.state);
-            let (impatient, failed) = self.client(|client| (client.impatient, client.failed));
-            let seen = held.as_ref().map(|(_, seen)| seen);
-            let me = Worker { owner: &self.owner, seen, impatient, failed };
-            let granted = match self.rule.decide(&reading.state, reading.now, me) {
-                Decision::Grant(next) => {
-                    if !self.replica.commit(&reading, &next, None).await? {
-                        continue;
-                    }
-                    self.client(|client| client.fence = Some(next.fence));
-                    true
-                }
-                Decision::Wait(until) if Instant::now() < deadline => {
-                    self.wait(deadline, until.saturating_sub(reading.now)).await;
-                    continue;
-                }
-                Decision::Follow | Decision::Wait(_) => false,
-            };
-            self.memory.with(|memory| {
-                memory.client.impatient = false;
-                let counters = &mut memory.counters;
-                *(if granted { &mut counters.grants } else { &mut counters.follows }) += 1;
-            });
-            return match granted {
-                true => Ok(Outcome::Fetch),
-                false if reading.state.outdated_at.is_some() => Err(Error::new(
-                    Code::Unavailable,
-                    "the store does not take the newest definitions: each process fetches for itself until it does",
-                )),
-                false => Ok(Outcome::Follow(self.found(&reading.state))),
-            };
-        }
-    }
-
-    async fn look(&self, deadline: Instant) -> Result<Option<Found>> {
-        loop {
-            let (reading, damage) = self.replica.sync().await?;
-            self.note_refusal(&reading.state);
-            if reading.state.snapshot.is_some() {
-                return Ok(self.found(&reading.state));
-            }
-            let me = Worker { owner: &self.owner, seen: None, impatient: false, failed: None };
-            match self.rule.decide(&reading.state, reading.now, me) {
-                Decision::Wait(until) if Instant::now() < deadline => {
-                    self.wait(deadline, until.saturating_sub(reading.now)).await;
-                }
-                _ => return damage.map_or(Ok(None), Err),
-            }
-        }
-    }
-
-    /// What to go on with, given this state of the store, which was just read.
-    fn found(&self, state: &State) -> Option<Found> {
-        state.snapshot.as_ref()?;
-        if state.refused_at.is_some() && self.when_refused == WhenRefused::Clear {
-            return Some(Found::Refused);
-        }
-        self.replica.newest().map(|(snapshot, _)| Found::Snapshot(snapshot))
-    }
-
-    async fn wait(&self, deadline: Instant, millis: u64) {
-        self.memory.with(|memory| memory.counters.waits += 1);
-        let until = Instant::now() + Duration::from_millis(millis).min(WAIT_POLL);
-        let mut notices = self.notices();
-        let _ = timeout_at(until.min(deadline), notices.changed()).await;
-    }
-
-    /// Whether the fetch of the `earlier` grant failed unheard: posthog-node polls again, and the cache is
-    /// still empty.
-    fn has_failed_unobserved(&self, state: &State, earlier: Option<u64>) -> bool {
-        let leads = state.lease.as_ref().is_some_and(|lease| lease.owner == self.owner);
-        let is_unanswered = state.snapshot.is_none() && leads && earlier == Some(state.fence);
-        is_unanswered && !self.client(|client| client.is_observed)
-    }
-
     fn note_failure(&self, at: Millis, failure: Failure) {
         self.memory.with(|memory| {
             *memory.counters.errors.entry(Code::Api).or_default() += 1;
@@ -410,45 +309,6 @@ impl Provider {
             client.failed = None;
             client.fence
         })
-    }
-
-    fn note_poll(&self) {
-        let configured = self.rule.refresh_interval;
-        let mismatch = self.client(|client| {
-            client.asks = true;
-            client.cadence.poll(Instant::now());
-            let mismatch = client.cadence.mismatch(configured)?;
-            (!std::mem::replace(&mut client.cadence_reported, true)).then_some(mismatch)
-        });
-        if let Some(interval) = mismatch {
-            let (actual, configured) = (interval.as_millis(), configured.as_millis());
-            let message = format!(
-                "posthog-node polls every {actual} ms, but refreshIntervalMs is {configured}: set \
-                 refreshIntervalMs to {actual}, like featureFlagsPollingInterval; or, if several PostHog clients \
-                 use this cache object, create one for each"
-            );
-            self.replica.report(Error::new(Code::Options, message));
-        }
-    }
-
-    /// Reports a refusal that any worker of the fleet was given, once.
-    fn note_refusal(&self, state: &State) {
-        let is_new = self.client(|client| {
-            let is_new = state.refused_at.is_some() && client.refusal_reported != state.refused_at;
-            client.refusal_reported = state.refused_at;
-            is_new
-        });
-        if is_new {
-            let goes_on = match self.when_refused {
-                WhenRefused::Keep => "the fleet keeps the definitions that it has",
-                WhenRefused::Clear => "the fleet goes on without definitions",
-            };
-            let message = format!(
-                "PostHog refuses the flag definitions of this project (402, quota exceeded): {goes_on} until it \
-                 answers again. Check the billing limits of the project"
-            );
-            self.replica.report(Error::new(Code::Api, message));
-        }
     }
 
     /// The definitions to go on with while the store is out of reach, where that is wanted.
