@@ -34,6 +34,11 @@ impl Cadence {
         }
     }
 
+    /// Notes that this poll takes long: the time until the next one says nothing.
+    pub fn delay(&mut self) {
+        self.last = None;
+    }
+
     /// The interval to set instead of `configured`, once the polls have steadily been at another pace.
     pub fn mismatch(&self, configured: Duration) -> Option<Duration> {
         let (shortest, longest) = (self.gaps.iter().min()?, self.gaps.iter().max()?);
@@ -57,6 +62,18 @@ fn round(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_poll_that_waits_is_no_part_of_the_pace() {
+        let (mut cadence, mut now) = (Cadence::default(), Instant::now());
+        for _ in 0..20 {
+            cadence.poll(now);
+            cadence.delay();
+            now += Duration::from_secs(35);
+        }
+        assert_eq!(cadence.mismatch(Duration::from_secs(30)), None);
+        assert_eq!(cadence.mismatch(Duration::from_secs(5)), None);
+    }
 
     fn cadence(gaps_ms: &[u64]) -> Cadence {
         let mut now = Instant::now();

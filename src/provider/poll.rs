@@ -104,7 +104,10 @@ impl Provider {
     }
 
     async fn wait(&self, deadline: Instant, millis: u64) {
-        self.memory.with(|memory| memory.counters.waits += 1);
+        self.memory.with(|memory| {
+            memory.counters.waits += 1;
+            memory.client.cadence.delay();
+        });
         let until = Instant::now() + Duration::from_millis(millis).min(WAIT_POLL);
         let mut notices = self.notices();
         let _ = timeout_at(until.min(deadline), notices.changed()).await;
