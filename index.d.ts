@@ -365,13 +365,14 @@ export declare class FlagDefinitionCache implements Provider {
    * can miss that the definitions went back to an earlier version. With it, a request for this project's definitions carries the
    * ETag of the definitions that the fleet shares:
    *
-   * - PostHog finds them unchanged (304): posthog-node gets the 304, or a 200 made from the shared definitions if its client has
-   *   others or none.
+   * - PostHog finds them unchanged (304): posthog-node gets a 200 with the shared definitions, the same objects as before if this
+   *   process has them.
    * - New definitions (200): published with their ETag, as PostHog sent them. The response's `json()` parses only what changed,
    *   and returns what `getFlagDefinitions()` would.
-   * - 429, 5xx, a network error, an answer that is not definitions: no process calls again before `Retry-After` (an hour at
-   *   most) or the interval is over. A process without definitions gets a 503 until then.
-   * - 401, 402, 403: left to posthog-node, and told to `onError()` listeners.
+   * - Anything else (an error status, a network error, an answer that is not definitions): another process fetches next, and the
+   *   listeners of `onError()` are told. After 429, 402 or `Retry-After` no process calls for as long as PostHog asked (an interval at
+   *   least, an hour at most), if there are definitions to go on with. A process without definitions may get a 503 from here.
+   * - 402: see {@link FlagDefinitionCacheOptions.whenRefused}.
    *
    * Every other request passes through untouched. A failure of the store never fails a request: it goes out all the same.
    *

@@ -110,6 +110,7 @@ class FlagDefinitionCache {
   // `async`, as all methods are: posthog-node waits for what is `instanceof Promise`, and in a vm
   // context (Jest) a native promise is not.
   async shutdown() {
+    this.#client.isClosed = true
     await this.#call(() => this.#native.shutdown())
   }
 

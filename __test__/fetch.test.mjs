@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 
 import { sleep } from '../dev/clock.mjs'
-import { FlagCacheError, openCache, standIn } from './support/client.mjs'
+import { elsewhere, FlagCacheError, openCache, standIn } from './support/client.mjs'
 import { completed, startSharing } from './support/shared.mjs'
 import { newProjectKey, STORES } from './support/stores.mjs'
 
@@ -104,6 +104,44 @@ test('an answer with definitions can be read in every way, and as JSON again', a
   assert.equal(second, first)
   assert.equal(await response.clone().text(), text)
   assert.deepEqual([response.status, response.headers.get('etag'), await response.text()], [200, '"e"', text])
+})
+
+test('an answer that is larger than definitions may be is passed on as it comes, and not kept', async (t) => {
+  const projectKey = newProjectKey()
+  const cache = openCache(t, { projectKey, url: 'memory:' })
+  const troubles = []
+  cache.onError((error) => troubles.push(error))
+  const chunk = Buffer.alloc(2 ** 20, ' ')
+  let sent = 0
+  const pull = (controller) => (sent < 100 ? controller.enqueue(chunk, (sent += 1)) : controller.close())
+  const fetch = cache.withFetch(async () => new Response(new ReadableStream({ pull }, { highWaterMark: 0 })))
+  const response = await fetch(`https://posthog.example/flags/definitions?token=${projectKey}`)
+  assert.equal(sent, 65, 'the rest is left where it is')
+  assert.equal((await response.arrayBuffer()).byteLength, 100 * 2 ** 20)
+  assert.deepEqual(troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_API'])
+  assert.match(troubles[0].message, /more than 67108864 bytes/)
+})
+
+test('what an error of the inner fetch says is cut, and no secret of an answer is told', async (t) => {
+  const projectKey = newProjectKey()
+  const secret = 'phs_topsecret'
+  const answers = [
+    () => Promise.reject(new TypeError('x'.repeat(1e7))),
+    async () => new Response(JSON.stringify(`Bearer ${secret}`)),
+    async () => new Response(JSON.stringify({ flags: [`Bearer ${secret}`] })),
+    async () => new Response(JSON.stringify({ flags: [{ key: { a: `Bearer ${secret}` } }] })),
+    async () => new Response(JSON.stringify({ flags: `", expected Bearer ${secret}` })),
+  ]
+  for (const answer of answers) {
+    const cache = openCache(t, { projectKey, url: 'memory:', ...elsewhere() })
+    const messages = []
+    cache.onError((error) => messages.push(error.message))
+    const request = cache.withFetch(answer)(`https://posthog.example/flags/definitions?token=${projectKey}`)
+    await request.then((response) => response.text(), () => {})
+    assert.equal(messages.length, 1)
+    assert.ok(messages[0].length < 2_000)
+    assert.doesNotMatch(messages[0], /topsecret/)
+  }
 })
 
 test('an answer that takes longer to read than a call may is passed on as it came', async (t) => {

@@ -4,6 +4,8 @@
 class Client {
   /** Whether its next request is an emergency: it was told not to fetch, but has no definitions at all. */
   isEmergency = false
+  /** Whether it was shut down. */
+  isClosed = false
   /** The API's host, by the first request for the definitions. */
   origin = undefined
   /** The definitions that were made or received last: while their version stays the same, so does the object. */

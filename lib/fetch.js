@@ -7,6 +7,11 @@ const { NativeText } = require('./native.js')
 /** Where posthog-node asks for the definitions: the current path, and that of older versions. */
 const PATHS = /\/(flags\/definitions|feature_flag\/local_evaluation)\/?$/
 
+/** The limit of `src/limits.rs`: what exceeds it is passed on unread. */
+const MAX_BYTES = 64 * 1024 * 1024
+/** Maximum length of what an error of the inner fetch says. */
+const MAX_MESSAGE = 1_000
+
 /**
  * Makes a fetch whose requests for the definitions carry the ETag of the fleet's snapshot, and whose
  * outcome the whole fleet learns. All other requests pass through untouched.
@@ -33,8 +38,8 @@ function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, r
   async function fetchDefinitions(url, options) {
     const { etag, version, pauseMs } = plan()
     const { isEmergency } = client
-    if (isEmergency && pauseMs) {
-      return new Response(null, { status: 503, headers: { 'retry-after': String(Math.ceil(pauseMs / 1000)) } })
+    if (isEmergency && (pauseMs || client.isClosed)) {
+      return new Response(null, { status: 503, headers: { 'retry-after': String(Math.ceil((pauseMs ?? 0) / 1000)) } })
     }
     let response
     try {
@@ -77,9 +82,16 @@ function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, r
   async function received(response, isEmergency) {
     const text = new NativeText()
     const chunks = []
-    for await (const chunk of chunksOf(response)) {
-      text.pushBytes(chunk)
-      chunks.push(chunk)
+    const body = chunksOf(response)
+    let length = 0
+    for (let next = await body.next(); !next.done; next = await body.next()) {
+      chunks.push(next.value)
+      length += next.value.length
+      if (length > MAX_BYTES) {
+        await failed(`PostHog's answer has more than ${MAX_BYTES} bytes`)
+        return responseOf(() => chunks, response, body)
+      }
+      text.pushBytes(next.value)
     }
     const etag = response.headers?.get('etag') ?? undefined
     // What the pieces are new to: another call may put something else there meanwhile.
@@ -139,10 +151,10 @@ function once(work) {
   return () => (promise ??= work())
 }
 
-/** In a line: the cause of a failed fetch says more than its message. */
+/** In a line of a reasonable length: the cause of a failed fetch says more than its message. */
 function describe(error) {
   const { cause } = error ?? {}
-  return [error?.message ?? error, cause?.code ?? cause?.message].filter(Boolean).join(': ')
+  return [error?.message ?? error, cause?.code ?? cause?.message].filter(Boolean).join(': ').slice(0, MAX_MESSAGE)
 }
 
 /** The body, whatever kind of fetch it comes from. */
@@ -151,12 +163,17 @@ async function* chunksOf(response) {
   for await (const chunk of response.body) yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk
 }
 
-/** A 200 with the URL and the headers of the API's response, whose body is only put together when it is read. */
-function responseOf(chunks, { url = '', headers }) {
-  const pull = (controller) => {
-    for (const chunk of chunks()) controller.enqueue(chunk)
-    controller.close()
+/** A 200 with the URL and the headers of the API's response. Its body is only put together when it is read; `rest` is what follows. */
+function responseOf(chunks, { url = '', headers }, rest) {
+  let isBegun = false
+  const pull = async (controller) => {
+    if (!isBegun) for (const chunk of chunks()) controller.enqueue(chunk)
+    isBegun = true
+    const next = await rest?.next()
+    if (next && !next.done) controller.enqueue(next.value)
+    else controller.close()
   }
+  const cancel = () => rest?.return()
   // A fetch of the user's own may give nothing of them but `get()`.
   const isWhole = typeof headers?.[Symbol.iterator] === 'function'
   const etag = headers?.get('etag')
@@ -164,7 +181,7 @@ function responseOf(chunks, { url = '', headers }) {
   // They describe the bytes that were received, not these.
   for (const name of ['content-encoding', 'content-length', 'transfer-encoding']) kept.delete(name)
   if (!kept.has('content-type')) kept.set('content-type', 'application/json')
-  const response = new Response(new ReadableStream({ pull }, { highWaterMark: 0 }), { headers: kept })
+  const response = new Response(new ReadableStream({ pull, cancel }, { highWaterMark: 0 }), { headers: kept })
   return Object.defineProperty(response, 'url', { value: url })
 }
 
@@ -179,7 +196,9 @@ function withEtag(options, etag) {
 function retryAfterMs(headers) {
   const value = headers?.get('retry-after')
   if (!value) return undefined
-  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now()
+  // The clock that the date is of: this process's own may be wrong.
+  const now = Date.parse(headers.get('date')) || Date.now()
+  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
   return ms > 0 ? Math.min(ms, Number.MAX_SAFE_INTEGER) : undefined
 }
 

@@ -29,8 +29,6 @@ pub struct FailedFetch {
     pub at: Millis,
     /// How many failed in a row, of this worker.
     pub count: u32,
-    /// The pause that PostHog asked for.
-    pub pause: Option<Duration>,
 }
 
 /// Why a fetch failed.
@@ -93,14 +91,6 @@ impl Failure {
             _ => Failure::Worker,
         }
     }
-
-    /// The pause that PostHog asked for.
-    pub fn pause(self) -> Option<Duration> {
-        match self {
-            Failure::Worker => None,
-            Failure::Paused(pause) | Failure::Refused(pause) => pause,
-        }
-    }
 }
 
 impl Rule {
@@ -117,7 +107,7 @@ impl Rule {
             return wait_until(now.saturating_add(millis(pause)));
         }
         let invalidated = self.is_invalidated(state, now);
-        let stands_back = me.failed.and_then(|failed| self.stands_back_until(failed, is_empty, now));
+        let stands_back = me.failed.and_then(|failed| self.stands_back_until(failed, state, now, me.owner));
         if me.impatient && invalidated && stands_back.is_none() {
             return Decision::Grant(self.grant(state, now, me.owner));
         }
@@ -137,16 +127,27 @@ impl Rule {
         }
     }
 
-    /// Until when a worker whose fetch failed leaves the next one to others. Over an interval, so that each
-    /// of them polls in between; but while the cache is empty they are waiting, and take over at once.
-    pub fn stands_back_until(&self, failed: FailedFetch, is_empty: bool, now: Millis) -> Option<Millis> {
+    /// Until when a worker whose fetch failed leaves the next one to others. Over an interval, so that each of them
+    /// polls in between, and as long as others are trying, which may take longer. But while the cache is empty
+    /// they are waiting, and take over at once.
+    pub fn stands_back_until(
+        &self,
+        failed: FailedFetch,
+        state: &State,
+        now: Millis,
+        owner: &str,
+    ) -> Option<Millis> {
         let interval = millis(self.refresh_interval);
-        let delay = match is_empty {
-            true => doubled(COLD_RETRY, failed.count.saturating_sub(1)).min(interval),
-            false => interval.saturating_add(self.slack()),
+        let until = if state.snapshot.is_none() {
+            let delay = doubled(COLD_RETRY, failed.count.saturating_sub(1)).min(interval);
+            failed.at.saturating_add(delay)
+        } else {
+            let others = state.lease.as_ref().filter(|lease| lease.owner != owner);
+            let tried_at = others.map(|lease| lease.expires_at.min(now)).max(state.granted_at);
+            let are_trying = state.failures > 0 && !self.is_from_the_future(state, now);
+            let last = failed.at.max(tried_at.filter(|_| are_trying).unwrap_or(0));
+            last.saturating_add(interval).saturating_add(self.slack())
         };
-        let asked = failed.pause.map_or(0, |pause| millis(pause.min(MAX_PAUSE)));
-        let until = failed.at.saturating_add(delay.max(asked));
         let is_from_the_future = failed.at > now.saturating_add(self.slack());
         (now < until && !is_from_the_future).then_some(until)
     }
@@ -216,8 +217,8 @@ impl Rule {
         });
         let asked = match failure {
             Failure::Worker => None,
-            // One worker's answer does not keep the others from filling an empty cache.
-            _ if is_empty && further.is_none() => None,
+            // Whatever PostHog asked for, without definitions there is nothing to go on with meanwhile.
+            _ if is_empty => None,
             Failure::Paused(pause) | Failure::Refused(pause) => {
                 Some(millis(pause.unwrap_or_default()).max(millis(self.refresh_interval) - self.slack()))
             }
@@ -246,10 +247,10 @@ impl Rule {
         Some(State { invalidated_at: Some(now.max(after)), ..state.successor(now) })
     }
 
-    /// The state in which the stored definitions are known to be old, because the store did not take those of
-    /// this version, which `owner` fetched. `None` where it has them, or another worker leads.
+    /// The state in which the stored definitions, if any, are known to be old, because the store did not take
+    /// those of this version, which `owner` fetched. `None` where it has them, or another worker leads.
     pub fn outdate(&self, state: &State, now: Millis, owner: &str, version: &str) -> Option<State> {
-        let is_old = state.snapshot.as_ref().is_some_and(|stored| stored.version != version);
+        let is_old = state.snapshot.as_ref().is_none_or(|stored| stored.version != version);
         let is_news = is_old && state.outdated_at.is_none() && self.leads(state, owner, None);
         is_news.then(|| State { outdated_at: Some(now), ..state.successor(now) })
     }

@@ -9,8 +9,9 @@ use std::fmt;
 /// Bytes of a text. PostHog's largest have a few million.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024 * 1024;
 
-/// Bytes of a text as stored: zstd adds a little to what it cannot compress.
-pub const MAX_STORED_BYTES: u64 = MAX_TEXT_BYTES as u64 + 1024 * 1024;
+/// Bytes of a text as stored. Redis closes a connection that is subscribed, as ours is, when more than 32 MB wait to
+/// be sent on it (`client-output-buffer-limit pubsub`).
+pub const MAX_STORED_BYTES: u64 = 24 * 1024 * 1024;
 
 /// Bytes of memory that loading a text may take, by the estimate of [`memory`]. Realistic definitions may have
 /// 30 MB, six times as much as the largest that were measured.

@@ -1,11 +1,16 @@
 //! What happens outside a call: new versions, and troubles in the background.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::error::{Code, Error};
 use crate::provider::Provider;
+
+/// Minimum delay between two looks at the store after notices.
+const NOTICES_APART: Duration = Duration::from_millis(50);
 
 /// Something that a listener may want to know.
 #[derive(Clone, Debug)]
@@ -36,6 +41,8 @@ pub async fn observe(provider: Weak<Provider>, emit: impl Fn(Event)) {
                     Err(error) if error.code() == Code::Closed => return,
                     Err(error) => emit(Event::Trouble(error)),
                 }
+                // Of many notices in a row the last one counts.
+                sleep(NOTICES_APART).await;
             }
             report = reports.recv() => match report {
                 Ok(error) => emit(Event::Trouble(error)),

@@ -59,14 +59,40 @@ pub struct Pieces {
 #[derive(Debug)]
 pub enum Fault {
     /// It is not an object with an array `flags` of flags.
-    Malformed(serde_json::Error),
+    Malformed(Malformed),
     /// It would cost too much.
     TooLarge(Excess),
 }
 
+/// What serde says of it, without the text that it quotes: that may be anything, a key of an API too.
+#[derive(Debug)]
+pub struct Malformed(String);
+
+impl From<serde_json::Error> for Malformed {
+    fn from(cause: serde_json::Error) -> Self {
+        let text = cause.to_string();
+        let quoted = text.find('"').zip(text.rfind("\", expected"));
+        Malformed(match quoted {
+            Some((start, end)) => {
+                let around = (text.get(..=start).unwrap_or_default(), text.get(end..).unwrap_or_default());
+                format!("{}…{}", around.0, around.1)
+            }
+            None => text,
+        })
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
 impl From<serde_json::Error> for Fault {
     fn from(cause: serde_json::Error) -> Self {
-        Fault::Malformed(cause)
+        Fault::Malformed(cause.into())
     }
 }
 

@@ -9,7 +9,7 @@ mod reports;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, timeout};
 
 use self::poll::{Found, Outcome};
@@ -26,6 +26,9 @@ use crate::status::{Held, Status};
 use crate::store::Reading;
 use crate::store::shared::{InUse, SharedStore};
 
+/// A call that takes more than this part of the interval delays the next poll.
+const LONG_CALL_PART: u32 = 8;
+
 /// Within so long the answer to `should_fetch()` goes for `get()`.
 const SAME_POLL: Duration = Duration::from_millis(100);
 
@@ -41,6 +44,8 @@ pub struct Provider {
     limit: Duration,
     memory: Arc<Memory>,
     replica: Replica,
+    /// Wakes those that wait, to see that they need not.
+    closing: Notify,
 }
 
 /// What the next definitions request should send.
@@ -71,6 +76,7 @@ impl Provider {
             max_age: options.max_age,
             limit: options.call_limit(),
             memory,
+            closing: Notify::new(),
         }
     }
 
@@ -87,8 +93,12 @@ impl Provider {
             // It may win one without hearing of it.
             client.fence.take()
         });
-        let wait = self.rule.cold_start_wait;
-        match self.within(self.limit + wait, self.ask(Instant::now() + wait, earlier)).await {
+        let (wait, began) = (self.rule.cold_start_wait, Instant::now());
+        let outcome = self.within(self.limit + wait, self.ask(began + wait, earlier)).await;
+        if began.elapsed() > self.rule.refresh_interval / LONG_CALL_PART {
+            self.client(|client| client.cadence.delay());
+        }
+        match outcome {
             Ok(Outcome::Fetch) => Ok(true),
             Ok(Outcome::Follow(None)) => Ok(false),
             Ok(Outcome::Follow(Some(found))) => {
@@ -155,7 +165,7 @@ impl Provider {
     pub async fn failed(&self, failure: Failure) -> Result<()> {
         let _in_use = self.require_writer()?;
         // Known to this worker even while it cannot tell the others.
-        self.note_failure(self.replica.last_reading().unwrap_or_default().now, failure);
+        self.note_failure(self.replica.last_reading().unwrap_or_default().now);
         self.bounded(self.release_after(failure)).await
     }
 
@@ -170,13 +180,14 @@ impl Provider {
     /// Releases this worker's lease, as well as can be; every later call fails with `Closed`.
     pub async fn shutdown(&self) {
         let (in_use, asks) = self.client(|client| (client.in_use.take(), client.asks));
+        self.closing.notify_waiters();
         if in_use.is_none() || !asks || self.role == Role::Reader {
             return;
         }
         let release = async {
             // A publish may be under way: without the lease it would be refused.
             self.replica.publish().await?;
-            self.replica.change(|reading| self.rule.release(&reading.state, reading.now, &self.owner)).await
+            self.release().await
         };
         // An error changes nothing: a lease that is not released lapses.
         let _ = self.bounded(release).await;
@@ -193,7 +204,7 @@ impl Provider {
         let pause = self.replica.last_reading().and_then(|Reading { state, now }| {
             let own = failed
                 .filter(|_| newest.is_none())
-                .and_then(|failed| self.rule.stands_back_until(failed, state.snapshot.is_none(), now))
+                .and_then(|failed| self.rule.stands_back_until(failed, &state, now, &self.owner))
                 .map(|until| Duration::from_millis(until - now));
             self.rule.pause(&state, now).max(own)
         });
@@ -290,12 +301,19 @@ impl Provider {
         }
     }
 
-    fn note_failure(&self, at: Millis, failure: Failure) {
+    fn note_failure(&self, at: Millis) {
         self.memory.with(|memory| {
             *memory.counters.errors.entry(Code::Api).or_default() += 1;
             let count = memory.client.failed.map_or(0, |failed| failed.count).saturating_add(1);
-            memory.client.failed = Some(FailedFetch { at, count, pause: failure.pause() });
+            memory.client.failed = Some(FailedFetch { at, count });
+            // posthog-node polls less often after some of them.
+            memory.client.cadence.delay();
         });
+    }
+
+    async fn release(&self) -> Result<()> {
+        let release = |reading: &Reading| self.rule.release(&reading.state, reading.now, &self.owner);
+        self.replica.change(release).await.map(drop)
     }
 
     async fn release_after(&self, failure: Failure) -> Result<()> {
@@ -305,8 +323,12 @@ impl Provider {
 
     /// Notes that PostHog has answered, and returns the grant under which it was asked.
     fn succeeded(&self) -> Option<u64> {
+        let interval = self.rule.refresh_interval;
         self.client(|client| {
             client.failed = None;
+            if client.fetched_at.is_some_and(|began| began.elapsed() > interval / LONG_CALL_PART) {
+                client.cadence.delay();
+            }
             client.fence
         })
     }

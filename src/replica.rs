@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
@@ -15,6 +15,9 @@ use crate::snapshot::{Compression, Encoded, Snapshot};
 use crate::state::{Millis, SnapshotInfo, State, millis};
 use crate::store::shared::SharedStore;
 use crate::store::{Reading, Store};
+
+/// Maximum delay before a commit that came too late is prepared again.
+const MAX_RACE_DELAY_MS: u64 = 10;
 
 /// So many reports wait for a listener; older ones are dropped.
 const REPORTS: usize = 16;
@@ -269,7 +272,10 @@ impl Replica {
     pub async fn commit(&self, reading: &Reading, next: &State, encoded: Option<Encoded>) -> Result<bool> {
         let landed = self.store().commit(reading.state.revision, next, encoded).await?
             || self.store().read().await?.state == *next;
-        if landed {
+        if !landed {
+            // Several may race, and a server may refuse for ever.
+            sleep(Duration::from_millis(fastrand::u64(1..=MAX_RACE_DELAY_MS))).await;
+        } else {
             let read = Reading { state: next.clone(), now: reading.now };
             self.memory.with(|memory| memory.read = Some((read, Instant::now())));
         }

@@ -8,7 +8,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
 
 use crate::error::{Code, Error, Result};
-use crate::limits::{MAX_TEXT_BYTES, require};
+use crate::limits::{MAX_STORED_BYTES, MAX_TEXT_BYTES, require};
 use crate::patch;
 use crate::pieces::{Fault, Parts, Pieces};
 
@@ -67,8 +67,7 @@ impl Snapshot {
     /// The definitions as PostHog's API answers them, completed to what every posthog-node reads from
     /// a cache: older ones know only the camelCase names, and take no field for granted.
     pub fn from_api(text: String) -> Result<Self> {
-        let fields: ApiFields =
-            serde_json::from_str(&text).map_err(|cause| unpublishable(Fault::Malformed(cause)))?;
+        let fields: ApiFields = serde_json::from_str(&text).map_err(|cause| unpublishable(cause.into()))?;
         let mut aliases = String::new();
         let mut add = |name: &str, value: &str| {
             let _ = write!(aliases, ",\"{name}\":{value}");
@@ -125,7 +124,7 @@ impl Snapshot {
         let plain = match compression {
             Compression::Auto => self.text.len() < AUTO_COMPRESS_FROM,
             Compression::Zstd => false,
-            Compression::None => true,
+            Compression::None => self.text.len() as u64 <= MAX_STORED_BYTES,
         };
         if plain {
             return Ok(Bytes::copy_from_slice(self.text.as_bytes()).into());
@@ -133,6 +132,8 @@ impl Snapshot {
         let failed =
             |cause| Error::new(Code::Data, "the flag definitions cannot be compressed").caused_by(cause);
         let bytes: Bytes = zstd::bulk::compress(self.text.as_bytes(), ZSTD_LEVEL).map_err(failed)?.into();
+        require(bytes.len(), MAX_STORED_BYTES as usize, "bytes, compressed,")
+            .map_err(|excess| unpublishable(Fault::TooLarge(excess)))?;
         let patch = replaced.map(|base| patch::make(self, base)).transpose().map_err(failed)?;
         let patch = patch.filter(|patch| patch.len() * PATCH_PAYS_FROM <= bytes.len());
         Ok(Encoded { bytes, patch: patch.map(Bytes::from) })

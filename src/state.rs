@@ -89,9 +89,13 @@ pub fn countable(revision: u64) -> u64 {
     if revision < REVISIONS { revision } else { 0 }
 }
 
-/// Whether a request can carry it: visible ASCII (RFC 9110, 8.8.3) of a reasonable length.
+/// Whether it is one entity-tag (RFC 9110, 8.8.3) in visible ASCII, of a reasonable length. Anything else would
+/// change what a request asks: `*` matches every version.
 pub fn is_etag(etag: &str) -> bool {
-    !etag.is_empty() && etag.len() <= MAX_ETAG_BYTES && etag.bytes().all(|byte| byte.is_ascii_graphic())
+    let quoted = etag.strip_prefix("W/").unwrap_or(etag);
+    let opaque = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let is_sound = |opaque: &str| opaque.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+    etag.len() <= MAX_ETAG_BYTES && opaque.is_some_and(is_sound)
 }
 
 /// A duration in the unit of the store's clock.

@@ -324,7 +324,7 @@ fn grows(before: u64, after: u64) -> bool {
 fn no_value_however_hostile_breaks_a_decision() {
     let held = warm();
     for (state, rule, now) in sweep() {
-        let failed = Some(FailedFetch { at: now, count: u32::MAX, pause: Some(Duration::MAX) });
+        let failed = Some(FailedFetch { at: now, count: u32::MAX });
         for (seen, impatient, failed) in
             [(None, false, None), (None, true, None), (Some(&held), false, None), (None, true, failed)]
         {

@@ -82,7 +82,7 @@ fn the_worker_that_failed_leaves_the_next_polls_to_others_and_tries_again_within
 fn on_an_empty_cache_it_waits_a_moment_that_doubles_up_to_an_interval() {
     let failed = fails(&cold(), T, "leader");
     for (count, delay) in [(1, 250), (2, 500), (3, 1_000), (5, 4_000), (u32::MAX, INTERVAL)] {
-        let me = Worker { failed: Some(FailedFetch { at: T, count, pause: None }), ..fresh("leader") };
+        let me = Worker { failed: Some(FailedFetch { at: T, count }), ..fresh("leader") };
         let until = T + delay;
         let decision = RULE.decide(&failed, T, me);
         match delay <= COLD_START_WAIT {
@@ -95,14 +95,21 @@ fn on_an_empty_cache_it_waits_a_moment_that_doubles_up_to_an_interval() {
 }
 
 #[test]
-fn it_stands_back_as_long_as_posthog_asked_it_to_but_an_hour_at_most() {
-    let lasts = |asked, is_empty| {
-        let failed = FailedFetch { at: T, count: 1, pause: Some(Duration::from_millis(asked)) };
-        RULE.stands_back_until(failed, is_empty, T).map(|until| until - T)
+fn it_stands_back_while_others_are_trying_which_may_take_longer() {
+    let failed = fails(&warm(), T, "leader");
+    let trying = granted(RULE.decide(&failed, T + INTERVAL, fresh("other")));
+    let stands_back = |state: &State, now| {
+        RULE.stands_back_until(FailedFetch { at: T, count: 1 }, state, now, "leader").map(|until| until - T)
     };
-    assert_eq!((lasts(60_000, true), lasts(60_000, false)), (Some(60_000), Some(60_000)));
-    assert_eq!((lasts(1, true), lasts(1, false)), (Some(250), Some(INTERVAL + SLACK)));
-    assert_eq!(lasts(u64::MAX, true), Some(HOUR));
+    let now = T + INTERVAL + COLD_START_WAIT + 1;
+    // Counted from the end of the other's lease.
+    assert_eq!(stands_back(&trying, now), Some(2 * INTERVAL + COLD_START_WAIT + SLACK));
+    assert_eq!(RULE.decide(&trying, now, sick("leader", T)), Decision::Follow);
+    granted(RULE.decide(&trying, now, fresh("third")));
+    let published = RULE.publish(&trying, now, "other", Some(4), snapshot("v2", 0)).expect("published");
+    assert_eq!(stands_back(&published, now), None, "not after one of them has succeeded");
+    let endless = State { lease: lease("other", u64::MAX), granted_at: Some(T), ..failed };
+    assert_eq!(stands_back(&endless, T), Some(INTERVAL + SLACK));
 }
 
 #[test]
@@ -225,14 +232,14 @@ fn a_pause_that_posthog_asked_for_holds_for_the_fleet_if_there_are_definitions_t
 }
 
 #[test]
-fn on_an_empty_cache_it_holds_only_once_several_workers_have_been_asked() {
+fn on_an_empty_cache_there_is_nothing_to_go_on_with_meanwhile() {
     let paused = Failure::Paused(MINUTE);
     let first = RULE.fail(&cold(), T, "leader", paused).expect("noted");
     assert_eq!((first.retry_at, first.failures), (None, 1));
     let second = RULE.fail(&State { lease: lease("b", T + 9), ..first }, T, "b", paused).expect("noted");
     assert_eq!(second.retry_at, None);
     let third = RULE.fail(&State { lease: lease("c", T + 9), ..second }, T, "c", paused).expect("noted");
-    assert_eq!(third.retry_at, Some(T + 60_000));
+    assert_eq!(third.retry_at, Some(T + 117), "as after any other failure");
 }
 
 #[test]
@@ -272,7 +279,6 @@ fn answers_are_read_as_what_they_mean_for_the_fleet() {
         (Some(503), pause, Failure::Paused(pause)),
     ] {
         assert_eq!(Failure::of(status, asked), failure, "{status:?}");
-        assert_eq!(failure.pause(), asked);
     }
 }
 
@@ -300,8 +306,24 @@ fn a_store_hands_out_no_etag_that_a_request_cannot_carry_and_no_revision_that_ca
         State { snapshot: Some(snapshot), ..warm() }.sanitized().snapshot.unwrap().etag
     };
     assert_eq!(etag("W/\"abc\"").as_deref(), Some("W/\"abc\""));
-    assert!(etag(&"x".repeat(1024)).is_some());
-    for broken in ["", "a b", "a\r\nx: y", "ä", "\u{7f}", &"x".repeat(1025)] {
+    assert!(etag("\"\"").is_some());
+    assert!(etag(&format!("\"{}\"", "x".repeat(1022))).is_some());
+    let long = format!("\"{}\"", "x".repeat(1023));
+    for broken in [
+        "",
+        "*",
+        "W/",
+        "W/*",
+        "a",
+        "\"",
+        "\"a",
+        "\"a\",\"b\"",
+        "\"a b\"",
+        "\"a\r\nx: y\"",
+        "\"ä\"",
+        "\"\u{7f}\"",
+        &long,
+    ] {
         assert_eq!(etag(broken), None, "{broken:?}");
     }
     let revision = |revision| State { revision, ..warm() }.sanitized().revision;

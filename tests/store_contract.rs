@@ -269,7 +269,7 @@ async fn a_state_comes_back_with_every_field_unset(place: Place) {
     assert_eq!(place.store().read().await.unwrap().state, none);
 
     let (snapshot, bytes) = published(1);
-    let empty = SnapshotInfo { published_at: 0, etag: Some("0".into()), ..snapshot };
+    let empty = SnapshotInfo { published_at: 0, etag: Some("\"0\"".into()), ..snapshot };
     let lease = Some(Lease { owner: String::new(), expires_at: 0 });
     let zero = Some(0);
     let zeros = State {
@@ -300,7 +300,7 @@ async fn a_field_that_the_next_state_lacks_is_gone(place: Place) {
         failures: 1,
         refused_at: Some(1),
         outdated_at: Some(1),
-        ..state(1, Some(SnapshotInfo { etag: Some("x".into()), ..snapshot.clone() }))
+        ..state(1, Some(SnapshotInfo { etag: Some("\"x\"".into()), ..snapshot.clone() }))
     };
     assert!(store.commit(0, &full, Some(bytes.into())).await.unwrap());
     let bare = State { fence: 0, ..state(2, Some(snapshot)) };
@@ -430,7 +430,7 @@ async fn large_and_binary_bytes_come_back_unchanged(place: Place) {
     for (revision, bytes) in (0..).zip([Bytes::from_static(b"\0\xff\r\n"), Bytes::new(), all.into()]) {
         let info = SnapshotInfo {
             version: format!("version-{revision}-{}", "v".repeat(100)),
-            etag: Some("e".repeat(1_024)),
+            etag: Some(format!("\"{}\"", "e".repeat(1_022))),
             bytes: bytes.len() as u64,
             published_at: 1,
         };

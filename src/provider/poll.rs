@@ -39,7 +39,7 @@ impl Provider {
         loop {
             let (reading, _) = self.replica.sync().await?;
             if self.has_failed_unobserved(&reading.state, earlier) {
-                self.note_failure(reading.now, Failure::Worker);
+                self.note_failure(reading.now);
                 self.release_after(Failure::Worker).await?;
                 continue;
             }
@@ -52,10 +52,24 @@ impl Provider {
                     if !self.replica.commit(&reading, &next, None).await? {
                         continue;
                     }
-                    self.client(|client| client.fence = Some(next.fence));
+                    let is_closed = self.client(|client| {
+                        client.fence = Some(next.fence);
+                        client.in_use.is_none()
+                    });
+                    if is_closed {
+                        // The shutdown released the lease before this grant came.
+                        self.release().await?;
+                        return Ok(Outcome::Follow(None));
+                    }
                     true
                 }
-                Decision::Wait(until) if Instant::now() < deadline => {
+                Decision::Wait(_) | Decision::Follow if reading.state.outdated_at.is_some() => {
+                    return Err(Error::new(
+                        Code::Unavailable,
+                        "the store does not take the newest definitions: each process fetches for itself until it does",
+                    ));
+                }
+                Decision::Wait(until) if Instant::now() < deadline && self.require_open().is_ok() => {
                     self.wait(deadline, until.saturating_sub(reading.now)).await;
                     continue;
                 }
@@ -66,14 +80,10 @@ impl Provider {
                 let counters = &mut memory.counters;
                 *(if granted { &mut counters.grants } else { &mut counters.follows }) += 1;
             });
-            return match granted {
-                true => Ok(Outcome::Fetch),
-                false if reading.state.outdated_at.is_some() => Err(Error::new(
-                    Code::Unavailable,
-                    "the store does not take the newest definitions: each process fetches for itself until it does",
-                )),
-                false => Ok(Outcome::Follow(self.found(&reading.state))),
-            };
+            return Ok(match granted {
+                true => Outcome::Fetch,
+                false => Outcome::Follow(self.found(&reading.state)),
+            });
         }
     }
 
@@ -110,7 +120,13 @@ impl Provider {
         });
         let until = Instant::now() + Duration::from_millis(millis).min(WAIT_POLL);
         let mut notices = self.notices();
-        let _ = timeout_at(until.min(deadline), notices.changed()).await;
+        let woken = async {
+            tokio::select! {
+                _ = notices.changed() => {}
+                () = self.closing.notified() => {}
+            }
+        };
+        let _ = timeout_at(until.min(deadline), woken).await;
     }
 
     /// Whether the fetch of the `earlier` grant failed unheard: posthog-node polls again, and the cache is

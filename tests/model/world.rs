@@ -250,7 +250,7 @@ impl World {
             return;
         }
         let count = member.failed.map_or(0, |failed| failed.count) + 1;
-        member.failed = Some(FailedFetch { at, count, pause: None });
+        member.failed = Some(FailedFetch { at, count });
         member.phase = Phase::Failing;
     }
 

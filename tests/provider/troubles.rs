@@ -327,3 +327,23 @@ async fn an_answer_that_comes_after_a_newer_one_was_published_is_not_kept() {
     assert_eq!(slow.provider.plan().version, version(1), "what it knew before");
     assert_eq!((slow.polls().await, slow.gets().await.unwrap()), (false, Some(3)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_an_empty_store_takes_no_definitions_nobody_waits_for_them() {
+    let fleet = Fleet::new();
+    let leader = fleet.worker();
+    assert!(leader.asks().await.unwrap());
+    let other = fleet.worker();
+    let asking = tokio::spawn(async move { (other.asks().await, other) });
+    sleep(A_SECOND).await;
+    leader.store.set(Fault::FailsPublishes);
+    let failed = Instant::now();
+    leader.receives(1).await.unwrap_err();
+    let (outcome, other) = asking.await.unwrap();
+    assert_eq!(outcome.unwrap_err().code(), Code::Unavailable);
+    assert!(failed.elapsed() < A_SECOND, "{:?}", failed.elapsed());
+
+    leader.store.set(Fault::None);
+    assert!(!leader.asks().await.unwrap(), "it has just fetched them");
+    assert_eq!((other.asks().await.unwrap(), other.gets().await.unwrap()), (false, Some(1)));
+}

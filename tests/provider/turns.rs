@@ -5,6 +5,7 @@ use crate::fleet::{A_SECOND, COLD_START_WAIT, Fleet, INTERVAL, LEASE, LIMIT, set
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::options::Given;
 use posthog_flag_cache::state::{Lease, State};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -229,4 +230,39 @@ async fn a_newcomer_waits_while_an_old_snapshot_is_replaced() {
     leader.receives(2).await.unwrap();
     let (granted, worker) = asking.await.unwrap();
     assert_eq!((waited, granted, worker.gets().await.unwrap()), (true, false, Some(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_a_call_that_waits() {
+    let fleet = Fleet::new();
+    assert!(fleet.worker().asks().await.unwrap());
+    let worker = Arc::new(fleet.worker());
+    let waiting = tokio::spawn({
+        let worker = worker.clone();
+        async move { worker.asks().await }
+    });
+    sleep(A_SECOND).await;
+    assert!(!waiting.is_finished());
+    let closed = Instant::now();
+    worker.provider.shutdown().await;
+    assert!(!waiting.await.unwrap().unwrap());
+    assert_eq!(closed.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_comes_after_the_shutdown_is_released() {
+    let fleet = Fleet::new();
+    let worker = Arc::new(fleet.worker());
+    // Its commit takes a while, so that the shutdown finds no lease yet.
+    worker.store.set(Fault::DelaysCommits);
+    let asking = tokio::spawn({
+        let worker = worker.clone();
+        async move { worker.asks().await }
+    });
+    sleep(Duration::from_millis(5)).await;
+    worker.provider.shutdown().await;
+    assert!(!asking.await.unwrap().unwrap());
+    let state = fleet.state().await;
+    assert_eq!((state.fence, state.lease), (1, None));
+    assert!(fleet.worker().asks().await.unwrap());
 }

@@ -25,6 +25,8 @@ pub enum Fault {
     FailsCommits,
     /// Every commit with definitions fails, as where memory is short.
     FailsPublishes,
+    /// Every commit is carried out after a while.
+    DelaysCommits,
     /// Every commit is carried out, and reported as failed.
     LosesReplies,
     /// Every commit is carried out, and then once more: the second time it is refused.
@@ -106,6 +108,10 @@ impl Store for FaultyStore {
             match self.begin().await? {
                 Fault::FailsCommits => Err(lost()),
                 Fault::FailsPublishes if snapshot.is_some() => Err(lost()),
+                Fault::DelaysCommits => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    self.inner.commit(expected, next, snapshot).await
+                }
                 Fault::LosesReplies => self.inner.commit(expected, next, snapshot).await.and(Err(lost())),
                 Fault::RepeatsCommits => {
                     // Takes time, so that whoever tries for ever meets its limit.

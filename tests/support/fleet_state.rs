@@ -71,7 +71,7 @@ pub fn impatient(owner: &str) -> Worker<'_> {
 
 /// A worker whose last fetch failed at that moment.
 pub fn sick(owner: &str, at: Millis) -> Worker<'_> {
-    Worker { failed: Some(FailedFetch { at, count: 1, pause: None }), ..fresh(owner) }
+    Worker { failed: Some(FailedFetch { at, count: 1 }), ..fresh(owner) }
 }
 
 #[track_caller]

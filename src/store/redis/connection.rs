@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::failure::{is_refused, needs_new_connection};
 use super::link::Link;
+use super::quote::Quote;
 use super::route::Route;
 use super::standing::Standing;
 use crate::endpoint::Endpoint;
@@ -33,7 +34,7 @@ const RETRY_FROM: Duration = Duration::from_millis(100);
 const RETRY_UP_TO: Duration = Duration::from_secs(2);
 
 /// Maximum length of what a server calls itself, and of its version.
-const LONGEST_NAME: usize = 64;
+pub const LONGEST_NAME: usize = 64;
 
 /// After so many timeouts in a row the connection counts as dead: a half-open one never says so.
 const TIMEOUTS_UNTIL_DEAD: u32 = 2;
@@ -289,7 +290,9 @@ impl Shared {
         let Ok(reply) = from_redis_value::<HashMap<String, Value>>(reply) else { return };
         let text = |name| {
             let text = reply.get(name).and_then(|value| String::from_redis_value_ref(value).ok());
-            text.filter(|text| text.len() <= LONGEST_NAME)
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+            text.filter(|text| text.len() <= LONGEST_NAME && text.bytes().all(is_name))
+                .filter(|text| !Quote::is_in(text, self.route.endpoint().passwords()))
         };
         if let (Some(server), Some(version)) = (text("server"), text("version")) {
             *self.server() = Some(format!("{server} {version}"));

@@ -20,6 +20,13 @@ pub fn described(subject: &str, endpoint: &Endpoint, cause: RedisError) -> Error
         | (_, Some("NOAUTH" | "WRONGPASS")) => (Code::Auth, REFUSED),
         _ if cause.detail().is_some_and(is_missing_right) => (Code::Auth, REFUSED),
         _ if is_refused(&cause) => (Code::Unavailable, "sends a reply that nobody can need"),
+        // What it says quotes the reply.
+        (ErrorKind::Parse | ErrorKind::UnexpectedReturnType, _) => {
+            return Error::new(
+                Code::Unavailable,
+                format!("{subject} sends a reply that cannot be understood"),
+            );
+        }
         _ if is_read_only(&cause) => (Code::ReadOnly, "is a read-only replica"),
         _ if cause.is_io_error() => (Code::Unavailable, "cannot be reached"),
         _ => (Code::Unavailable, "refuses to work"),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use redis::{FromRedisValue, Value, from_redis_value};
 
+use super::super::connection::LONGEST_NAME;
 use super::Patient;
 use crate::doctor::{Finding, in_ms};
 use crate::endpoint::Topology;
@@ -26,8 +27,10 @@ pub async fn identity(patient: &Patient<'_>) -> Vec<Finding> {
     let Some(hello) = patient.hello().await else {
         return vec![Finding::unchecked("server", "it does not say what it is")];
     };
-    let text =
-        |name| hello.get(name).and_then(|value| String::from_redis_value_ref(value).ok()).unwrap_or_default();
+    let text = |name| {
+        let text = hello.get(name).and_then(|value| String::from_redis_value_ref(value).ok());
+        text.filter(|text| text.len() <= LONGEST_NAME).unwrap_or_default()
+    };
     vec![
         version(&text("server"), &text("version")),
         topology(patient, &text("mode")),
