@@ -526,6 +526,8 @@ export interface FlagCacheStatus {
  *
  * - `ERR_FLAG_CACHE_OPTIONS`: an option of the constructor is missing, unknown, ill-typed or out of range.
  * - `ERR_FLAG_CACHE_DATA`: `onFlagDefinitionsReceived()` got something else than an object with an array `flags`.
+ * - `ERR_FLAG_CACHE_TOO_LARGE`: the definitions exceed the limits of what a process may load (SECURITY.md). They are not shared: each
+ *   process fetches for itself.
  * - `ERR_FLAG_CACHE_UNAVAILABLE`: the store cannot be reached, or refuses to work.
  * - `ERR_FLAG_CACHE_TIMEOUT`: the store did not answer in time.
  * - `ERR_FLAG_CACHE_AUTH`: the store refuses the user, the password, or the rights of that user.
@@ -539,6 +541,7 @@ export interface FlagCacheStatus {
 export type FlagCacheErrorCode =
   | 'ERR_FLAG_CACHE_OPTIONS'
   | 'ERR_FLAG_CACHE_DATA'
+  | 'ERR_FLAG_CACHE_TOO_LARGE'
   | 'ERR_FLAG_CACHE_UNAVAILABLE'
   | 'ERR_FLAG_CACHE_TIMEOUT'
   | 'ERR_FLAG_CACHE_AUTH'

@@ -76,6 +76,7 @@ class FlagDefinitionCache {
       const found = await this.#native.get(held.version)
       if (found === null) return undefined
       this.#client.isEmergency = false
+      this.#client.unsharedEtag = undefined
       if (found === false) {
         this.#client.version = undefined
         return { ...NO_DEFINITIONS }

@@ -58,6 +58,8 @@ export declare class NativeProvider {
   confirmed(version: string): Promise<undefined>
   /** A fetch failed: `status` is that of the API's answer, if there was one, `pause_ms` its `Retry-After`. */
   failed(status?: number | undefined | null, pauseMs?: number | undefined | null): Promise<undefined>
+  /** The API answered with definitions that are too large to share. */
+  unshareable(): Promise<undefined>
   /** Has the next load fetch. */
   invalidate(): Promise<undefined>
   /** Calls back for what happens outside a call, until `unobserve` or `shutdown`. */

@@ -118,8 +118,31 @@ test('an answer that is larger than definitions may be is passed on as it comes,
   const response = await fetch(`https://posthog.example/flags/definitions?token=${projectKey}`)
   assert.equal(sent, 65, 'the rest is left where it is')
   assert.equal((await response.arrayBuffer()).byteLength, 100 * 2 ** 20)
-  assert.deepEqual(troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_API'])
+  assert.deepEqual(troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_TOO_LARGE'])
   assert.match(troubles[0].message, /more than 67108864 bytes/)
+})
+
+test('definitions that are too large to share cost each process what they cost without the cache', async (t) => {
+  const api = await standIn(t)
+  const options = { api, url: store.url, refreshIntervalMs: 100 }
+  const fleet = [startSharing(t, options), startSharing(t, options)]
+  for (const { load } of fleet) await load()
+  // A flag with more values than one may have.
+  api.edit(({ flags }) => (flags[0].filters.payloads = { true: JSON.stringify(0), list: Array.from({ length: 100_001 }, () => 0) }))
+  const before = api.calls.length
+  await fleet[0].cache.invalidate()
+  for (let polls = 0; polls < 4; polls += 1) for (const { load } of fleet) await load()
+  assert.deepEqual(await Promise.all(fleet.map(({ evaluate }) => evaluate())), ['v2', 'v2'])
+  assert.equal(api.count(200, before), 2, 'each has fetched them once')
+  assert.ok(fleet[0].troubles.some(({ code }) => code === 'ERR_FLAG_CACHE_TOO_LARGE'))
+  assert.equal(fleet[0].cache.status().failedFetches, 0)
+
+  const small = api.edit()
+  while ((await fleet[1].evaluate()) !== small || (await fleet[0].evaluate()) !== small) {
+    for (const { load } of fleet) await load()
+    await sleep(100)
+  }
+  assert.equal((await store.stored(api.projectKey)).includes(small), true, 'and shared again when they are small again')
 })
 
 test('what an error of the inner fetch says is cut, and no secret of an answer is told', async (t) => {

@@ -15,7 +15,7 @@ class FlagCacheError extends Error {
 
 /** Native errors carry their code in the message: a rejected native promise has no other place. */
 function translate(cause) {
-  const [, code, message] = /^(ERR_FLAG_CACHE_[A-Z]+): (.*)$/s.exec(cause.message) ?? []
+  const [, code, message] = /^(ERR_FLAG_CACHE_[A-Z_]+): (.*)$/s.exec(cause.message) ?? []
   return new FlagCacheError(code ?? 'ERR_FLAG_CACHE_UNAVAILABLE', message ?? cause.message, cause)
 }
 

@@ -36,7 +36,8 @@ function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, r
   }
 
   async function fetchDefinitions(url, options) {
-    const { etag, version, pauseMs } = plan()
+    const { pauseMs, ...shared } = plan()
+    const { etag, version } = client.unsharedEtag ? { etag: client.unsharedEtag } : shared
     const { isEmergency } = client
     if (isEmergency && (pauseMs || client.isClosed)) {
       return new Response(null, { status: 503, headers: { 'retry-after': String(Math.ceil((pauseMs ?? 0) / 1000)) } })
@@ -79,6 +80,13 @@ function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, r
     await share(() => native.failed(status, retryAfterMs(headers)))
   }
 
+  /** The others fetch for themselves; so does this client, with its own ETag. */
+  async function unshareable({ headers }, error) {
+    report(error)
+    client.unsharedEtag = headers?.get('etag') ?? undefined
+    await share(() => native.unshareable())
+  }
+
   async function received(response, isEmergency) {
     const text = new NativeText()
     const chunks = []
@@ -88,7 +96,7 @@ function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, r
       chunks.push(next.value)
       length += next.value.length
       if (length > MAX_BYTES) {
-        await failed(`PostHog's answer has more than ${MAX_BYTES} bytes`)
+        await unshareable(response, new FlagCacheError('ERR_FLAG_CACHE_TOO_LARGE', `PostHog's answer has more than ${MAX_BYTES} bytes: it is not shared`))
         return responseOf(() => chunks, response, body)
       }
       text.pushBytes(next.value)
@@ -102,10 +110,12 @@ function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, r
     } catch (cause) {
       const error = translate(cause)
       // Any other error says nothing about the answer.
-      if (error.code === 'ERR_FLAG_CACHE_DATA') await failed(`PostHog's answer holds none: ${error.message}`)
+      if (error.code === 'ERR_FLAG_CACHE_TOO_LARGE') await unshareable(response, error)
+      else if (error.code === 'ERR_FLAG_CACHE_DATA') await failed(`PostHog's answer holds none: ${error.message}`)
       else report(error)
       return responseOf(() => chunks, response)
     }
+    client.unsharedEtag = undefined
     const publish = once(() => native.publish(fetched, etag))
     const make = async () => {
       client.held = await assemble(fetched.definitions(), held)

@@ -198,6 +198,12 @@ impl NativeProvider {
         self.promise(env, async move |provider: Arc<Provider>| provider.failed(failure).await)
     }
 
+    /// The API answered with definitions that are too large to share.
+    #[napi(catch_unwind)]
+    pub fn unshareable<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
+        self.promise(env, async move |provider: Arc<Provider>| provider.unshareable().await)
+    }
+
     /// Has the next load fetch.
     #[napi(catch_unwind)]
     pub fn invalidate<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {

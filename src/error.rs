@@ -13,6 +13,8 @@ pub enum Code {
     Options,
     /// What was to be published is not an object with an array `flags`.
     Data,
+    /// Definitions exceed what a process is allowed to load.
+    TooLarge,
     /// The store cannot be reached, or refuses to work.
     Unavailable,
     /// The store did not answer in time.
@@ -35,6 +37,7 @@ impl Code {
         match self {
             Code::Options => "ERR_FLAG_CACHE_OPTIONS",
             Code::Data => "ERR_FLAG_CACHE_DATA",
+            Code::TooLarge => "ERR_FLAG_CACHE_TOO_LARGE",
             Code::Unavailable => "ERR_FLAG_CACHE_UNAVAILABLE",
             Code::Timeout => "ERR_FLAG_CACHE_TIMEOUT",
             Code::Auth => "ERR_FLAG_CACHE_AUTH",

@@ -169,6 +169,13 @@ impl Provider {
         self.bounded(self.release_after(failure)).await
     }
 
+    /// Notes that the API has answered with definitions that are too large to share.
+    pub async fn unshareable(&self) -> Result<()> {
+        let _in_use = self.require_writer()?;
+        self.succeeded();
+        self.bounded(self.replica.outdate("too large")).await
+    }
+
     /// Has the next load of this worker fetch, whatever the interval says.
     pub async fn invalidate(&self) -> Result<()> {
         let _in_use = self.require_writer()?;

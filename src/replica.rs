@@ -190,7 +190,7 @@ impl Replica {
         let Some(staged) = staged else { return Ok(()) };
         if staged.was_tried {
             // First, because the store may take all the time there is to fail once more.
-            self.outdate(&staged).await;
+            let _ = self.outdate(staged.snapshot.version()).await;
         }
         let outcome = self.try_publish(&staged).await;
         match &outcome {
@@ -198,7 +198,7 @@ impl Replica {
             Err(error) if error.code() == Code::ReadOnly => self.memory.with(|memory| {
                 memory.unpublished.iter_mut().for_each(|unpublished| unpublished.was_tried = false);
             }),
-            Err(_) => self.outdate(&staged).await,
+            Err(_) => drop(self.outdate(staged.snapshot.version()).await),
             Ok(_) => {}
         }
         let (is_published, Reading { state, now }) = outcome?;
@@ -247,13 +247,13 @@ impl Replica {
         }
     }
 
-    /// Tells the others that the stored definitions are old. So small a commit may pass where definitions do
-    /// not; if it fails too, they hear for themselves that the store does not work.
-    async fn outdate(&self, staged: &Unpublished) {
-        let version = staged.snapshot.version();
+    /// Tells the others that the stored definitions are older than those of this version, which the store does
+    /// not take. So small a commit may pass where definitions do not; if it fails too, they hear for themselves
+    /// that the store does not work.
+    pub async fn outdate(&self, version: &str) -> Result<()> {
         let outdate =
             |reading: &Reading| self.rule.outdate(&reading.state, reading.now, &self.owner, version);
-        let _ = self.change(outdate).await;
+        self.change(outdate).await.map(drop)
     }
 
     /// Commits the change of the state that `rule` names; `false` where it names none.

@@ -183,12 +183,16 @@ pub fn is_patch(bytes: &[u8]) -> bool {
 }
 
 fn unpublishable(fault: Fault) -> Error {
-    let error = |what: &str| Error::new(Code::Data, format!("the flag definitions {what}"));
     match fault {
         Fault::Malformed(cause) => {
-            error("must be an object with an array `flags` of objects with a string `key`").caused_by(cause)
+            let message =
+                "the flag definitions must be an object with an array `flags` of objects with a string `key`";
+            Error::new(Code::Data, message).caused_by(cause)
         }
-        Fault::TooLarge(excess) => error("are too large").caused_by(excess),
+        Fault::TooLarge(excess) => {
+            let message = "the flag definitions are too large to share: each process fetches for itself";
+            Error::new(Code::TooLarge, message).caused_by(excess)
+        }
     }
 }
 
@@ -340,7 +344,7 @@ mod tests {
     fn deeply_nested_text_does_not_exhaust_the_stack() {
         let deep = |depth| format!(r#"{{"flags":[],"x":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
         assert!(Snapshot::new(deep(100_000)).is_ok());
-        assert_eq!(Snapshot::new(deep(10_000_000)).unwrap_err().code(), Code::Data);
+        assert_eq!(Snapshot::new(deep(10_000_000)).unwrap_err().code(), Code::TooLarge);
     }
 
     #[test]
@@ -359,7 +363,7 @@ mod tests {
         let text = format!(r#"{{"flags":[],"x":[{}[]]}}"#, "[],".repeat(1 << 20));
         for error in [Snapshot::new(text.clone()).unwrap_err(), Snapshot::from_api(text.clone()).unwrap_err()]
         {
-            assert_eq!(error.code(), Code::Data);
+            assert_eq!(error.code(), Code::TooLarge);
             let message = "the flag definitions are too large: flags, cohorts and other parts exceed the limit of 65536";
             assert_eq!(error.to_string(), message);
         }

@@ -79,6 +79,7 @@ export function explain(error: FlagCacheError): string {
   switch (error.code) {
     case 'ERR_FLAG_CACHE_OPTIONS':
     case 'ERR_FLAG_CACHE_DATA':
+    case 'ERR_FLAG_CACHE_TOO_LARGE':
     case 'ERR_FLAG_CACHE_UNAVAILABLE':
     case 'ERR_FLAG_CACHE_TIMEOUT':
     case 'ERR_FLAG_CACHE_AUTH':
