@@ -336,7 +336,8 @@ export declare class FlagDefinitionCache implements Provider {
    * be stored now are kept, and published at the next refresh.
    *
    * @param data - the definitions from PostHog, stored as they are
-   * @throws `ERR_FLAG_CACHE_DATA` if `data` is not an object with an array `flags`
+   * @throws `ERR_FLAG_CACHE_DATA` if `data` is not an object with an array `flags` of objects with a string `key`
+   * @throws `ERR_FLAG_CACHE_TOO_LARGE` if the definitions exceed the limits (SECURITY.md)
    * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`, `ERR_FLAG_CACHE_READONLY`: the
    * store cannot be written, or this process has `role: 'reader'` (the last one)
    * @throws `ERR_FLAG_CACHE_CLOSED` after `shutdown()`

@@ -76,7 +76,7 @@ class FlagDefinitionCache {
       const found = await this.#native.get(held.version)
       if (found === null) return undefined
       this.#client.isEmergency = false
-      this.#client.unsharedEtag = undefined
+      this.#client.isUnshared = false
       if (found === false) {
         this.#client.version = undefined
         return { ...NO_DEFINITIONS }
@@ -236,8 +236,10 @@ class FlagDefinitionCache {
   #report(error) {
     if (this.#errors.size === 0) return
     const now = performance.now()
-    if (now - this.#reported.get(error?.code) < REPORT_INTERVAL_MS) return
-    this.#reported.set(error?.code, now)
+    // Errors of one code may say different things; what follows names places and numbers.
+    const kind = `${error?.code} ${String(error?.message).slice(0, 32)}`
+    if (now - this.#reported.get(kind) < REPORT_INTERVAL_MS) return
+    this.#reported.set(kind, now)
     this.#errors.call(error)
   }
 }

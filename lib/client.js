@@ -6,8 +6,8 @@ class Client {
   isEmergency = false
   /** Whether it was shut down. */
   isClosed = false
-  /** The ETag of the definitions that it was given last, if they were too large to share. */
-  unsharedEtag = undefined
+  /** Whether the definitions that it was given last could not be shared: then its own ETag counts. */
+  isUnshared = false
   /** The API's host, by the first request for the definitions. */
   origin = undefined
   /** The definitions that were made or received last: while their version stays the same, so does the object. */

@@ -36,33 +36,35 @@ function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, r
   }
 
   async function fetchDefinitions(url, options) {
-    const { pauseMs, ...shared } = plan()
-    const { etag, version } = client.unsharedEtag ? { etag: client.unsharedEtag } : shared
+    const { etag, version, pauseMs } = plan()
     const { isEmergency } = client
     if (isEmergency && (pauseMs || client.isClosed)) {
       return new Response(null, { status: 503, headers: { 'retry-after': String(Math.ceil((pauseMs ?? 0) / 1000)) } })
     }
     let response
     try {
-      response = await inner(url, withEtag(options, etag))
+      response = await inner(url, client.isUnshared ? options : withEtag(options, etag))
+      if (response.status === 304 && client.isUnshared) {
+        // Once more: it may not have been heard before.
+        await share(() => native.unshareable())
+        return response
+      }
+      if (response.status === 304 && version !== undefined) {
+        await share(() => native.confirmed(version))
+        const found = await held(response, version)
+        if (found) return found
+        // The definitions that the ETag stands for are gone.
+        response = await inner(url, withEtag(options))
+      }
       if (response.status === 200) return await received(response, isEmergency)
     } catch (error) {
       await failed(describe(error))
       throw error
     }
-    if (response.status === 304) {
-      if (version !== undefined) await share(() => native.confirmed(version))
-      return (await held(response, version)) ?? (version === undefined ? response : again(url, options, isEmergency))
-    }
+    if (response.status === 304) return response
     await failed(`PostHog answered ${response.status}`, response)
     // posthog-node drops its definitions when it sees this status.
     return (response.status === 402 && keepsRefused && (await held(response, version))) || response
-  }
-
-  /** Without an ETag: the definitions that it stands for are gone. */
-  async function again(url, options, isEmergency) {
-    const response = await inner(url, withEtag(options))
-    return response.status === 200 ? received(response, isEmergency) : response
   }
 
   function plan() {
@@ -81,9 +83,9 @@ function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, r
   }
 
   /** The others fetch for themselves; so does this client, with its own ETag. */
-  async function unshareable({ headers }, error) {
+  async function unshareable(error) {
     report(error)
-    client.unsharedEtag = headers?.get('etag') ?? undefined
+    client.isUnshared = true
     await share(() => native.unshareable())
   }
 
@@ -96,7 +98,7 @@ function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, r
       chunks.push(next.value)
       length += next.value.length
       if (length > MAX_BYTES) {
-        await unshareable(response, new FlagCacheError('ERR_FLAG_CACHE_TOO_LARGE', `PostHog's answer has more than ${MAX_BYTES} bytes: it is not shared`))
+        await unshareable(new FlagCacheError('ERR_FLAG_CACHE_TOO_LARGE', `PostHog's answer has more than ${MAX_BYTES} bytes: it is not shared`))
         return responseOf(() => chunks, response, body)
       }
       text.pushBytes(next.value)
@@ -110,12 +112,11 @@ function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, r
     } catch (cause) {
       const error = translate(cause)
       // Any other error says nothing about the answer.
-      if (error.code === 'ERR_FLAG_CACHE_TOO_LARGE') await unshareable(response, error)
-      else if (error.code === 'ERR_FLAG_CACHE_DATA') await failed(`PostHog's answer holds none: ${error.message}`)
-      else report(error)
+      if (error.code === 'ERR_FLAG_CACHE_DATA') await failed(`PostHog's answer holds none: ${error.message}`)
+      else await unshareable(error)
       return responseOf(() => chunks, response)
     }
-    client.unsharedEtag = undefined
+    client.isUnshared = false
     const publish = once(() => native.publish(fetched, etag))
     const make = async () => {
       client.held = await assemble(fetched.definitions(), held)
@@ -163,8 +164,12 @@ function once(work) {
 
 /** In a line of a reasonable length: the cause of a failed fetch says more than its message. */
 function describe(error) {
-  const { cause } = error ?? {}
-  return [error?.message ?? error, cause?.code ?? cause?.message].filter(Boolean).join(': ').slice(0, MAX_MESSAGE)
+  try {
+    const { message = error, cause } = error ?? {}
+    return [message, cause?.code ?? cause?.message].filter(Boolean).map(String).join(': ').slice(0, MAX_MESSAGE)
+  } catch {
+    return 'an error that cannot be shown'
+  }
 }
 
 /** The body, whatever kind of fetch it comes from. */

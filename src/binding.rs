@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use self::definitions::{NativeFetched, NativeFound, found};
 use self::promise::{Promises, coded, rejection};
 use self::text::NativeText;
-use crate::error::{Code, Result};
+use crate::error::Result;
 use crate::lease::Failure;
 use crate::lock::lock;
 use crate::observer::{Event, observe};
@@ -109,15 +109,11 @@ impl NativeProvider {
         let text = text.take();
         self.promise(env, async move |provider: Arc<Provider>| {
             let parse = off_runtime(move || Snapshot::new(text.decode()).map(Arc::new));
-            let snapshot = match provider.bounded(parse).await {
-                Err(error) if error.code() == Code::Data => {
-                    // Another worker may be answered with definitions. What this one is told says more than a
-                    // failure to tell the others.
-                    let _ = provider.failed(Failure::Worker).await;
-                    return Err(error);
-                }
-                parsed => parsed?,
-            };
+            let parsed = provider.bounded(parse).await;
+            if let Err(error) = &parsed {
+                provider.note_unusable(error).await;
+            }
+            let snapshot = parsed?;
             let version = snapshot.version().to_owned();
             provider.received(snapshot, None).await.map(|()| version)
         })

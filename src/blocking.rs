@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, SendError, Sender};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::thread;
@@ -73,12 +74,13 @@ impl Resource {
             None => call,
             Some(queue) => match queue.send(call) {
                 Ok(()) => return Ok(()),
-                // A panic has ended the thread.
+                // The thread has ended.
                 Err(SendError(call)) => call,
             },
         };
         let (queue, calls) = mpsc::channel::<Call>();
-        let run = move || calls.into_iter().for_each(|call| call());
+        // A panic fails its own call, and not the one that may be in the queue already.
+        let run = move || calls.into_iter().for_each(|call| drop(catch_unwind(AssertUnwindSafe(call))));
         thread::Builder::new().name("flag-cache-io".into()).spawn(run)?;
         let sent = queue.send(call).map_err(|_| io::Error::other("the thread has ended"));
         *thread = Some(queue);

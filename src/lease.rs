@@ -249,8 +249,9 @@ impl Rule {
 
     /// The state in which the stored definitions, if any, are known to be old, because the store did not take
     /// those of this version, which `owner` fetched. `None` where it has them, or another worker leads.
-    pub fn outdate(&self, state: &State, now: Millis, owner: &str, version: &str) -> Option<State> {
-        let is_old = state.snapshot.as_ref().is_none_or(|stored| stored.version != version);
+    pub fn outdate(&self, state: &State, now: Millis, owner: &str, version: Option<&str>) -> Option<State> {
+        let stored = state.snapshot.as_ref().map(|stored| stored.version.as_str());
+        let is_old = stored.is_none() || stored != version;
         let is_news = is_old && state.outdated_at.is_none() && self.leads(state, owner, None);
         is_news.then(|| State { outdated_at: Some(now), ..state.successor(now) })
     }

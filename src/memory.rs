@@ -44,6 +44,8 @@ pub struct Unpublished {
     pub snapshot: Arc<Snapshot>,
     pub etag: Option<String>,
     pub fence: Option<u64>,
+    /// When the request began that brought them, if that is known.
+    pub fetched_at: Option<Instant>,
     /// Whether the store was to take them before.
     pub was_tried: bool,
 }
@@ -52,6 +54,7 @@ pub struct Unpublished {
 pub struct Unshared {
     pub snapshot: Arc<Snapshot>,
     pub etag: Option<String>,
+    pub fetched_at: Instant,
     /// When the store's definitions were published.
     pub stored_at: Option<Millis>,
 }
@@ -65,7 +68,7 @@ pub struct Client {
     pub is_observed: bool,
     /// The newest grant that it was given.
     pub fence: Option<u64>,
-    /// When its last fetch began.
+    /// When its last request for the definitions began.
     pub fetched_at: Option<Instant>,
     /// Its last fetch, if that failed.
     pub failed: Option<FailedFetch>,

@@ -102,7 +102,7 @@ impl Provider {
             Ok(Outcome::Fetch) => Ok(true),
             Ok(Outcome::Follow(None)) => Ok(false),
             Ok(Outcome::Follow(Some(found))) => {
-                let definitions = self.definitions(found, known.clone()).await?;
+                let definitions = self.bounded(self.definitions(found, known.clone())).await?;
                 let followed = Followed { at: Instant::now(), known, definitions };
                 self.client(|client| client.followed = Some(followed));
                 Ok(false)
@@ -130,7 +130,7 @@ impl Provider {
             Ok(found) => found,
         };
         match found {
-            Some(found) => self.definitions(found, known).await.map(Some),
+            Some(found) => self.bounded(self.definitions(found, known)).await.map(Some),
             None => Ok(None),
         }
     }
@@ -173,7 +173,18 @@ impl Provider {
     pub async fn unshareable(&self) -> Result<()> {
         let _in_use = self.require_writer()?;
         self.succeeded();
-        self.bounded(self.replica.outdate("too large")).await
+        self.replica.unstage();
+        self.bounded(self.replica.outdate(None)).await
+    }
+
+    /// Notes why posthog-node's definitions cannot be shared. What they were says more than a failure to tell it.
+    pub async fn note_unusable(&self, error: &Error) {
+        let _ = match error.code() {
+            // Another worker may be answered with definitions. `flagCache.fetch` has told of it.
+            Code::Data if !self.client(|client| client.is_observed) => self.failed(Failure::Worker).await,
+            Code::TooLarge | Code::Timeout => self.unshareable().await,
+            _ => Ok(()),
+        };
     }
 
     /// Has the next load of this worker fetch, whatever the interval says.
@@ -342,10 +353,11 @@ impl Provider {
 
     /// The definitions to go on with while the store is out of reach, where that is wanted.
     fn stale(&self) -> Option<Arc<Snapshot>> {
-        match self.when_unavailable {
-            WhenUnavailable::Fetch => None,
-            WhenUnavailable::Stale => self.replica.younger_than(self.max_age),
-        }
+        let is_refused =
+            self.replica.last_reading().is_some_and(|reading| reading.state.refused_at.is_some());
+        let is_wanted = self.when_unavailable == WhenUnavailable::Stale
+            && !(is_refused && self.when_refused == WhenRefused::Clear);
+        is_wanted.then(|| self.replica.younger_than(self.max_age)).flatten()
     }
 
     /// Bounds work by the limit of a call.

@@ -147,14 +147,20 @@ impl Replica {
             let now = Instant::now();
             memory.read = Some((reading.clone(), now));
             let stored_at = published_at(&reading.state);
-            memory.unshared = memory.unshared.take().filter(|unshared| unshared.stored_at == stored_at);
+            let confirmed_at = reading.state.confirmed_at.filter(|_| reading.state.outdated_at.is_none());
+            memory.unshared = memory.unshared.take().filter(|unshared| {
+                let fetched_at = reading.now.saturating_sub(millis(unshared.fetched_at.elapsed()));
+                unshared.stored_at == stored_at && confirmed_at <= Some(fetched_at)
+            });
             let Some(info) = &reading.state.snapshot else { return };
             let counters = &mut memory.counters;
             *(if news.is_some() { &mut counters.loads } else { &mut counters.unchanged }) += 1;
             let held = memory.held.take().map(|(snapshot, _)| snapshot);
             let current = news.or(held).filter(|snapshot| snapshot.version() == info.version);
             memory.held = current.map(|snapshot| (snapshot, reading.state.clone()));
-            memory.seen_at = Some(now);
+            if reading.state.outdated_at.is_none() {
+                memory.seen_at = Some(now);
+            }
         });
     }
 
@@ -166,16 +172,24 @@ impl Replica {
 
     /// Takes fetched definitions; `publish` makes them the fleet's.
     pub fn stage(&self, snapshot: Arc<Snapshot>, etag: Option<String>, fence: Option<u64>) {
-        let staged = Unpublished { snapshot, etag, fence, was_tried: false };
-        self.memory.with(|memory| memory.unpublished = Some(staged));
+        self.memory.with(|memory| {
+            let fetched_at = memory.client.fetched_at;
+            memory.unpublished = Some(Unpublished { snapshot, etag, fence, fetched_at, was_tried: false });
+        });
+    }
+
+    /// Forgets what is staged: the API has answered with something newer.
+    pub fn unstage(&self) {
+        self.memory.with(|memory| memory.unpublished = None);
     }
 
     /// Takes definitions of this version once more that could not be shared; says whether there are any.
     pub fn stage_unshared(&self, version: &str, fence: Option<u64>) -> bool {
         self.memory.with(|memory| {
             let unshared = memory.unshared.as_ref().filter(|unshared| unshared.snapshot.version() == version);
-            let Some(Unshared { snapshot, etag, .. }) = unshared.cloned() else { return false };
-            memory.unpublished = Some(Unpublished { snapshot, etag, fence, was_tried: false });
+            let Some(Unshared { snapshot, etag, fetched_at, .. }) = unshared.cloned() else { return false };
+            let fetched_at = Some(fetched_at);
+            memory.unpublished = Some(Unpublished { snapshot, etag, fence, fetched_at, was_tried: false });
             true
         })
     }
@@ -190,7 +204,7 @@ impl Replica {
         let Some(staged) = staged else { return Ok(()) };
         if staged.was_tried {
             // First, because the store may take all the time there is to fail once more.
-            let _ = self.outdate(staged.snapshot.version()).await;
+            let _ = self.outdate(Some(staged.snapshot.version())).await;
         }
         let outcome = self.try_publish(&staged).await;
         match &outcome {
@@ -198,7 +212,7 @@ impl Replica {
             Err(error) if error.code() == Code::ReadOnly => self.memory.with(|memory| {
                 memory.unpublished.iter_mut().for_each(|unpublished| unpublished.was_tried = false);
             }),
-            Err(_) => drop(self.outdate(staged.snapshot.version()).await),
+            Err(_) => drop(self.outdate(Some(staged.snapshot.version())).await),
             Ok(_) => {}
         }
         let (is_published, Reading { state, now }) = outcome?;
@@ -208,18 +222,18 @@ impl Replica {
         self.memory.with(|memory| {
             // Unless newer ones took their place meanwhile.
             memory.unpublished = memory.unpublished.take().filter(|other| !other.is(&staged));
-            let Unpublished { snapshot, etag, .. } = staged;
+            let Unpublished { snapshot, etag, fetched_at, .. } = staged;
             let counters = &mut memory.counters;
             *(if is_published { &mut counters.publishes } else { &mut counters.superseded }) += 1;
             let stored_at = published_at(&state);
-            let fetched_at =
-                memory.client.fetched_at.map(|began| now.saturating_sub(millis(began.elapsed())));
+            // Newer than what the store holds, if that was published before.
+            let is_newer = |began: &Instant| stored_at <= Some(now.saturating_sub(millis(began.elapsed())));
             if state.snapshot.as_ref().is_some_and(|stored| stored.version == snapshot.version()) {
                 memory.seen_at = Some(Instant::now());
                 memory.held = Some((snapshot, state));
                 memory.unshared = None;
-            } else if stored_at <= fetched_at {
-                memory.unshared = Some(Unshared { snapshot, etag, stored_at });
+            } else if let Some(fetched_at) = fetched_at.filter(is_newer) {
+                memory.unshared = Some(Unshared { snapshot, etag, fetched_at, stored_at });
             }
         });
         Ok(())
@@ -247,10 +261,10 @@ impl Replica {
         }
     }
 
-    /// Tells the others that the stored definitions are older than those of this version, which the store does
-    /// not take. So small a commit may pass where definitions do not; if it fails too, they hear for themselves
+    /// Tells the others that the stored definitions are older than those of this version (`None`: of one that is
+    /// too large to have one), which the store does not take. So small a commit may pass where definitions do not; if it fails too, they hear for themselves
     /// that the store does not work.
-    pub async fn outdate(&self, version: &str) -> Result<()> {
+    pub async fn outdate(&self, version: Option<&str>) -> Result<()> {
         let outdate =
             |reading: &Reading| self.rule.outdate(&reading.state, reading.now, &self.owner, version);
         self.change(outdate).await.map(drop)

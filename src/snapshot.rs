@@ -364,7 +364,7 @@ mod tests {
         for error in [Snapshot::new(text.clone()).unwrap_err(), Snapshot::from_api(text.clone()).unwrap_err()]
         {
             assert_eq!(error.code(), Code::TooLarge);
-            let message = "the flag definitions are too large: flags, cohorts and other parts exceed the limit of 65536";
+            let message = "the flag definitions are too large to share: each process fetches for itself: flags, cohorts and other parts exceed the limit of 65536";
             assert_eq!(error.to_string(), message);
         }
         let base = Snapshot::new(TEXT.into()).unwrap();

@@ -329,6 +329,38 @@ async fn an_answer_that_comes_after_a_newer_one_was_published_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_could_not_be_published_in_time_is_not_taken_for_newer_than_its_successor() {
+    let (fleet, cut_off) = Fleet::warm().await;
+    cut_off.provider.plan();
+    cut_off.store.set(Fault::Fails);
+    cut_off.receives(2).await.unwrap_err();
+    sleep(LEASE).await;
+    let heir = fleet.worker();
+    assert!(heir.asks().await.unwrap());
+    heir.receives(3).await.unwrap();
+    // It asks PostHog again, in vain.
+    sleep(A_SECOND).await;
+    cut_off.provider.plan();
+    cut_off.store.set(Fault::None);
+    assert_eq!((cut_off.polls().await, cut_off.gets().await.unwrap()), (false, Some(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn definitions_that_could_not_be_shared_are_dropped_when_posthog_has_gone_back_to_those_before() {
+    let (fleet, leader) = Fleet::warm().await;
+    let other = fleet.worker();
+    other.polls().await;
+    sleep(A_SECOND).await;
+    other.provider.plan();
+    other.receives(2).await.unwrap();
+    assert_eq!((other.asks().await.unwrap(), other.gets().await.unwrap()), (false, Some(2)));
+    sleep(INTERVAL).await;
+    assert!(leader.asks().await.unwrap());
+    leader.provider.confirmed(&version(1).unwrap()).await.unwrap();
+    assert_eq!((other.asks().await.unwrap(), other.gets().await.unwrap()), (false, Some(1)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_an_empty_store_takes_no_definitions_nobody_waits_for_them() {
     let fleet = Fleet::new();
     let leader = fleet.worker();
