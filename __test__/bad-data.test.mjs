@@ -54,7 +54,7 @@ describe('onFlagDefinitionsReceived() refuses', () => {
       const cache = openCache(t, options)
       assert.equal(await cache.shouldFetchFlagDefinitions(), true)
       const error = await failure(cache.onFlagDefinitionsReceived(data))
-      assert.equal(error.code, 'ERR_FLAG_CACHE_DATA')
+      assert.equal(error.code, what.includes('allowed') ? 'ERR_FLAG_CACHE_TOO_LARGE' : 'ERR_FLAG_CACHE_DATA')
       assert.match(error.message, /^the flag definitions /)
       assert.ok(error.cause instanceof Error)
       assert.equal(await cache.getFlagDefinitions(), undefined)
