@@ -48,13 +48,17 @@ static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("red
 
 /// A script and the hash under which the server knows it once it has run.
 struct Script {
-    code: &'static str,
+    code: String,
     hash: String,
 }
 
 impl Script {
-    fn new(code: &'static str) -> Self {
-        Script { code, hash: redis::Script::new(code).get_hash().to_owned() }
+    fn new(source: &str) -> Self {
+        // Its comments would cross the network, and stay in the server's cache.
+        let lines = source.lines().filter(|line| !line.is_empty() && !line.trim_start().starts_with("--"));
+        let code = lines.collect::<Vec<_>>().join("\n");
+        let hash = redis::Script::new(&code).get_hash().to_owned();
+        Script { code, hash }
     }
 }
 
@@ -87,7 +91,7 @@ impl RedisStore {
         };
         match self.connection.send(&command("EVALSHA", &script.hash)).await {
             Err(error) if is_unknown_script(&error) => {
-                self.connection.send(&command("EVAL", script.code)).await
+                self.connection.send(&command("EVAL", &script.code)).await
             }
             result => result,
         }
