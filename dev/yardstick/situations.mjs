@@ -154,18 +154,25 @@ function sickLeader(sick) {
   }
 }
 
-function ofFault({ name, topology, asUser, flags, tells = [], lastsMs = FAULT_LASTS_MS, ...fault }) {
+/** On these lines a call takes a good part of a second: the interval must be long beside that, as it is by default. */
+const SLOW_LINES = ['trickle', 'narrow']
+const SLOW_LINE_POLL_MS = 2 * FAULT_POLL_MS
+const SLOW_CALL_MS = 500
+
+function ofFault({ id, name, topology, asUser, flags, tells = [], lastsMs = FAULT_LASTS_MS, ...fault }) {
   // Where servers are replaced, a call may wait for the new one without an error.
   const mayWait = tells.length > 0 || topology !== undefined
+  const isSlow = SLOW_LINES.includes(id)
   const options = { coldStartWaitMs: FAULT_POLL_MS, ...(mayWait && SHORT_TIMEOUTS), ...fault.options }
   return {
     name,
-    lab: { pollMs: FAULT_POLL_MS, topology, asUser, flags, options },
+    lab: { pollMs: isSlow ? SLOW_LINE_POLL_MS : FAULT_POLL_MS, topology, asUser, flags, options },
     workers: 3,
     story: 'fault',
     fault,
     lastsMs,
-    ...(mayWait && { waits: oneCall }),
+    ...(isSlow && { waits: (limits) => SLOW_CALL_MS + (mayWait ? oneCall(limits) : 0) }),
+    ...(!isSlow && mayWait && { waits: oneCall }),
   }
 }
 
