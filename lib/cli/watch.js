@@ -29,7 +29,8 @@ survived. Reads only, like \`status\`.`,
     const store = openStore(options)
     const show = values.json ? jsonLines(output, options) : output.isLive ? screen(output, options) : lines(output)
     const end = () => process.exit(0)
-    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, end)
+    // Not once: `timeout` and terminals send a signal to the process and to its group, and the second must not end it differently.
+    for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, end)
     let seen = { record: await store.look() }
     show(seen)
     for (;;) {
