@@ -98,6 +98,7 @@ export interface FlagDefinitionCacheOptions {
   /**
    * How long a process without definitions waits at most while another one is fetching them. When the time is over,
    * posthog-node fetches for itself, or, without a key, goes on without definitions.
+   * After a fetch has failed, a process with definitions waits as long for the next one, and then goes on with those it has.
    *
    * Milliseconds. 0: never wait.
    *
@@ -127,7 +128,7 @@ export interface FlagDefinitionCacheOptions {
   /**
    * What this process may do.
    *
-   * - `'auto'`: fetches when it is its turn, and publishes what it fetched.
+   * - `'auto'`: fetches when it is granted the lease, and publishes what it fetched.
    * - `'reader'`: never fetches and never writes, so an account with read rights is enough. For processes that have a
    *   `secretKey` for other reasons; without one, posthog-node only reads anyway.
    *
@@ -315,13 +316,14 @@ export declare class FlagDefinitionCache implements Provider {
    * posthog-node calls it at the start of each refresh of a client with a key, and fetches if it resolves to `true`. A
    * rejection is reported on `client.on('error')` and counts as `true`.
    *
-   * One process in the fleet is told `true` in each `refreshIntervalMs`, or as soon as the store has no definitions. One that
-   * has none itself while another is fetching waits here until they have arrived, `coldStartWaitMs` at most. With
-   * `role: 'reader'` the answer is always `false`.
+   * One process in the fleet is told `true` in each `refreshIntervalMs`, or as soon as the store has no definitions, or
+   * after a fetch has failed. A process waits here while another one fetches, `coldStartWaitMs` at most, if it has no definitions,
+   * or if the fetch before has failed. With `role: 'reader'` the answer is always `false`.
    *
    * @returns `true` if this process should fetch, `false` if it should use what `getFlagDefinitions()` returns
    * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`, `ERR_FLAG_CACHE_READONLY`: the
-   * store cannot be read and written, and `whenUnavailable: 'stale'` has no answer
+   * store cannot be read and written, and `whenUnavailable: 'stale'` has no answer; `ERR_FLAG_CACHE_UNAVAILABLE` also while the
+   * store does not take the newest definitions
    * @throws `ERR_FLAG_CACHE_CLOSED` after `shutdown()`
    */
   shouldFetchFlagDefinitions(): Promise<boolean>
@@ -345,8 +347,8 @@ export declare class FlagDefinitionCache implements Provider {
   onFlagDefinitionsReceived(data: FlagDefinitions): Promise<void>
 
   /**
-   * Gives the turn to fetch back, if this process has it, and closes the cache, with the last one of a process and project its
-   * connection too. The definitions stay in the store, and the turn of another process stays its own.
+   * Releases the lease, if this process has it, and closes the cache, with the last one of a process and project its
+   * connection too. The definitions stay in the store, and the lease of another process stays its own.
    *
    * `client.shutdown()` calls it. It never rejects, waits no longer than the timeouts allow, and may be called again. Every
    * later call of another method rejects with `ERR_FLAG_CACHE_CLOSED`. A process that never calls it exits all the same; the
@@ -455,9 +457,9 @@ export interface FlagCacheStatus {
   worker: string
   /** The option `role`. */
   role: 'auto' | 'reader'
-  /** Whether it is this one's turn to fetch. */
+  /** Whether this one holds the lease, and so fetches. */
   isLeader: boolean
-  /** The `worker` whose turn it is; `null` when it is nobody's, or not known. */
+  /** The `worker` that holds the lease; `null` when nobody does, or when it is not known. */
   leader: string | null
   /** The number of the newest grant in the fleet. Grows by one with each. */
   fence: number
@@ -480,7 +482,7 @@ export interface FlagCacheStatus {
   lastGrantMsAgo: number | null
   /** For how long no process calls PostHog, because it asked for a pause, or several processes failed; `null`: no pause. */
   retryInMs: number | null
-  /** Fetches of this process that failed in a row (seen through `flagCache.fetch` only); 0 after one that succeeded. */
+  /** Fetches of this process that failed in a row; 0 after one that succeeded. */
   failedFetches: number
   /** The same for the whole fleet. */
   fleetFailedFetches: number

@@ -8,6 +8,7 @@ const { FlagCacheError, translate } = require('./lib/error.js')
 const { shareEtag } = require('./lib/fetch.js')
 const { Listeners } = require('./lib/listeners.js')
 const { toNative } = require('./lib/text.js')
+const { UnobservedRequest } = require('./lib/unobserved.js')
 
 const REPORT_INTERVAL_MS = 60_000
 
@@ -38,10 +39,10 @@ const isPlain = (value) => typeof value === 'object' && value !== null && !Array
 
 class FlagDefinitionCache {
   #native
-  #projectKey
-  #isReader
-  #keepsRefused
   #client = new Client()
+  /** What `lib/fetch.js` and `lib/unobserved.js` need. */
+  #context
+  #unobserved
   /** How many of our calls are under way, and the version that was announced meanwhile. */
   #calls = 0
   #announced
@@ -62,9 +63,17 @@ class FlagDefinitionCache {
   constructor(options) {
     const { native, projectKey, isReader, keepsRefused } = create(options)
     this.#native = native
-    this.#projectKey = projectKey
-    this.#isReader = isReader
-    this.#keepsRefused = keepsRefused
+    this.#context = {
+      native,
+      client: this.#client,
+      projectKey,
+      keepsRefused,
+      attempt: (work) => this.#attempt(work),
+      share: async (work) => isReader || this.#attempt(work),
+      report: (error) => this.#report(error),
+      during: (work) => this.#during(work),
+    }
+    this.#unobserved = new UnobservedRequest(this.#context)
     this.fetch = this.withFetch((...request) => globalThis.fetch(...request))
   }
 
@@ -95,13 +104,17 @@ class FlagDefinitionCache {
     if (this.#polls > 0) this.#reportSharing()
     this.#polls += 1
     try {
-      return await this.#call(() => this.#native.shouldFetch(this.#client.held.version))
+      await this.#unobserved.settle()
+      const fetches = await this.#call(() => this.#native.shouldFetch(this.#client.held.version))
+      if (fetches) this.#unobserved.watch()
+      return fetches
     } finally {
       this.#polls -= 1
     }
   }
 
   async onFlagDefinitionsReceived(data) {
+    this.#unobserved.end()
     await this.#call(async () => {
       await this.#publish(data)
       this.#client.version = this.#client.held.version
@@ -112,6 +125,7 @@ class FlagDefinitionCache {
   // context (Jest) a native promise is not.
   async shutdown() {
     this.#client.isClosed = true
+    this.#unobserved.end()
     await this.#call(() => this.#native.shutdown())
   }
 
@@ -123,17 +137,7 @@ class FlagDefinitionCache {
     if (typeof fetch !== 'function') {
       throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'withFetch needs a function like the global fetch')
     }
-    const context = {
-      native: this.#native,
-      client: this.#client,
-      projectKey: this.#projectKey,
-      keepsRefused: this.#keepsRefused,
-      attempt: (work) => this.#attempt(work),
-      share: async (work) => this.#isReader || this.#attempt(work),
-      report: (error) => this.#report(error),
-      during: (work) => this.#during(work),
-    }
-    return shareEtag(context, fetch)
+    return shareEtag(this.#context, fetch)
   }
 
   async invalidate() {

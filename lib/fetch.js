@@ -2,15 +2,12 @@
 
 const { assemble } = require('./assemble.js')
 const { FlagCacheError, translate } = require('./error.js')
+const { describe, tellFailure } = require('./failure.js')
 const { NativeText } = require('./native.js')
-
-/** Where posthog-node asks for the definitions: the current path, and that of older versions. */
-const PATHS = /\/(flags\/definitions|feature_flag\/local_evaluation)\/?$/
+const { asksForDefinitions } = require('./request.js')
 
 /** The limit of `src/limits.rs`: what exceeds it is passed on unread. */
 const MAX_BYTES = 64 * 1024 * 1024
-/** Maximum length of what an error of the inner fetch says. */
-const MAX_MESSAGE = 1_000
 
 /**
  * Makes a fetch whose requests for the definitions carry the ETag of the fleet's snapshot, and whose
@@ -20,7 +17,9 @@ const MAX_MESSAGE = 1_000
  * cost the client its answer. `share` is the same for what tells the fleet something. `report` tells the
  * listeners of `onError()`. `during` notes that a call of the client is under way.
  */
-function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, report, during }, inner) {
+function shareEtag(context, inner) {
+  const { native, client, projectKey, keepsRefused, attempt, share, report, during } = context
+  const failed = (why, response) => tellFailure(context, why, response)
   return function fetch(url, options) {
     return isForDefinitions(url, options) ? during(() => fetchDefinitions(url, options)) : inner(url, options)
   }
@@ -29,10 +28,10 @@ function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, r
     if ((options?.method ?? 'GET') !== 'GET' || !(typeof url === 'string' || url instanceof URL) || !URL.canParse(url)) {
       return false
     }
-    const { origin, pathname, searchParams } = new URL(url)
-    if (!PATHS.test(pathname) || searchParams.get('token') !== projectKey) return false
-    client.origin ??= origin
-    return client.origin === origin
+    const parsed = new URL(url)
+    if (!asksForDefinitions(parsed, projectKey)) return false
+    client.origin ??= parsed.origin
+    return client.origin === parsed.origin
   }
 
   async function fetchDefinitions(url, options) {
@@ -74,12 +73,6 @@ function shareEtag({ native, client, projectKey, keepsRefused, attempt, share, r
       report(error)
       return {}
     }
-  }
-
-  /** Tells the fleet, so that another process fetches, and the listeners. */
-  async function failed(why, { status, headers } = {}) {
-    report(new FlagCacheError('ERR_FLAG_CACHE_API', `cannot fetch the flag definitions: ${why}. Another process of the fleet fetches, if there is one`))
-    await share(() => native.failed(status, retryAfterMs(headers)))
   }
 
   /** The others fetch for themselves; so does this client, with its own ETag. */
@@ -162,16 +155,6 @@ function once(work) {
   return () => (promise ??= work())
 }
 
-/** In a line of a reasonable length: the cause of a failed fetch says more than its message. */
-function describe(error) {
-  try {
-    const { message = error, cause } = error ?? {}
-    return [message, cause?.code ?? cause?.message].filter(Boolean).map(String).join(': ').slice(0, MAX_MESSAGE)
-  } catch {
-    return 'an error that cannot be shown'
-  }
-}
-
 /** The body, whatever kind of fetch it comes from. */
 async function* chunksOf(response) {
   if (!response.body?.[Symbol.asyncIterator]) return yield Buffer.from(await response.text())
@@ -205,16 +188,6 @@ function withEtag(options, etag) {
   headers.delete('if-none-match')
   if (etag) headers.set('if-none-match', etag)
   return { ...options, headers: Object.fromEntries(headers) }
-}
-
-/** Both forms of RFC 9110, 10.2.3: seconds, or a date. */
-function retryAfterMs(headers) {
-  const value = headers?.get('retry-after')
-  if (!value) return undefined
-  // The clock that the date is of: this process's own may be wrong.
-  const now = Date.parse(headers.get('date')) || Date.now()
-  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
-  return ms > 0 ? Math.min(ms, Number.MAX_SAFE_INTEGER) : undefined
 }
 
 module.exports = { shareEtag }

@@ -10,6 +10,9 @@ use crate::options::MIN_REFRESH_INTERVAL_MS;
 /// So many polls at an even pace make a cadence; a reload in between does not.
 const POLLS: usize = 6;
 
+/// A poll that takes more than this part of the interval delays the next one.
+const LONG_POLL_PART: u32 = 8;
+
 /// Two paces differ when one is more than this much of the other.
 const TOLERANCE: f64 = 1.25;
 
@@ -34,9 +37,16 @@ impl Cadence {
         }
     }
 
-    /// Notes that this poll takes long: the time until the next one says nothing.
+    /// Notes that the last poll is followed by another delay than the interval: the time until the next one says nothing.
     pub fn delay(&mut self) {
         self.last = None;
+    }
+
+    /// Notes how long the last poll, or a request that belongs to it, took.
+    pub fn took(&mut self, duration: Duration, configured: Duration) {
+        if duration > configured / LONG_POLL_PART {
+            self.delay();
+        }
     }
 
     /// The interval to set instead of `configured`, once the polls have steadily been at another pace.
@@ -73,6 +83,22 @@ mod tests {
         }
         assert_eq!(cadence.mismatch(Duration::from_secs(30)), None);
         assert_eq!(cadence.mismatch(Duration::from_secs(5)), None);
+    }
+
+    #[test]
+    fn a_poll_that_takes_long_is_no_part_of_the_pace() {
+        let configured = Duration::from_secs(8);
+        let after_polls_of = |millis| {
+            let (mut cadence, mut now) = (Cadence::default(), Instant::now());
+            for _ in 0..=POLLS {
+                cadence.poll(now);
+                cadence.took(Duration::from_millis(millis), configured);
+                now += Duration::from_secs(5);
+            }
+            cadence.mismatch(configured)
+        };
+        assert_eq!(after_polls_of(1_000), Some(Duration::from_secs(5)));
+        assert_eq!(after_polls_of(1_001), None);
     }
 
     fn cadence(gaps_ms: &[u64]) -> Cadence {

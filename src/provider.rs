@@ -26,10 +26,7 @@ use crate::status::{Held, Status};
 use crate::store::Reading;
 use crate::store::shared::{InUse, SharedStore};
 
-/// A call that takes more than this part of the interval delays the next poll.
-const LONG_CALL_PART: u32 = 8;
-
-/// Within so long the answer to `should_fetch()` goes for `get()`.
+/// For so long the answer to `should_fetch()` is also that to `get()`.
 const SAME_POLL: Duration = Duration::from_millis(100);
 
 /// One worker of the fleet.
@@ -95,9 +92,7 @@ impl Provider {
         });
         let (wait, began) = (self.rule.cold_start_wait, Instant::now());
         let outcome = self.within(self.limit + wait, self.ask(began + wait, earlier)).await;
-        if began.elapsed() > self.rule.refresh_interval / LONG_CALL_PART {
-            self.client(|client| client.cadence.delay());
-        }
+        self.client(|client| client.cadence.took(began.elapsed(), self.rule.refresh_interval));
         match outcome {
             Ok(Outcome::Fetch) => Ok(true),
             Ok(Outcome::Follow(None)) => Ok(false),
@@ -341,12 +336,10 @@ impl Provider {
 
     /// Notes that PostHog has answered, and returns the grant under which it was asked.
     fn succeeded(&self) -> Option<u64> {
-        let interval = self.rule.refresh_interval;
         self.client(|client| {
             client.failed = None;
-            if client.fetched_at.is_some_and(|began| began.elapsed() > interval / LONG_CALL_PART) {
-                client.cadence.delay();
-            }
+            let began = client.fetched_at.unwrap_or_else(Instant::now);
+            client.cadence.took(began.elapsed(), self.rule.refresh_interval);
             client.fence
         })
     }

@@ -261,9 +261,9 @@ impl Replica {
         }
     }
 
-    /// Tells the others that the stored definitions are older than those of this version (`None`: of one that is
-    /// too large to have one), which the store does not take. So small a commit may pass where definitions do not; if it fails too, they hear for themselves
-    /// that the store does not work.
+    /// Tells the others that the stored definitions are older than those of this version, which the store does not
+    /// take (`None`: they are too large to have a version). So small a commit may pass where definitions do not; if it
+    /// fails too, the others hear for themselves that the store does not work.
     pub async fn outdate(&self, version: Option<&str>) -> Result<()> {
         let outdate =
             |reading: &Reading| self.rule.outdate(&reading.state, reading.now, &self.owner, version);

@@ -24,7 +24,7 @@ describe('one process that can reach PostHog is enough for an edit within three 
     test(fault.name, async (t) => {
       const lab = await openChaosLab({
         pollMs: POLL_MS,
-        settings: { onError: true, posthogOptions: { requestTimeout: REQUEST_TIMEOUT_MS } },
+        settings: { onError: true, sharedEtag: fault.fetch, posthogOptions: { requestTimeout: REQUEST_TIMEOUT_MS } },
       })
       t.after(() => lab.close())
       await lab.fleet.start(fault.workers, { together: true })

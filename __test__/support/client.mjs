@@ -32,23 +32,26 @@ export function openCache(t, options) {
  * A client of posthog-node that asks `api`, with a cache of the given `options`. Without a `pollingIntervalMs` it loads once at
  * its start, and then only when it is told to `load()`.
  *
- * `errors`: the messages of what posthog-node reported. `evaluate()`: the version of the definitions it holds, or undefined.
+ * `errors`: the messages of what posthog-node reported; `troubles`: what `onError` listeners heard. `evaluate()`: the version of the definitions it holds, or undefined.
  */
-export function startClient(t, { api, pollingIntervalMs = 3_600_000, ...options }) {
+export function startClient(t, { api, pollingIntervalMs = 3_600_000, posthogOptions, ...options }) {
   const cache = new FlagDefinitionCache({ projectKey: api.projectKey, ...options })
   const client = new PostHog(api.projectKey, {
     host: api.url,
     secretKey: api.secretKey,
     featureFlagsPollingInterval: pollingIntervalMs,
     flagDefinitionCacheProvider: cache,
+    ...posthogOptions,
   })
-  const errors = []
+  const [errors, troubles] = [[], []]
+  cache.onError((error) => troubles.push(error))
   client.on('error', (error) => errors.push(error.message))
   t.after(() => client.shutdown())
   return {
     cache,
     client,
     errors,
+    troubles,
     ready: () => client.waitForLocalEvaluationReady(10_000),
     load: () => client.reloadFeatureFlags(),
     evaluate: () => versionOf(client),

@@ -56,9 +56,8 @@ const EVALUATING = ['network', 'hang', '500', '401', '429']
 /** The processes that wait for the first one learn of no failure: it takes longer than they wait. */
 const SILENT = ['hang', 'slow']
 
-/** Without `fetch` a failure is known when the process asks again: at its next poll, or evaluation; or when it publishes no definitions. */
-const isKnown = (sick, { fetch, evaluates }) =>
-  !SILENT.includes(sick) && (fetch || sick === 'html-json' || (evaluates && !['401', '429'].includes(sick)))
+/** Without `fetch` an answer without definitions is known when the process asks again: at its next poll, or evaluation. */
+const isKnown = (sick, { fetch, evaluates }) => !SILENT.includes(sick) && (fetch || evaluates || sick !== 'html')
 
 const coldStartWait = ({ coldStartWaitMs }) => coldStartWaitMs
 
@@ -84,7 +83,7 @@ function sickFirst(sick, { fetch, evaluates = false }) {
 
 /** The first process asks again before the others have waited long enough. */
 function askedAgain() {
-  const { name, lab, ...rest } = sickFirst('network', { fetch: false })
+  const { name, lab, ...rest } = sickFirst('html', { fetch: false })
   return {
     ...rest,
     name: `${name}, and \`coldStartWaitMs\` exceeds the interval`,
@@ -142,11 +141,11 @@ const STARTS = [
 const RESTART = { name: 'one process restarts', everywhere: true, lastsMs: 0, begin: ({ fleet }) => fleet.workers[0].shutdown() }
 
 /** The process that called PostHog last cannot reach it from then on. */
-function sickLeader(sick) {
+function sickLeader(sick, fetch) {
   const begin = ({ fleet }) => (fleet.leader ?? fleet.workers[0]).sicken(sick, { afterMs: SLOW_MS })
   return {
-    name: SICK[sick],
-    lab: { ...(sick === 'hang' ? HANGING : LONG_WAIT), fetch: true },
+    name: `${SICK[sick]}${fetch ? '' : ', without `fetch`'}`,
+    lab: { ...(sick === 'hang' ? HANGING : LONG_WAIT), fetch },
     workers: 3,
     story: 'fault',
     fault: { begin, everywhere: true },
@@ -186,8 +185,7 @@ export const SITUATIONS = {
     ...[true, false].flatMap((fetch) => EVALUATING.map((sick) => sickFirst(sick, { fetch, evaluates: true }))),
   ],
   'a running fleet, and the process that fetches cannot reach PostHog': [
-    // Without `fetch` the cache hears nothing of a failure: docs/faq.md says so.
-    ...DISTINCT.map(sickLeader),
+    ...[true, false].flatMap((fetch) => DISTINCT.map((sick) => sickLeader(sick, fetch))),
   ],
   'the start': STARTS,
   'a restart': [ofFault(RESTART)],

@@ -94,11 +94,14 @@ impl DirectoryStore {
         work: impl Fn(&Files, &Folder) -> Result<T> + Clone + Send + 'static,
     ) -> Result<Option<T>> {
         let deadline = Instant::now() + limit;
+        let mut is_kept = false;
         loop {
             let work = work.clone();
-            let done = self.run_by(deadline, move |files| files.try_locked(deadline, work)).await?;
-            if done.is_some() || Instant::now() + LOCK_RETRY >= deadline {
-                return Ok(done);
+            match self.run_by(deadline, move |files| files.try_locked(deadline, work)).await {
+                Ok(None) if Instant::now() + LOCK_RETRY < deadline => is_kept = true,
+                // The last try began too late to end.
+                Err(error) if is_kept && error.code() == Code::Timeout => return Ok(None),
+                done => return done,
             }
             sleep(LOCK_RETRY).await;
         }

@@ -197,7 +197,7 @@ fn is_unknown_script(error: &Error) -> bool {
 }
 
 fn encode_state(state: &State) -> Vec<(&'static str, String)> {
-    let mut fields = Vec::with_capacity(12);
+    let mut fields = Vec::with_capacity(15);
     let mut put = |name, value: Option<String>| fields.extend(value.map(|value| (name, value)));
     let number = |value: Option<u64>| value.map(|value| value.to_string());
     let snapshot = state.snapshot.as_ref();

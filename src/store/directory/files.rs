@@ -2,7 +2,7 @@
 
 use std::fs::TryLockError;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -181,11 +181,14 @@ impl Files {
         } else {
             (self.base.path.join(prefix), [None, Some(project)])
         };
-        let Some(mut folder) = self.step(create, || Folder::open(&first), || Folder::make(&first))? else {
+        let mut path = first.clone();
+        let Some(mut folder) = self.step(&path, create, || Folder::open(&first), || Folder::make(&first))?
+        else {
             return Ok(None);
         };
         for name in steps.into_iter().flatten() {
-            let next = self.step(create, || folder.open_in(name), || folder.make_in(name))?;
+            path.push(name);
+            let next = self.step(&path, create, || folder.open_in(name), || folder.make_in(name))?;
             let Some(next) = next else { return Ok(None) };
             folder = next;
         }
@@ -194,6 +197,7 @@ impl Files {
 
     fn step(
         &self,
+        path: &Path,
         create: bool,
         open: impl Fn() -> io::Result<Folder>,
         make: impl FnOnce() -> io::Result<()>,
@@ -205,13 +209,13 @@ impl Files {
         };
         match opened {
             Ok(folder) => {
-                if self.base.is_default && !folder.make_private().map_err(|cause| self.not_private(cause))? {
-                    return Err(self.foreign());
+                if self.base.is_default && !folder.make_private().map_err(|cause| not_private(path, cause))? {
+                    return Err(foreign(path));
                 }
                 Ok(Some(folder))
             }
             Err(cause) if is_missing(&cause) => Ok(None),
-            Err(cause) if cause.kind() == io::ErrorKind::NotADirectory => Err(self.no_directory(cause)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotADirectory => Err(self.no_directory(path, cause)),
             Err(cause) => Err(self.failed(if create { "write" } else { "read" }, cause)),
         }
     }
@@ -239,31 +243,31 @@ impl Files {
     }
 
     /// Such as a link.
-    fn no_directory(&self, cause: io::Error) -> Error {
+    fn no_directory(&self, path: &Path, cause: io::Error) -> Error {
         if self.base.is_default {
-            return self.foreign();
+            return foreign(path);
         }
-        let path = self.path.display();
         let message = format!(
-            "cannot open the directory {path}: a part of its path is not a directory, or is a symbolic link below {}, \
+            "cannot open the directory {}: a part of its path is not a directory, or is a symbolic link below {}, \
              where links are not followed",
+            path.display(),
             self.base.path.display(),
         );
         Error::new(Code::Unavailable, message).caused_by(cause)
     }
+}
 
-    fn foreign(&self) -> Error {
-        self.refused("belongs to somebody else")
-    }
+fn foreign(path: &Path) -> Error {
+    refused(path, "belongs to somebody else")
+}
 
-    fn not_private(&self, cause: io::Error) -> Error {
-        self.refused("cannot be made private").caused_by(cause)
-    }
+fn not_private(path: &Path, cause: io::Error) -> Error {
+    refused(path, "cannot be made private").caused_by(cause)
+}
 
-    fn refused(&self, fault: &str) -> Error {
-        let path = self.base.path.display();
-        Error::new(Code::Auth, format!("the default directory {path} {fault}: name another with `url`"))
-    }
+fn refused(path: &Path, fault: &str) -> Error {
+    let path = path.display();
+    Error::new(Code::Auth, format!("the default directory {path} {fault}: name another with `url`"))
 }
 
 /// Removes what this state does not name. Only the holder of the lock writes, so a temporary file is one that a killed

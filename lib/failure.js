@@ -1,0 +1,37 @@
+'use strict'
+
+const { FlagCacheError } = require('./error.js')
+
+/** Maximum length of what an error of a fetch says. */
+const MAX_MESSAGE = 1_000
+
+/**
+ * Tells the listeners of `onError()` and the fleet that a fetch of the definitions has failed. `native`, `report` and `share` are
+ * those of `shareEtag()`; `response` is what PostHog answered, if it did.
+ */
+async function tellFailure({ native, report, share }, why, response) {
+  report(new FlagCacheError('ERR_FLAG_CACHE_API', `cannot fetch the flag definitions: ${why}. Another process of the fleet fetches, if there is one`))
+  await share(() => native.failed(response?.status, retryAfterMs(response?.headers)))
+}
+
+/** In a line of a reasonable length: the cause of a failed fetch says more than its message. */
+function describe(error) {
+  try {
+    const { message = error, cause } = error ?? {}
+    return [message, cause?.code ?? cause?.message].filter(Boolean).map(String).join(': ').slice(0, MAX_MESSAGE)
+  } catch {
+    return 'an error that cannot be shown'
+  }
+}
+
+/** Both forms of RFC 9110, 10.2.3: seconds, or a date. */
+function retryAfterMs(headers) {
+  const value = headers?.get('retry-after')
+  if (!value) return undefined
+  // The clock that the date is of: this process's own may be wrong.
+  const now = Date.parse(headers.get('date')) || Date.now()
+  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
+  return ms > 0 ? Math.min(ms, Number.MAX_SAFE_INTEGER) : undefined
+}
+
+module.exports = { describe, tellFailure }
