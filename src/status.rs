@@ -7,7 +7,7 @@ use crate::error::Code;
 use crate::options::Role;
 
 /// What happened since this worker was made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Polls at which it was told to fetch.
     pub grants: u64,

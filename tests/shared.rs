@@ -151,3 +151,42 @@ async fn what_the_caller_has_is_not_delivered() {
     assert!(!worker.should_fetch(known.clone()).await.unwrap());
     assert!(matches!(worker.followed(known.as_deref()).unwrap(), Definitions::Unchanged(_)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_a_damaged_patch_the_whole_is_loaded() {
+    let (_, store, shared) = published().await;
+    store.set(Fault::DamagesPatches);
+    let (_, found) = shared.load(Some(&Arc::new(definitions(2)))).await.unwrap();
+    assert_eq!(*found.unwrap().unwrap(), definitions(1));
+}
+
+#[tokio::test]
+async fn the_last_one_to_leave_closes_the_store() {
+    let (_, store, shared) = published().await;
+    for closed in [1, 2] {
+        let users = [shared.enter(), shared.enter(), shared.enter()];
+        for user in users {
+            assert_eq!(store.closed(), closed - 1);
+            drop(user);
+        }
+        assert_eq!(store.closed(), closed);
+    }
+}
+
+#[test]
+fn those_who_mean_the_same_store_share_it_while_one_of_them_lives() {
+    let open = |key: &str, max_age: f64| {
+        SharedStore::open(&options(&[
+            ("projectKey", Given::Text(key.into())),
+            ("url", Given::Text("memory:".into())),
+            ("maxAgeMs", Given::Number(max_age)),
+        ]))
+    };
+    let first = open("phc_a", 60_000.0);
+    assert!(Arc::ptr_eq(&first, &open("phc_a", 60_000.0)));
+    assert!(Arc::ptr_eq(&first, &open("phc_a", 70_000.0)), "in memory no other limit makes other content");
+    assert!(!Arc::ptr_eq(&first, &open("phc_b", 60_000.0)));
+    let weak = Arc::downgrade(&first);
+    drop(first);
+    assert!(weak.upgrade().is_none());
+}

@@ -1,6 +1,7 @@
 //! The provider's methods over a store in memory, while time is paused: nothing here waits really.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod accounts;
 #[path = "../support/content.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod content;
@@ -9,6 +10,7 @@ mod content;
 mod faulty_store;
 mod fleet;
 mod overlap;
+mod publishing;
 mod sickness;
 mod troubles;
 mod turns;

@@ -21,8 +21,14 @@ pub enum Fault {
     Fails,
     /// No call ever answers.
     Hangs,
+    /// Every load is answered after a while, `FaultyStore::DELAY`.
+    DelaysLoads,
+    /// To whoever knows a version, every load returns a damaged patch.
+    DamagesPatches,
     /// Every commit fails, and changes nothing.
     FailsCommits,
+    /// Every commit is refused, as by a replica.
+    IsReadOnly,
     /// Every commit with definitions fails, as where memory is short.
     FailsPublishes,
     /// Every commit is carried out after a while.
@@ -41,12 +47,24 @@ pub struct FaultyStore {
     calls: AtomicUsize,
     commits: AtomicUsize,
     loaded: AtomicUsize,
+    patches: AtomicUsize,
+    closed: AtomicUsize,
 }
 
 impl FaultyStore {
+    pub const DELAY: Duration = Duration::from_millis(10);
+
     pub fn over(inner: Arc<dyn Store>) -> Arc<Self> {
-        let [calls, commits, loaded] = [(); 3].map(|()| AtomicUsize::new(0));
-        Arc::new(FaultyStore { inner, fault: Mutex::new(Fault::None), calls, commits, loaded })
+        let [calls, commits, loaded, patches, closed] = [(); 5].map(|()| AtomicUsize::new(0));
+        Arc::new(FaultyStore {
+            inner,
+            fault: Mutex::new(Fault::None),
+            calls,
+            commits,
+            loaded,
+            patches,
+            closed,
+        })
     }
 
     pub fn set(&self, fault: Fault) {
@@ -66,6 +84,16 @@ impl FaultyStore {
     /// How often it returned a snapshot.
     pub fn loaded(&self) -> usize {
         self.loaded.load(Ordering::Relaxed)
+    }
+
+    /// How often a patch came with a commit.
+    pub fn patches(&self) -> usize {
+        self.patches.load(Ordering::Relaxed)
+    }
+
+    /// How often it was closed.
+    pub fn closed(&self) -> usize {
+        self.closed.load(Ordering::Relaxed)
     }
 
     async fn begin(&self) -> Result<Fault> {
@@ -89,8 +117,14 @@ impl Store for FaultyStore {
 
     fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
         Box::pin(async move {
-            self.begin().await?;
+            let fault = self.begin().await?;
+            if fault == Fault::DelaysLoads {
+                tokio::time::sleep(Self::DELAY).await;
+            }
             let (reading, bytes) = self.inner.load(known).await?;
+            if let (Fault::DamagesPatches, Some(known)) = (fault, known) {
+                return Ok((reading, Some(Bytes::from(format!("PATCH1:{known}damaged")))));
+            }
             self.loaded.fetch_add(usize::from(bytes.is_some()), Ordering::Relaxed);
             Ok((reading, bytes))
         })
@@ -104,23 +138,26 @@ impl Store for FaultyStore {
     ) -> StoreFuture<'a, bool> {
         Box::pin(async move {
             self.commits.fetch_add(1, Ordering::Relaxed);
+            let has_patch = snapshot.as_ref().is_some_and(|snapshot| snapshot.patch.is_some());
+            self.patches.fetch_add(usize::from(has_patch), Ordering::Relaxed);
             let lost = || Error::new(Code::Timeout, "the reply got lost");
             match self.begin().await? {
                 Fault::FailsCommits => Err(lost()),
+                Fault::IsReadOnly => Err(Error::new(Code::ReadOnly, "it is a replica")),
                 Fault::FailsPublishes if snapshot.is_some() => Err(lost()),
                 Fault::DelaysCommits => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    tokio::time::sleep(Self::DELAY).await;
                     self.inner.commit(expected, next, snapshot).await
                 }
                 Fault::LosesReplies => self.inner.commit(expected, next, snapshot).await.and(Err(lost())),
                 Fault::RepeatsCommits => {
                     // Takes time, so that whoever tries for ever meets its limit.
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    tokio::time::sleep(Self::DELAY).await;
                     self.inner.commit(expected, next, snapshot.clone()).await?;
                     self.inner.commit(expected, next, snapshot).await
                 }
                 Fault::RefusesCommits => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    tokio::time::sleep(Self::DELAY).await;
                     Ok(false)
                 }
                 _ => self.inner.commit(expected, next, snapshot).await,
@@ -144,6 +181,11 @@ impl Store for FaultyStore {
 
     fn watch(&self) -> watch::Receiver<u64> {
         self.inner.watch()
+    }
+
+    fn close(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+        self.inner.close();
     }
 
     fn backend(&self) -> Backend {
