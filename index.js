@@ -106,15 +106,16 @@ class FlagDefinitionCache {
     try {
       await this.#unobserved.settle()
       const fetches = await this.#call(() => this.#native.shouldFetch(this.#client.held.version))
-      if (fetches) this.#unobserved.watch()
-      return fetches
+      if (!fetches && !this.#endsBackOff()) return false
+      this.#unobserved.watch()
+      return true
     } finally {
       this.#polls -= 1
     }
   }
 
   async onFlagDefinitionsReceived(data) {
-    this.#unobserved.end()
+    this.#unobserved.received()
     await this.#call(async () => {
       await this.#publish(data)
       this.#client.version = this.#client.held.version
@@ -154,6 +155,19 @@ class FlagDefinitionCache {
 
   status() {
     return JSON.parse(this.#native.status())
+  }
+
+  /** Whether the client makes a request although it need not: it would go on polling less often than the others. */
+  #endsBackOff() {
+    const client = this.#client
+    if (!client.isBackedOff) return false
+    const { definitions, fleetFailedFetches } = this.status()
+    // Without any it asks PostHog, or is told to wait.
+    if (!definitions) return false
+    const isPostHogWell = fleetFailedFetches === 0
+    client.isAnsweredHere = client.origin !== undefined && (this.#context.keepsRefused || isPostHogWell)
+    // Another fetch than `flagCache.fetch` asks PostHog.
+    return client.isAnsweredHere || isPostHogWell
   }
 
   async #publish(data) {

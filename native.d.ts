@@ -56,6 +56,8 @@ export declare class NativeProvider {
   newest(version: string, known?: string | undefined | null): Promise<NativeFetched | undefined | null>
   /** The API answered 304 to the ETag of this version. */
   confirmed(version: string): Promise<undefined>
+  /** The API answered 304 to posthog-node's own ETag. */
+  receivedIsCurrent(): Promise<undefined>
   /** A fetch failed: `status` is that of the API's answer, if there was one, `pause_ms` its `Retry-After`. */
   failed(status?: number | undefined | null, pauseMs?: number | undefined | null): Promise<undefined>
   /** The API answered with definitions that are too large to share. */

@@ -161,6 +161,23 @@ describe('on an empty cache', () => {
 })
 
 describe('a refusal', () => {
+  test('does not bring back what the fleet goes on without', async (t) => {
+    t.mock.method(console, 'warn', () => {})
+    const api = await standIn(t)
+    const options = { api, url: store.url, refreshIntervalMs: INTERVAL_MS, whenRefused: 'clear' }
+    const [first, second] = [startSharing(t, options), startSharing(t, options)]
+    await first.load()
+    await second.load()
+    api.next(401)
+    await first.cache.invalidate()
+    await first.load()
+    api.next(402)
+    await second.load()
+    await first.load()
+    assert.deepEqual([await first.evaluate(), await second.evaluate()], [undefined, undefined])
+    assert.equal(first.requests.at(-1).status, 401)
+  })
+
   for (const status of [401, 403]) {
     test(`with ${status} reaches posthog-node as it is, and the listeners of onError()`, async (t) => {
       const api = await standIn(t)
@@ -183,11 +200,31 @@ describe('a refusal', () => {
     })
   }
 
+  for (const status of [401, 403, 429]) {
+    test(`with ${status} does not make posthog-node poll less often than the others: its next request is answered without PostHog`, async (t) => {
+      const api = await standIn(t)
+      const options = { api, url: store.url, refreshIntervalMs: INTERVAL_MS }
+      const refused = startSharing(t, options)
+      await refused.load()
+      api.next(status)
+      await refused.cache.invalidate()
+      await refused.load()
+      const calls = api.calls.length
+      await refused.load()
+      await refused.load()
+      assert.deepEqual(refused.requests.map((request) => request.status), [200, status, 200])
+      assert.equal(refused.requests[2].response.url, refused.requests[2].url)
+      assert.equal(await refused.evaluate(), 'v1')
+      assert.equal(api.calls.length, calls)
+      assert.equal(refused.cache.status().counters.publishes, 1)
+    })
+  }
+
   for (const whenRefused of ['keep', 'clear']) {
     test(`with 402 makes all processes ${whenRefused} their definitions, and each of them reports it`, async (t) => {
       t.mock.method(console, 'warn', () => {})
       const api = await standIn(t)
-      const options = { api, url: store.url, refreshIntervalMs: 100, whenRefused }
+      const options = { api, url: store.url, refreshIntervalMs: 1_000, whenRefused }
       const fleet = [startSharing(t, options), startSharing(t, options)]
       for (const { load } of fleet) await load()
       api.always(402)

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { channel } from 'node:diagnostics_channel'
 import { after, before, beforeEach, describe, test } from 'node:test'
 
+import { now, sleep } from '../dev/clock.mjs'
 import { openCache, standIn, startClient } from './support/client.mjs'
 import { startSharing } from './support/shared.mjs'
 import { closedPort, STORES } from './support/stores.mjs'
@@ -20,6 +21,8 @@ const FAILURES = {
   'a connection cut halfway': { answer: 'cut', why: /closed/ },
   'a closed port': { isClosed: true, why: /ECONNREFUSED/ },
   HTML: { answer: 'html', isKnownLater: true, why: /holds none/ },
+  'a redirect to a page': { answer: 302, location: '/login', isKnownLater: true, why: /holds none/ },
+  'a redirect to nowhere': { answer: 302, location: 'http://127.0.0.1:1/', isKnownLater: true, why: /holds none/ },
 }
 
 let store
@@ -29,7 +32,7 @@ beforeEach((t) => t.mock.method(console, 'warn', () => {}))
 
 const listens = () => ['headers', 'error'].some((event) => channel(`undici:request:${event}`).hasSubscribers)
 
-for (const [what, { answer, retryAfter, isClosed, posthogOptions, isKnownLater, pauses, why }] of Object.entries(FAILURES)) {
+for (const [what, { answer, retryAfter, isClosed, posthogOptions, isKnownLater, pauses, location, why }] of Object.entries(FAILURES)) {
   test(`after ${what} the leader leaves the next fetch to another process`, async (t) => {
     const api = await standIn(t)
     const closed = `http://127.0.0.1:${await closedPort()}`
@@ -44,7 +47,7 @@ for (const [what, { answer, retryAfter, isClosed, posthogOptions, isKnownLater, 
     assert.equal(await leader.evaluate(), 'v1')
     api.edit()
     if (isClosed) fails = true
-    else api.next(answer, { retryAfter })
+    else api.next(answer, { retryAfter, location })
     await leader.cache.invalidate()
     await leader.load()
     assert.equal(listens(), isKnownLater === true)
@@ -73,7 +76,58 @@ test('on an empty cache another process fetches as soon as the first one has fai
   assert.equal(api.count(200), 1)
 })
 
+test('a process that was refused asks PostHog again when another one was answered, and then polls as often as before', async (t) => {
+  const api = await standIn(t)
+  const options = { api, url: store.url, refreshIntervalMs: INTERVAL_MS }
+  const refused = startClient(t, options)
+  await refused.ready()
+  const other = startClient(t, options)
+  await other.ready()
+  api.always(401)
+  await refused.cache.invalidate()
+  await refused.load()
+  const calls = api.calls.length
+  await refused.load()
+  assert.equal(api.calls.length, calls)
+  api.normal()
+  await other.load()
+  await refused.load()
+  await refused.load()
+  assert.deepEqual(api.calls.slice(calls).map(({ status }) => status), [200, 304])
+  assert.equal(await refused.evaluate(), 'v1')
+})
+
+test('after a 304 the fleet has what that client received, although the store had something else', async (t) => {
+  const api = await standIn(t)
+  const options = { api, url: store.url, refreshIntervalMs: 100 }
+  const loadsUntil = async ({ load, evaluate }, version) => {
+    const givenUpAt = now() + 20_000
+    for (await load(); (await evaluate()) !== version && now() < givenUpAt; await load()) await sleep(20)
+    assert.equal(await evaluate(), version)
+  }
+  const first = startClient(t, options)
+  await first.ready()
+  const second = startClient(t, options)
+  await second.ready()
+  api.edit()
+  await loadsUntil(second, 'v2')
+  api.rollback(1)
+  await loadsUntil(first, 'v2')
+  await loadsUntil(first, 'v1')
+  assert.equal(api.calls.at(-1).status, 304)
+})
+
 describe('nothing is noted', () => {
+  test('of a redirect to the definitions', async (t) => {
+    const api = await standIn(t)
+    const { cache, load, evaluate, troubles } = startClient(t, { api, url: store.url, refreshIntervalMs: INTERVAL_MS })
+    api.next(307, { location: `/api/feature_flag/local_evaluation?token=${api.projectKey}` })
+    await load()
+    await load()
+    assert.equal(await evaluate(), 'v1')
+    assert.deepEqual([troubles, cache.status().failedFetches, listens()], [[], 0, false])
+  })
+
   test('of a 304', async (t) => {
     const api = await standIn(t)
     const { cache, load, troubles } = startClient(t, { api, url: store.url, refreshIntervalMs: 100 })

@@ -94,20 +94,20 @@ export class PostHogApi extends EventEmitter {
   /**
    * The next definitions call gets `answer`: an HTTP status, or 'silence' (no answer at all), 'truncated'
    * (a 200 whose JSON stops halfway), 'cut' (the connection breaks halfway), 'html', 'not-flags' (JSON without
-   * flags). `retryAfter` in seconds, or an HTTP date.
+   * flags). `retryAfter` in seconds, or an HTTP date; `location`: where a redirect leads.
    */
-  next(answer, { retryAfter } = {}) {
-    this.#queued.push({ answer, retryAfter })
+  next(answer, headers = {}) {
+    this.#queued.push({ answer, ...headers })
   }
 
   /** As `next`, for every call until `normal()`. */
-  always(answer, { retryAfter } = {}) {
-    this.#forced = { answer, retryAfter }
+  always(answer, headers = {}) {
+    this.#forced = { answer, ...headers }
   }
 
   /** As `always`, for the calls of one worker. */
-  answerWorker(id, answer, { retryAfter } = {}) {
-    this.#forcedOf.set(id, { answer, retryAfter })
+  answerWorker(id, answer, headers = {}) {
+    this.#forcedOf.set(id, { answer, ...headers })
   }
 
   normal() {
@@ -205,7 +205,7 @@ export class PostHogApi extends EventEmitter {
   }
 }
 
-function answerSpecially(response, { answer, retryAfter }, current) {
+function answerSpecially(response, { answer, retryAfter, location }, current) {
   const headers = { etag: current.etag, 'content-type': 'application/json' }
   const half = current.text.slice(0, current.text.length / 2)
   switch (answer) {
@@ -220,6 +220,7 @@ function answerSpecially(response, { answer, retryAfter }, current) {
       return json(response, 200, { detail: 'not what you asked for' })
     default:
       if (retryAfter !== undefined) response.setHeader('retry-after', String(retryAfter))
+      if (location !== undefined) response.setHeader('location', location)
       json(response, answer, { type: 'stand_in', code: `status_${answer}`, detail: 'as programmed' })
   }
 }

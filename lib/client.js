@@ -8,6 +8,10 @@ class Client {
   isClosed = false
   /** Whether the definitions that it was given last could not be shared: then its own ETag counts. */
   isUnshared = false
+  /** Whether it polls less often since PostHog refused a request of its own: only an answer to another one ends that. */
+  isBackedOff = false
+  /** Whether its next request is only made for that, and answered with what the fleet has. */
+  isAnsweredHere = false
   /** The API's host, by the first request for the definitions. */
   origin = undefined
   /** The definitions that were made or received last: while their version stays the same, so does the object. */

@@ -5,11 +5,15 @@ const { FlagCacheError } = require('./error.js')
 /** Maximum length of what an error of a fetch says. */
 const MAX_MESSAGE = 1_000
 
+/** Statuses after which posthog-node polls less often, until a request of its own succeeds. */
+const BACK_OFF = [401, 403, 429]
+
 /**
- * Tells the listeners of `onError()` and the fleet that a fetch of the definitions has failed. `native`, `report` and `share` are
- * those of `shareEtag()`; `response` is what PostHog answered, if it did.
+ * Tells the listeners of `onError()` and the fleet that a fetch of the definitions has failed. `native`, `client`, `report` and
+ * `share` are those of `shareEtag()`; `response` is what PostHog answered, if it did.
  */
-async function tellFailure({ native, report, share }, why, response) {
+async function tellFailure({ native, client, report, share }, why, response) {
+  if (BACK_OFF.includes(response?.status)) client.isBackedOff = true
   report(new FlagCacheError('ERR_FLAG_CACHE_API', `cannot fetch the flag definitions: ${why}. Another process of the fleet fetches, if there is one`))
   await share(() => native.failed(response?.status, retryAfterMs(response?.headers)))
 }

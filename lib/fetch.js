@@ -36,13 +36,17 @@ function shareEtag(context, inner) {
 
   async function fetchDefinitions(url, options) {
     const { etag, version, pauseMs } = plan()
-    const { isEmergency } = client
+    const { isEmergency, isAnsweredHere } = client
+    client.isAnsweredHere = false
+    const answer = isAnsweredHere && (await held({ url: String(url) }, version))
+    if (answer) return answer
     if (isEmergency && (pauseMs || client.isClosed)) {
       return new Response(null, { status: 503, headers: { 'retry-after': String(Math.ceil((pauseMs ?? 0) / 1000)) } })
     }
     let response
     try {
       response = await inner(url, client.isUnshared ? options : withEtag(options, etag))
+      if (response.status === 304) client.isBackedOff = false
       if (response.status === 304 && client.isUnshared) {
         // Once more: it may not have been heard before.
         await share(() => native.unshareable())
@@ -139,6 +143,7 @@ function shareEtag(context, inner) {
 
   /** Its `json()` makes only what this process does not have yet, and `publish` is called with what it made. */
   function withJson(response, make, publish) {
+    client.isBackedOff = false
     const json = once(async () => {
       const definitions = await make()
       client.version = client.held.version

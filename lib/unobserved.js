@@ -16,10 +16,13 @@ const FAILED = 'undici:request:error'
 class UnobservedRequest {
   #context
   #isWatched = false
-  /** Whether it was answered with a 200 whose definitions have not arrived yet. */
+  /** Whether it was answered, but the definitions have not arrived yet. */
   #isPending = false
+  /** The ETag of the last answer, and that of the definitions that were received last. */
+  #etag
+  #received
   #told = Promise.resolve()
-  #onAnswer = guarded(({ request, response }) => this.#concerns(request) && this.#answered(response))
+  #onAnswer = guarded(({ request, response }) => this.#concerns(request) && this.#answered(request, response))
   #onError = guarded(({ request, error }) => this.#concerns(request) && this.#failed(describe(error)))
 
   /** `context` is that of `shareEtag()`. */
@@ -37,7 +40,14 @@ class UnobservedRequest {
     subscribe(FAILED, this.#onError)
   }
 
-  /** Its definitions have arrived, or nobody waits for them any more. */
+  /** Its definitions have arrived. */
+  received() {
+    if (!this.#isWatched) return
+    this.#received = this.#etag
+    this.#succeeded()
+  }
+
+  /** Nobody waits for it any more. */
   end() {
     this.#isPending = false
     if (!this.#isWatched) return
@@ -46,9 +56,9 @@ class UnobservedRequest {
     unsubscribe(FAILED, this.#onError)
   }
 
-  /** The client polls again: an answer whose definitions have not arrived held none. Resolves once a failure has been told. */
+  /** The client polls again: an answer whose definitions have not arrived held none. Resolves once the fleet has been told of the outcome. */
   async settle() {
-    if (this.#isPending) this.#failed("PostHog's answer holds none")
+    if (this.#isPending) this.#failed('the answer holds none')
     this.end()
     await this.#told
   }
@@ -59,12 +69,27 @@ class UnobservedRequest {
     return asksForDefinitions(new URL(path, origin), this.#context.projectKey)
   }
 
-  #answered({ statusCode, headers }) {
-    // The fetch follows a redirect.
-    if (statusCode >= 300 && statusCode < 400 && statusCode !== 304) return
-    if (statusCode === 200) this.#isPending = true
-    else if (statusCode === 304) this.end()
-    else this.#failed(`PostHog answered ${statusCode}`, { status: statusCode, headers: headersOf(headers) })
+  #answered(request, { statusCode, headers: list }) {
+    const headers = headersOf(list)
+    this.#etag = headers.get('etag')
+    // A redirect is followed, wherever it leads.
+    const isRedirect = statusCode >= 300 && statusCode < 400 && statusCode !== 304
+    if (statusCode === 200 || isRedirect) this.#isPending = true
+    else if (statusCode === 304) this.#unchanged(headersOf(request.headers).get('if-none-match'))
+    else this.#failed(`PostHog answered ${statusCode}`, { status: statusCode, headers })
+  }
+
+  #succeeded() {
+    this.#context.client.isBackedOff = false
+    this.end()
+  }
+
+  #unchanged(etag) {
+    this.#succeeded()
+    // Of another client's definitions nothing is known.
+    if (etag === undefined || etag !== this.#received) return
+    const { native, share } = this.#context
+    this.#told = share(() => native.receivedIsCurrent())
   }
 
   #failed(why, response) {
@@ -84,8 +109,9 @@ function guarded(listener) {
   }
 }
 
-/** The last of each name, from a flat list of names and values in bytes. */
-function headersOf(list) {
+/** The last of each name, from lines, or from a flat list of names and values. */
+function headersOf(given) {
+  const list = typeof given === 'string' ? given.split('\r\n').flatMap((line) => line.split(/: (.*)/, 2)) : given
   const headers = new Map()
   for (let index = 0; index + 1 < list.length; index += 2) headers.set(String(list[index]).toLowerCase(), String(list[index + 1]))
   return headers

@@ -181,6 +181,12 @@ impl NativeProvider {
         self.promise(env, async move |provider: Arc<Provider>| provider.confirmed(&version).await)
     }
 
+    /// The API answered 304 to posthog-node's own ETag.
+    #[napi(catch_unwind)]
+    pub fn received_is_current<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
+        self.promise(env, async move |provider: Arc<Provider>| provider.received_is_current().await)
+    }
+
     /// A fetch failed: `status` is that of the API's answer, if there was one, `pause_ms` its `Retry-After`.
     #[napi(catch_unwind)]
     pub fn failed<'env>(

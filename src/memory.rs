@@ -70,6 +70,8 @@ pub struct Client {
     pub fence: Option<u64>,
     /// When its last request for the definitions began.
     pub fetched_at: Option<Instant>,
+    /// What it received last, if its own ETag stands for that.
+    pub received: Option<Arc<Snapshot>>,
     /// Its last fetch, if that failed.
     pub failed: Option<FailedFetch>,
     /// What it was told to use instead of fetching.

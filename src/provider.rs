@@ -92,7 +92,12 @@ impl Provider {
         });
         let (wait, began) = (self.rule.cold_start_wait, Instant::now());
         let outcome = self.within(self.limit + wait, self.ask(began + wait, earlier)).await;
-        self.client(|client| client.cadence.took(began.elapsed(), self.rule.refresh_interval));
+        self.client(|client| {
+            client.cadence.took(began.elapsed(), self.rule.refresh_interval);
+            if matches!(outcome, Ok(Outcome::Fetch) | Err(_)) {
+                client.fetched_at = Some(Instant::now());
+            }
+        });
         match outcome {
             Ok(Outcome::Fetch) => Ok(true),
             Ok(Outcome::Follow(None)) => Ok(false),
@@ -136,6 +141,7 @@ impl Provider {
     /// came first: the API will answer 304 from now on, so nobody would send it again.
     pub async fn received(&self, snapshot: Arc<Snapshot>, etag: Option<String>) -> Result<()> {
         let _in_use = self.require_writer()?;
+        self.client(|client| client.received = Some(snapshot.clone()).filter(|_| !client.is_observed));
         self.replica.stage(snapshot, etag.filter(|etag| is_etag(etag)), self.succeeded());
         self.bounded(self.replica.publish()).await
     }
@@ -154,6 +160,19 @@ impl Provider {
             self.memory.with(|memory| memory.counters.confirms += 1);
         }
         Ok(())
+    }
+
+    /// Notes that the API has answered 304 to the client's own ETag: what it received last is current. Where the store
+    /// has something else, it is published.
+    pub async fn received_is_current(&self) -> Result<()> {
+        let _in_use = self.require_writer()?;
+        let Some(snapshot) = self.client(|client| client.received.clone()) else { return Ok(()) };
+        let stored = self.replica.last_reading().and_then(|reading| reading.state.snapshot);
+        if stored.is_some_and(|stored| stored.version == snapshot.version()) {
+            return self.confirmed(snapshot.version()).await;
+        }
+        self.replica.stage(snapshot, None, self.succeeded());
+        self.bounded(self.replica.publish()).await
     }
 
     /// Notes that a fetch has failed.

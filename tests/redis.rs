@@ -454,6 +454,13 @@ async fn the_last_shutdown_closes_the_connection_and_who_comes_later_opens_anoth
 }
 
 #[tokio::test]
+async fn a_password_may_be_a_word_of_the_servers_own_errors() {
+    let server = RedisServer::start(&["--requirepass", "script"]);
+    let store = store_with(&server, None, Some("script"));
+    assert_eq!(store.read().await.unwrap().state, State::default());
+}
+
+#[tokio::test]
 async fn a_password_is_in_no_error() {
     const PASSWORD: &str = "s3cr3t/pass word";
     const ENCODED: &str = "s3cr3t%2Fpass%20word";

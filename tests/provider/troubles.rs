@@ -314,6 +314,44 @@ async fn definitions_that_could_not_be_shared_are_not_fetched_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn definitions_that_came_too_late_are_published_when_posthog_says_to_the_clients_own_etag_that_they_are_current()
+ {
+    let (fleet, leader) = Fleet::warm().await;
+    let other = fleet.worker();
+    other.polls().await;
+    sleep(A_SECOND).await;
+    // Its client fetches for itself, although another one leads.
+    other.store.set(Fault::Fails);
+    other.asks().await.unwrap_err();
+    other.receives(2).await.unwrap_err();
+    other.store.set(Fault::None);
+    assert_eq!((other.asks().await.unwrap(), other.gets().await.unwrap()), (false, Some(2)));
+    leader.provider.shutdown().await;
+    sleep(INTERVAL).await;
+    assert!(other.asks().await.unwrap());
+    other.provider.received_is_current().await.unwrap();
+    assert_eq!(fleet.stored().await, version(2));
+    assert_eq!(fleet.worker().gets().await.unwrap(), Some(2));
+    assert_eq!(other.provider.status().counters.confirms, 0);
+    other.provider.received_is_current().await.unwrap();
+    assert_eq!(other.provider.status().counters.confirms, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn definitions_that_posthog_has_gone_back_to_are_published_again() {
+    let (fleet, first) = Fleet::warm().await;
+    sleep(LEASE).await;
+    let second = fleet.worker();
+    assert!(second.asks().await.unwrap());
+    second.receives(2).await.unwrap();
+    second.provider.shutdown().await;
+    sleep(INTERVAL).await;
+    assert!(first.asks().await.unwrap());
+    first.provider.received_is_current().await.unwrap();
+    assert_eq!(fleet.stored().await, version(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_after_a_newer_one_was_published_is_not_kept() {
     let (fleet, slow) = Fleet::warm().await;
     sleep(INTERVAL).await;

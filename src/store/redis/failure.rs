@@ -11,6 +11,9 @@ use super::quote::Quote;
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error};
 
+/// What Redis says of a script that it does not have.
+const NO_SCRIPT: &str = "No matching script. Please use EVAL.";
+
 const REFUSED: &str = "refuses our credentials or rights";
 
 /// The error as it leaves the store, without the passwords of the endpoint.
@@ -33,8 +36,9 @@ pub fn described(subject: &str, endpoint: &Endpoint, cause: RedisError) -> Error
     };
     let error = Error::new(code, format!("{subject} {what}"));
     match Quote::of(endpoint.passwords(), &cause) {
-        Some(quote) => error.caused_by(quote),
-        None => error.caused_by(cause),
+        // A password may consist of words of Redis, which then are no quotation.
+        Some(quote) if cause.detail() != Some(NO_SCRIPT) => error.caused_by(quote),
+        _ => error.caused_by(cause),
     }
 }
 
