@@ -86,6 +86,7 @@ class FlagDefinitionCache {
       if (found === null) return undefined
       this.#client.isEmergency = false
       this.#client.isUnshared = false
+      this.#client.reads += 1
       if (found === false) {
         this.#client.version = undefined
         return { ...NO_DEFINITIONS }
@@ -103,13 +104,14 @@ class FlagDefinitionCache {
     this.#client.isEmergency = false
     if (this.#polls > 0) this.#reportSharing()
     this.#polls += 1
+    // After a rejection posthog-node fetches, too.
+    let fetches = true
     try {
       await this.#unobserved.settle()
-      const fetches = await this.#call(() => this.#native.shouldFetch(this.#client.held.version))
-      if (!fetches && !this.#endsBackOff()) return false
-      this.#unobserved.watch()
-      return true
+      fetches = (await this.#call(() => this.#native.shouldFetch(this.#client.held.version))) || this.#endsBackOff()
+      return fetches
     } finally {
+      if (fetches) this.#unobserved.watch()
       this.#polls -= 1
     }
   }
@@ -160,14 +162,14 @@ class FlagDefinitionCache {
   /** Whether the client makes a request although it need not: it would go on polling less often than the others. */
   #endsBackOff() {
     const client = this.#client
-    if (!client.isBackedOff) return false
+    if (client.refusals === 0) return false
     const { definitions, fleetFailedFetches } = this.status()
     // Without any it asks PostHog, or is told to wait.
     if (!definitions) return false
     const isPostHogWell = fleetFailedFetches === 0
     client.isAnsweredHere = client.origin !== undefined && (this.#context.keepsRefused || isPostHogWell)
-    // Another fetch than `flagCache.fetch` asks PostHog.
-    return client.isAnsweredHere || isPostHogWell
+    // Another fetch than `flagCache.fetch` asks PostHog, which makes matters worse if it refuses once more.
+    return client.isAnsweredHere || (isPostHogWell && client.reads >= 2 ** client.refusals)
   }
 
   async #publish(data) {

@@ -80,7 +80,7 @@ class UnobservedRequest {
   }
 
   #succeeded() {
-    this.#context.client.isBackedOff = false
+    this.#context.client.refusals = 0
     this.end()
   }
 

@@ -31,6 +31,8 @@ pub struct Remembered {
     pub held: Option<Held>,
     /// When the store was last seen to hold the same.
     pub seen_at: Option<Instant>,
+    /// When this worker last put back, or dropped, what the store holds.
+    pub healed_at: Option<Instant>,
     /// Fetched, but not yet known to be in the store.
     pub unpublished: Option<Unpublished>,
     /// Fetched, but not published because another worker leads. Newer than what the store holds.

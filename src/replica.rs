@@ -19,6 +19,13 @@ use crate::store::{Reading, Store};
 /// Maximum delay before a commit that came too late is prepared again.
 const MAX_RACE_DELAY_MS: u64 = 10;
 
+/// Minimum time between two repairs of the store, as a part of the interval: who damages it again and again must not
+/// make every worker write all definitions as often.
+const REPAIRS_APART_PART: u32 = 10;
+
+/// Maximum number of commits of one repair: one drops what is damaged, another one puts back what is held.
+const REPAIR_COMMITS: u32 = 2;
+
 /// So many reports wait for a listener; older ones are dropped.
 const REPORTS: usize = 16;
 
@@ -112,6 +119,7 @@ impl Replica {
     /// none; the damage is returned, for who can do nothing about it.
     pub async fn sync(&self) -> Result<(Reading, Option<Error>)> {
         let mut damage = None;
+        let mut commits = self.repair_commits();
         loop {
             let held = self.held();
             let (mut reading, found) = self.shared.load(held.as_ref().map(|(snapshot, _)| snapshot)).await?;
@@ -120,7 +128,9 @@ impl Replica {
                 Err(error) => {
                     self.report(error.clone());
                     damage = Some(error);
-                    if self.heals {
+                    if commits > 0 {
+                        commits -= 1;
+                        self.note_repair();
                         self.commit(&reading, &self.rule.discard(&reading.state, reading.now), None).await?;
                         continue;
                     }
@@ -131,15 +141,33 @@ impl Replica {
             let lost = held.as_ref().filter(|_| self.heals).and_then(|(snapshot, seen)| {
                 Some((snapshot, self.rule.restore(&reading.state, reading.now, seen)?))
             });
-            if let Some((snapshot, next)) = lost {
-                if self.restore(&reading, snapshot, next).await? {
-                    self.memory.with(|memory| memory.counters.heals += 1);
+            match lost {
+                Some((snapshot, next)) if commits > 0 => {
+                    commits -= 1;
+                    self.note_repair();
+                    if self.restore(&reading, snapshot, next).await? {
+                        self.memory.with(|memory| memory.counters.heals += 1);
+                    }
+                    continue;
                 }
-                continue;
+                // It goes on as if it had put them back.
+                Some((_, next)) => reading.state = State { revision: reading.state.revision, ..next },
+                None => {}
             }
             self.adopt(&reading, news);
             return Ok((reading, damage));
         }
+    }
+
+    /// How many commits a repair may take now.
+    fn repair_commits(&self) -> u32 {
+        let apart = self.rule.refresh_interval / REPAIRS_APART_PART;
+        let is_due = self.memory.with(|memory| memory.healed_at.is_none_or(|at| at.elapsed() >= apart));
+        if self.heals && is_due { REPAIR_COMMITS } else { 0 }
+    }
+
+    fn note_repair(&self) {
+        self.memory.with(|memory| memory.healed_at = Some(Instant::now()));
     }
 
     fn adopt(&self, reading: &Reading, news: Option<Arc<Snapshot>>) {

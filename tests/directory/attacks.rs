@@ -156,6 +156,22 @@ fn no_link_in_a_shared_directory_is_written_through() {
 }
 
 #[test]
+fn a_directory_in_the_place_of_a_file_is_moved_aside() {
+    let shared = Shared::new();
+    let store = open(shared.base.path(), false, 60_000);
+    let names = ["state.json".to_owned(), format!("{}.json", published(1).0.version)];
+    let put =
+        || names.iter().for_each(|name| fs::create_dir_all(store.path().join(name).join("below")).unwrap());
+    put();
+    assert_eq!(block_on(increment(&store)), 1);
+    assert_eq!(block_on(load(&store)).1, Some(definitions(1)));
+    assert!(block_on(store.clear()).unwrap());
+    put();
+    assert!(block_on(store.clear()).unwrap());
+    assert!(!store.path().join("state.json").exists());
+}
+
+#[test]
 fn no_link_in_a_shared_directory_is_read_through() {
     let shared = Shared::new();
     let store = open(shared.base.path(), false, 60_000);

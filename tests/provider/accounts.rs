@@ -45,6 +45,7 @@ async fn they_count_what_came_too_late_what_was_put_back_each_wait_and_each_erro
     assert_eq!(paused.provider.status().counters.superseded, 2);
 
     for heals in [1, 2] {
+        sleep(INTERVAL / 10).await;
         fleet.loses_everything().await;
         heir.gets().await.unwrap();
         assert_eq!(heir.provider.status().counters.heals, heals);

@@ -417,3 +417,18 @@ async fn where_an_empty_store_takes_no_definitions_nobody_waits_for_them() {
     assert!(!leader.asks().await.unwrap(), "it has just fetched them");
     assert_eq!((other.asks().await.unwrap(), other.gets().await.unwrap()), (false, Some(1)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_damaged_again_and_again_is_not_repaired_as_often() {
+    let (fleet, leader) = Fleet::warm().await;
+    leader.polls().await;
+    let commits = leader.store.commits();
+    for _ in 0..20 {
+        fleet.loses_everything().await;
+        assert_eq!((leader.asks().await.unwrap(), leader.gets().await.unwrap()), (false, Some(1)));
+    }
+    assert_eq!(leader.store.commits() - commits, 1);
+    sleep(INTERVAL / 10).await;
+    leader.gets().await.unwrap();
+    assert_eq!(fleet.stored().await, version(1));
+}

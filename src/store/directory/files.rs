@@ -97,7 +97,7 @@ impl Files {
     ) -> Result<Option<T>> {
         let folder = self.create()?;
         // Opened for this work: a lock belongs to the open file, so two threads exclude each other as two processes do.
-        let lock = folder.open_lock(LOCK).map_err(|cause| self.failed("write", cause))?;
+        let lock = folder.open_lock(LOCK).map_err(|cause| self.failed("use the file `lock` in", cause))?;
         match lock.try_lock() {
             // The caller was told that nothing happened.
             Ok(()) if Instant::now() >= deadline => Ok(None),
@@ -139,7 +139,7 @@ impl Files {
 
     /// Forgets everything. Only for the holder of the lock.
     pub fn clear(&self, folder: &Folder) -> Result<bool> {
-        let removed = folder.remove(STATE).map_err(|cause| self.failed("write", cause))?;
+        let removed = folder.clear(STATE).map_err(|cause| self.failed("write", cause))?;
         // The lock stays: who has it open would no longer exclude who makes it anew.
         sweep(folder, &State::default());
         Ok(removed)

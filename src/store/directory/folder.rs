@@ -34,10 +34,29 @@ impl Folder {
         let written = file.write_all(content);
         // Windows renames no file that is open.
         drop(file);
-        let replaced = written.and_then(|()| self.rename(&temporary, name));
+        let replaced = written.and_then(|()| match self.rename(&temporary, name) {
+            Err(cause) if cause.kind() == io::ErrorKind::IsADirectory => {
+                self.move_aside(name)?;
+                self.rename(&temporary, name)
+            }
+            renamed => renamed,
+        });
         if replaced.is_err() {
             let _ = self.remove(&temporary);
         }
         replaced
+    }
+
+    /// Gives a directory that somebody has put in the place of a file another name.
+    fn move_aside(&self, name: &str) -> io::Result<()> {
+        self.rename(name, &format!("{:016x}.moved", fastrand::u64(..)))
+    }
+
+    /// Removes a file, or what is in its place; says whether there was anything.
+    pub fn clear(&self, name: &str) -> io::Result<bool> {
+        match self.remove(name) {
+            Err(cause) if cause.kind() == io::ErrorKind::IsADirectory => self.move_aside(name).map(|()| true),
+            removed => removed,
+        }
     }
 }
