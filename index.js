@@ -86,7 +86,6 @@ class FlagDefinitionCache {
       if (found === null) return undefined
       this.#client.isEmergency = false
       this.#client.isUnshared = false
-      this.#client.reads += 1
       if (found === false) {
         this.#client.version = undefined
         return { ...NO_DEFINITIONS }
@@ -159,17 +158,14 @@ class FlagDefinitionCache {
     return JSON.parse(this.#native.status())
   }
 
-  /** Whether the client makes a request although it need not: it would go on polling less often than the others. */
+  /** Whether the client makes a request although it need not, which `flagCache.fetch` answers: it would go on polling less often. */
   #endsBackOff() {
     const client = this.#client
-    if (client.refusals === 0) return false
+    if (!client.isBackedOff || client.origin === undefined) return false
     const { definitions, fleetFailedFetches } = this.status()
-    // Without any it asks PostHog, or is told to wait.
-    if (!definitions) return false
-    const isPostHogWell = fleetFailedFetches === 0
-    client.isAnsweredHere = client.origin !== undefined && (this.#context.keepsRefused || isPostHogWell)
-    // Another fetch than `flagCache.fetch` asks PostHog, which makes matters worse if it refuses once more.
-    return client.isAnsweredHere || (isPostHogWell && client.reads >= 2 ** client.refusals)
+    // While the fleet goes on without definitions, so does this client.
+    client.isAnsweredHere = definitions !== null && (this.#context.keepsRefused || fleetFailedFetches === 0)
+    return client.isAnsweredHere
   }
 
   async #publish(data) {

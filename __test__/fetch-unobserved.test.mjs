@@ -89,26 +89,6 @@ test('a process that was refused before it had definitions takes those of the ot
   assert.equal(await refused.evaluate(), 'v1')
 })
 
-test('a process that was refused asks PostHog again when another one was answered, and then polls as often as before', async (t) => {
-  const api = await standIn(t)
-  const options = { api, url: store.url, refreshIntervalMs: INTERVAL_MS }
-  const refused = startClient(t, options)
-  await refused.ready()
-  const other = startClient(t, options)
-  await other.ready()
-  api.always(401)
-  await refused.cache.invalidate()
-  await refused.load()
-  const calls = api.calls.length
-  await refused.load()
-  assert.equal(api.calls.length, calls)
-  api.normal()
-  await other.load()
-  for (let reads = 0; reads < 4; reads += 1) await refused.load()
-  assert.deepEqual(api.calls.slice(calls).map(({ status }) => status), [200, 304])
-  assert.equal(await refused.evaluate(), 'v1')
-})
-
 test('after a 304 the fleet has what that client received, although the store had something else', async (t) => {
   const api = await standIn(t)
   const options = { api, url: store.url, refreshIntervalMs: 100 }

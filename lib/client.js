@@ -8,10 +8,8 @@ class Client {
   isClosed = false
   /** Whether the definitions that it was given last could not be shared: then its own ETag counts. */
   isUnshared = false
-  /** How often in a row PostHog refused it: it polls less often then, until a request of its own is answered. */
-  refusals = 0
-  /** How often it has read the fleet's definitions since. */
-  reads = 0
+  /** Whether it polls less often because PostHog refused it: only an answer to a request of its own ends that. */
+  isBackedOff = false
   /** Whether its next request is only made for that, and answered with what the fleet has. */
   isAnsweredHere = false
   /** The API's host, by the first request for the definitions. */

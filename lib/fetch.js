@@ -46,7 +46,7 @@ function shareEtag(context, inner) {
     let response
     try {
       response = await inner(url, client.isUnshared ? options : withEtag(options, etag))
-      if (response.status === 304) client.refusals = 0
+      if (response.status === 304) client.isBackedOff = false
       if (response.status === 304 && client.isUnshared) {
         // Once more: it may not have been heard before.
         await share(() => native.unshareable())
@@ -143,7 +143,7 @@ function shareEtag(context, inner) {
 
   /** Its `json()` makes only what this process does not have yet, and `publish` is called with what it made. */
   function withJson(response, make, publish) {
-    client.refusals = 0
+    client.isBackedOff = false
     const json = once(async () => {
       const definitions = await make()
       client.version = client.held.version

@@ -44,7 +44,7 @@ class UnobservedRequest {
   received() {
     if (!this.#isWatched) return
     this.#received = this.#etag
-    this.#succeeded()
+    this.end()
   }
 
   /** Nobody waits for it any more. */
@@ -79,13 +79,8 @@ class UnobservedRequest {
     else this.#failed(`PostHog answered ${statusCode}`, { status: statusCode, headers })
   }
 
-  #succeeded() {
-    this.#context.client.refusals = 0
-    this.end()
-  }
-
   #unchanged(etag) {
-    this.#succeeded()
+    this.end()
     // Of another client's definitions nothing is known.
     if (etag === undefined || etag !== this.#received) return
     const { native, share } = this.#context
