@@ -432,3 +432,16 @@ async fn a_store_that_is_damaged_again_and_again_is_not_repaired_as_often() {
     leader.gets().await.unwrap();
     assert_eq!(fleet.stored().await, version(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_repair_the_store_yet_fetches_all_the_same_when_that_is_due() {
+    let (fleet, leader) = Fleet::warm().await;
+    sleep(INTERVAL - A_SECOND).await;
+    fleet.loses_everything().await;
+    assert_eq!(leader.gets().await.unwrap(), Some(1));
+    fleet.loses_everything().await;
+    sleep(A_SECOND).await;
+    let asked = Instant::now();
+    assert!(leader.asks().await.unwrap());
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+}
