@@ -72,7 +72,7 @@ pub struct Client {
     pub fence: Option<u64>,
     /// When its last request for the definitions began.
     pub fetched_at: Option<Instant>,
-    /// What it received last, if its own ETag stands for that.
+    /// The definitions that it received last, unless its requests carry the fleet's ETag.
     pub received: Option<Arc<Snapshot>>,
     /// Its last fetch, if that failed.
     pub failed: Option<FailedFetch>,

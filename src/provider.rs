@@ -191,7 +191,8 @@ impl Provider {
         self.bounded(self.replica.outdate(None)).await
     }
 
-    /// Notes why posthog-node's definitions cannot be shared. What they were says more than a failure to tell it.
+    /// Tells the fleet why posthog-node's definitions cannot be shared. If that fails, nobody hears of it: the caller
+    /// already reports the first error.
     pub async fn note_unusable(&self, error: &Error) {
         let _ = match error.code() {
             // Another worker may be answered with definitions. `flagCache.fetch` has told of it.

@@ -1,4 +1,4 @@
-//! What a worker tells of itself: its counters, and how long ago things were.
+//! The counters, durations and reports of a worker.
 
 use std::time::Duration;
 

@@ -14,3 +14,4 @@ mod publishing;
 mod sickness;
 mod troubles;
 mod turns;
+mod unshared;

@@ -1,4 +1,4 @@
-//! What a publish writes, and what it leaves alone.
+//! What a publish writes to the store.
 
 use std::sync::Arc;
 
