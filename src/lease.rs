@@ -97,8 +97,8 @@ impl Rule {
     /// What worker `me` does now.
     pub fn decide(&self, state: &State, now: Millis, me: Worker) -> Decision {
         let is_empty = state.snapshot.is_none();
-        // After a failure another worker fetches within moments: worth waiting for.
-        let waits = is_empty || state.failures > 0;
+        // After a failure another worker fetches within moments: who has flags to go on with waits for it.
+        let waits = is_empty || (state.failures > 0 && me.seen.is_some());
         let wait_until = |until: Millis| match waits && until - now <= millis(self.cold_start_wait) {
             true => Decision::Wait(until),
             false => Decision::Follow,

@@ -135,9 +135,12 @@ fn after_a_failure_the_others_wait_for_the_fetch_under_way() {
     let trying = granted(RULE.decide(&failed, T + INTERVAL, fresh("other")));
     let end = T + INTERVAL + COLD_START_WAIT;
     assert_eq!(trying.lease, lease("other", end), "no longer than they wait");
-    for me in [fresh("third"), holding("third", &warm()), sick("leader", T + 300)] {
+    let sick = Worker { seen: Some(&failed), ..sick("leader", T + 300) };
+    for me in [holding("third", &failed), sick] {
         assert_eq!(RULE.decide(&trying, T + INTERVAL + 1, me), Decision::Wait(end), "{me:?}");
     }
+    let starting = fresh("third");
+    assert_eq!(RULE.decide(&trying, T + INTERVAL + 1, starting), Decision::Follow, "has no flags yet");
     let published =
         RULE.publish(&trying, T + INTERVAL + 9, "other", Some(4), snapshot("v2", 0)).expect("published");
     assert_eq!(RULE.decide(&published, T + INTERVAL + 10, fresh("third")), Decision::Follow);
@@ -202,9 +205,11 @@ fn from_the_third_failure_in_a_row_the_fleet_pauses_and_longer_with_each() {
 #[test]
 fn a_short_pause_is_waited_for_and_a_long_one_is_not() {
     let (short, long) = (after_failures(4, warm()), after_failures(11, warm()));
-    assert_eq!(RULE.decide(&short, T + 1, fresh("other")), Decision::Wait(T + 234));
-    granted(RULE.decide(&short, T + 234, fresh("other")));
-    assert_eq!(RULE.decide(&long, T + 1, fresh("other")), Decision::Follow);
+    let other = holding("other", &short);
+    assert_eq!(RULE.decide(&short, T + 1, other), Decision::Wait(T + 234));
+    granted(RULE.decide(&short, T + 234, other));
+    assert_eq!(RULE.decide(&long, T + 1, other), Decision::Follow);
+    assert_eq!(RULE.decide(&short, T + 1, fresh("other")), Decision::Follow, "has no flags yet");
 }
 
 #[test]
@@ -336,12 +341,14 @@ fn a_store_hands_out_no_etag_that_a_request_cannot_carry_and_no_revision_that_ca
 #[test]
 fn a_fleet_of_which_all_but_one_are_sick_finds_the_healthy_one_within_its_next_poll() {
     // They poll at the same moment; those that wait look again when the one before has failed.
-    let (mut state, mut now) = (fails(&warm(), T, "leader"), T + INTERVAL);
+    let held = warm();
+    let (mut state, mut now) = (fails(&held, T, "leader"), T + INTERVAL);
     for owner in ["2", "3", "4", "5", "6", "7", "healthy"] {
-        if let Decision::Wait(until) = RULE.decide(&state, now, fresh(owner)) {
+        let me = holding(owner, &held);
+        if let Decision::Wait(until) = RULE.decide(&state, now, me) {
             now = until;
         }
-        let next = granted(RULE.decide(&state, now, fresh(owner)));
+        let next = granted(RULE.decide(&state, now, me));
         assert_eq!(next.lease.as_ref().map(|lease| lease.owner.as_str()), Some(owner));
         state = fails(&next, now, owner);
     }

@@ -170,6 +170,26 @@ async fn it_stands_back_although_it_could_not_tell_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_starts_while_the_fleet_pauses_or_tries_again_takes_what_is_stored_at_once() {
+    let (fleet, leader) = Fleet::warm().await;
+    sleep(INTERVAL).await;
+    assert!(leader.asks().await.unwrap());
+    leader.fails(Failure::Paused(None)).await;
+    let starts = async || {
+        let began = Instant::now();
+        let worker = fleet.worker();
+        assert!(!worker.asks().await.unwrap());
+        assert_eq!((worker.gets().await.unwrap(), began.elapsed()), (Some(1), Duration::ZERO));
+        worker
+    };
+    sleep(INTERVAL - COLD_START_WAIT).await;
+    let next = starts().await;
+    sleep(COLD_START_WAIT).await;
+    assert!(next.asks().await.unwrap());
+    starts().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pause_that_posthog_asked_for_holds_for_the_whole_fleet() {
     let (fleet, leader) = Fleet::warm().await;
     sleep(INTERVAL).await;
