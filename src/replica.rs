@@ -14,7 +14,7 @@ use crate::runtime::off_runtime;
 use crate::snapshot::{Compression, Encoded, Snapshot};
 use crate::state::{Millis, SnapshotInfo, State, millis};
 use crate::store::shared::SharedStore;
-use crate::store::{Reading, Store};
+use crate::store::{Commit, Reading, Store};
 
 /// Maximum delay before a commit that came too late is prepared again.
 const MAX_RACE_DELAY_MS: u64 = 10;
@@ -38,6 +38,14 @@ pub struct Replica {
     shared: Arc<SharedStore>,
     memory: Arc<Memory>,
     reports: broadcast::Sender<Error>,
+}
+
+/// What a worker finds when it looks.
+pub struct Synced {
+    pub reading: Reading,
+    /// The snapshot that the store holds. The state may name one that this worker holds, and could not put back.
+    pub stored: Option<SnapshotInfo>,
+    pub damage: Option<Error>,
 }
 
 impl Replica {
@@ -117,7 +125,7 @@ impl Replica {
     ///
     /// A damaged snapshot is dropped, so that whoever holds a sound one learns of it, and counts as
     /// none; the damage is returned, for who can do nothing about it.
-    pub async fn sync(&self) -> Result<(Reading, Option<Error>)> {
+    pub async fn sync(&self) -> Result<Synced> {
         let mut damage = None;
         let mut commits = self.repair_commits();
         loop {
@@ -138,6 +146,7 @@ impl Replica {
                     None
                 }
             };
+            let stored = reading.state.snapshot.clone();
             let lost = held.as_ref().filter(|_| self.heals).and_then(|(snapshot, seen)| {
                 Some((snapshot, self.rule.restore(&reading.state, reading.now, seen)?))
             });
@@ -155,7 +164,7 @@ impl Replica {
                 None => {}
             }
             self.adopt(&reading, news);
-            return Ok((reading, damage));
+            return Ok(Synced { reading, stored, damage });
         }
     }
 
@@ -193,9 +202,9 @@ impl Replica {
     }
 
     async fn restore(&self, reading: &Reading, snapshot: &Arc<Snapshot>, next: State) -> Result<bool> {
-        let (stored, encoded) = self.encode(snapshot, None).await?;
-        let info = next.snapshot.map(|info| SnapshotInfo { bytes: stored.bytes, ..info });
-        self.commit(reading, &State { snapshot: info, ..next }, Some(encoded)).await
+        let encoded = self.encode(snapshot, None).await?;
+        let info = next.snapshot.map(|info| SnapshotInfo { bytes: encoded.length(), ..info });
+        Ok(self.commit(reading, &State { snapshot: info, ..next }, Some(encoded)).await?.is_committed())
     }
 
     /// Takes fetched definitions; `publish` makes them the fleet's.
@@ -270,22 +279,39 @@ impl Replica {
     /// Whether it was published, and the state then. Otherwise a newer grant has superseded it.
     async fn try_publish(&self, staged: &Unpublished) -> Result<(bool, Reading)> {
         let Unpublished { snapshot, etag, fence, .. } = staged;
+        let version = snapshot.version();
+        let info =
+            SnapshotInfo { version: version.to_owned(), etag: etag.clone(), bytes: 0, published_at: 0 };
+        let publish = |reading: &Reading| {
+            self.rule.publish(&reading.state, reading.now, &self.owner, *fence, info.clone())
+        };
+        let mut known = self.last_reading().filter(|reading| publish(reading).is_some());
+        // By the version that it replaces, from which a patch may lead on.
+        let mut encoded: Option<(Option<String>, Encoded)> = None;
         loop {
-            let reading = self.store().read().await?;
-            let (info, encoded) = match &reading.state.snapshot {
-                Some(stored) if stored.version == snapshot.version() => (stored.clone(), None),
-                stored => {
-                    let replaced = stored.as_ref().and_then(|stored| self.held_version(&stored.version));
-                    self.encode(snapshot, replaced).await.map(|(info, encoded)| (info, Some(encoded)))?
+            let reading = self.known_or_read(known).await?;
+            let Some(mut next) = publish(&reading) else { return Ok((false, reading)) };
+            let stored = reading.state.snapshot.as_ref();
+            let (bytes, content) = match stored.filter(|stored| stored.version == version) {
+                Some(stored) => (stored.bytes, None),
+                None => {
+                    let replaced = stored.map(|stored| stored.version.clone());
+                    let content = match encoded.take().filter(|(base, _)| *base == replaced) {
+                        Some((_, content)) => content,
+                        None => {
+                            let base = replaced.as_deref().and_then(|replaced| self.held_version(replaced));
+                            self.encode(snapshot, base).await?
+                        }
+                    };
+                    encoded = Some((replaced, content.clone()));
+                    (content.length(), Some(content))
                 }
             };
-            let info = SnapshotInfo { etag: etag.clone(), ..info };
-            let Some(next) = self.rule.publish(&reading.state, reading.now, &self.owner, *fence, info) else {
-                return Ok((false, reading));
+            next.snapshot.iter_mut().for_each(|info| info.bytes = bytes);
+            known = match self.commit(&reading, &next, content).await? {
+                Commit::Committed(now) => return Ok((true, Reading { state: next, now })),
+                Commit::Conflict(found) => Some(found),
             };
-            if self.commit(&reading, &next, encoded).await? {
-                return Ok((true, Reading { state: next, ..reading }));
-            }
         }
     }
 
@@ -300,40 +326,65 @@ impl Replica {
 
     /// Commits the change of the state that `rule` names; `false` where it names none.
     pub async fn change(&self, rule: impl Fn(&Reading) -> Option<State>) -> Result<bool> {
+        let mut known = self.last_reading().filter(|reading| rule(reading).is_some());
         loop {
-            let reading = self.store().read().await?;
+            let reading = self.known_or_read(known).await?;
             let Some(next) = rule(&reading) else { return Ok(false) };
-            if self.commit(&reading, &next, None).await? {
-                return Ok(true);
-            }
+            known = match self.commit(&reading, &next, None).await? {
+                Commit::Committed(_) => return Ok(true),
+                Commit::Conflict(found) => Some(found),
+            };
+        }
+    }
+
+    /// What is known will do for a change: a commit over anything else fails, and tells what the store holds.
+    async fn known_or_read(&self, known: Option<Reading>) -> Result<Reading> {
+        match known {
+            Some(known) => Ok(known),
+            None => self.store().read().await,
         }
     }
 
     /// Commits, and recognises a commit of its own whose reply got lost: then the store has carried
     /// it out twice, and refused it the second time.
-    pub async fn commit(&self, reading: &Reading, next: &State, encoded: Option<Encoded>) -> Result<bool> {
-        let landed = self.store().commit(reading.state.revision, next, encoded).await?
-            || self.store().read().await?.state == *next;
-        if !landed {
-            // Several may race, and a server may refuse for ever.
-            sleep(Duration::from_millis(fastrand::u64(1..=MAX_RACE_DELAY_MS))).await;
-        } else {
-            let read = Reading { state: next.clone(), now: reading.now };
-            self.memory.with(|memory| memory.read = Some((read, Instant::now())));
-        }
-        Ok(landed)
+    pub async fn commit(&self, reading: &Reading, next: &State, encoded: Option<Encoded>) -> Result<Commit> {
+        let now = match self.shared.commit(reading.state.revision, next, encoded).await? {
+            Commit::Committed(now) => now,
+            Commit::Conflict(found) if found.state == *next => found.now,
+            conflict @ Commit::Conflict(_) => {
+                // Several may race, and a server may refuse for ever.
+                sleep(Duration::from_millis(fastrand::u64(1..=MAX_RACE_DELAY_MS))).await;
+                return Ok(conflict);
+            }
+        };
+        self.memory.with(|memory| {
+            memory.read = Some((Reading { state: next.clone(), now }, Instant::now()));
+            let Some((held, seen)) = &mut memory.held else { return };
+            if next.snapshot.as_ref().is_some_and(|info| info.version == held.version()) {
+                *seen = next.clone();
+                if next.outdated_at.is_none() {
+                    memory.seen_at = Some(Instant::now());
+                }
+            }
+        });
+        Ok(Commit::Committed(now))
     }
 
-    async fn encode(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        replaced: Option<Arc<Snapshot>>,
-    ) -> Result<(SnapshotInfo, Encoded)> {
+    /// The state as last read, if it says that this worker leads, and that the store has the snapshot that it holds.
+    pub fn led(&self) -> Option<Reading> {
+        let reading = self.last_reading()?;
+        let stored = reading.state.snapshot.as_ref()?;
+        let is_held = self.memory.with(|memory| {
+            let held = memory.held.as_ref().is_some_and(|(held, _)| held.version() == stored.version);
+            held && memory.unshared.is_none()
+        });
+        let leads = reading.state.lease.as_ref().is_some_and(|lease| lease.owner == self.owner);
+        (is_held && leads).then_some(reading)
+    }
+
+    async fn encode(&self, snapshot: &Arc<Snapshot>, replaced: Option<Arc<Snapshot>>) -> Result<Encoded> {
         let (snapshot, compression) = (snapshot.clone(), self.compression);
-        let version = snapshot.version().to_owned();
-        let encoded = off_runtime(move || snapshot.encode(compression, replaced.as_deref())).await?;
-        let bytes = encoded.bytes.len() as u64;
-        Ok((SnapshotInfo { version, etag: None, bytes, published_at: 0 }, encoded))
+        off_runtime(move || snapshot.encode(compression, replaced.as_deref())).await
     }
 
     fn held_version(&self, version: &str) -> Option<Arc<Snapshot>> {

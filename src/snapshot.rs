@@ -52,6 +52,12 @@ pub struct Encoded {
     pub patch: Option<Bytes>,
 }
 
+impl Encoded {
+    pub fn length(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+}
+
 impl From<Bytes> for Encoded {
     fn from(bytes: Bytes) -> Self {
         Encoded { bytes, patch: None }

@@ -512,7 +512,7 @@ fn login(username: Option<&str>, password: Option<&str>) -> Login {
 async fn refuses_large_replies(store: &RedisStore, client: &mut redis::Connection) {
     let bytes = Bytes::from(vec![b'x'; 1 << 20]);
     let info = SnapshotInfo { bytes: bytes.len() as u64, ..published(1).0 };
-    assert!(store.commit(0, &state(1, Some(info)), Some(bytes.into())).await.unwrap());
+    assert!(store.commit(0, &state(1, Some(info)), Some(bytes.into())).await.unwrap().is_committed());
     store.load(None).await.unwrap();
     let limits = "normal 100000 0 0 pubsub 100000 0 0";
     redis::cmd("CONFIG").arg("SET").arg("client-output-buffer-limit").arg(limits).exec(client).unwrap();

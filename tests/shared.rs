@@ -127,7 +127,9 @@ async fn definitions_that_look_like_a_patch_are_damaged_ones_whatever_is_held() 
         let info = reading.state.snapshot.clone().unwrap();
         let info = SnapshotInfo { bytes: bytes.len() as u64, ..info };
         let next = State { revision: reading.state.revision + 1, snapshot: Some(info), ..reading.state };
-        assert!(store.commit(reading.state.revision, &next, Some(bytes.into())).await.unwrap());
+        assert!(
+            store.commit(reading.state.revision, &next, Some(bytes.into())).await.unwrap().is_committed()
+        );
         for known in [None, Some(&held)] {
             let calls = store.calls();
             let (_, found) = timeout(Duration::from_secs(10), shared.load(known)).await.unwrap().unwrap();

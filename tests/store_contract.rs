@@ -30,7 +30,7 @@ use posthog_flag_cache::state::{Lease, SnapshotInfo, State};
 use posthog_flag_cache::store::directory::DirectoryStore;
 use posthog_flag_cache::store::redis::RedisStore;
 use posthog_flag_cache::store::shared::SharedStore;
-use posthog_flag_cache::store::{Reading, Store};
+use posthog_flag_cache::store::{Commit, Reading, Store};
 use posthog_flag_cache::tls::Tls;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -218,13 +218,19 @@ async fn an_unwritten_store_is_empty(place: Place) {
 
 async fn a_commit_lands_on_the_expected_revision_only(place: Place) {
     let store = place.store();
-    assert!(!store.commit(5, &state(6, None), None).await.unwrap());
-    assert!(store.commit(0, &state(7, None), None).await.unwrap());
+    assert!(!store.commit(5, &state(6, None), None).await.unwrap().is_committed());
+    assert!(store.commit(0, &state(7, None), None).await.unwrap().is_committed());
     for stale in [0, 6, 8] {
-        assert!(!store.commit(stale, &state(9, None), None).await.unwrap(), "expected {stale}, found 7");
+        // The refusal says what is there instead.
+        let commit = store.commit(stale, &state(9, None), None).await.unwrap();
+        let Commit::Conflict(Reading { state: found, now }) = commit else {
+            panic!("expected {stale}, found 7")
+        };
+        assert_eq!(found, state(7, None));
+        assert!(now.abs_diff(store.read().await.unwrap().now) < 10_000, "{now}");
     }
     assert_eq!(place.store().read().await.unwrap().state, state(7, None));
-    assert!(place.store().commit(7, &state(8, None), None).await.unwrap());
+    assert!(place.store().commit(7, &state(8, None), None).await.unwrap().is_committed());
     assert_eq!(store.read().await.unwrap().state, state(8, None));
 }
 
@@ -233,8 +239,8 @@ async fn a_refused_commit_changes_nothing(place: Place) {
     publish(&*store, 0, 1).await;
     let before = load(&*store).await;
     let (other, bytes) = published(2);
-    assert!(!store.commit(0, &state(2, Some(other)), Some(bytes.into())).await.unwrap());
-    assert!(!store.commit(0, &state(3, None), None).await.unwrap());
+    assert!(!store.commit(0, &state(2, Some(other)), Some(bytes.into())).await.unwrap().is_committed());
+    assert!(!store.commit(0, &state(3, None), None).await.unwrap().is_committed());
     assert_eq!(load(&*store).await, before);
 }
 
@@ -258,14 +264,14 @@ async fn a_state_comes_back_with_every_field_set(place: Place) {
         refused_at: Some(u64::MAX - 7),
         outdated_at: Some(u64::MAX - 8),
     };
-    assert!(store.commit(0, &all, Some(bytes.into())).await.unwrap());
+    assert!(store.commit(0, &all, Some(bytes.into())).await.unwrap().is_committed());
     assert_eq!(place.store().read().await.unwrap().state, all);
 }
 
 async fn a_state_comes_back_with_every_field_unset(place: Place) {
     let store = place.store();
     let none = State { revision: 1, ..State::default() };
-    assert!(store.commit(0, &none, None).await.unwrap());
+    assert!(store.commit(0, &none, None).await.unwrap().is_committed());
     assert_eq!(place.store().read().await.unwrap().state, none);
 
     let (snapshot, bytes) = published(1);
@@ -284,7 +290,7 @@ async fn a_state_comes_back_with_every_field_unset(place: Place) {
         fence: 0,
         ..state(2, Some(empty))
     };
-    assert!(store.commit(1, &zeros, Some(bytes.into())).await.unwrap());
+    assert!(store.commit(1, &zeros, Some(bytes.into())).await.unwrap().is_committed());
     assert_eq!(place.store().read().await.unwrap().state, zeros, "absent and zero are two things");
 }
 
@@ -302,9 +308,9 @@ async fn a_field_that_the_next_state_lacks_is_gone(place: Place) {
         outdated_at: Some(1),
         ..state(1, Some(SnapshotInfo { etag: Some("\"x\"".into()), ..snapshot.clone() }))
     };
-    assert!(store.commit(0, &full, Some(bytes.into())).await.unwrap());
+    assert!(store.commit(0, &full, Some(bytes.into())).await.unwrap().is_committed());
     let bare = State { fence: 0, ..state(2, Some(snapshot)) };
-    assert!(store.commit(1, &bare, None).await.unwrap());
+    assert!(store.commit(1, &bare, None).await.unwrap().is_committed());
     assert_eq!(store.read().await.unwrap().state, bare);
 }
 
@@ -314,19 +320,23 @@ async fn bytes_are_replaced_with_the_state_and_kept_without_new_ones(place: Plac
     publish(&*store, 1, 2).await;
     assert_eq!(load(&*place.store()).await, (state(2, Some(published(2).0)), Some(published(2).1)));
     let renewed = state(3, Some(published(2).0));
-    assert!(store.commit(2, &renewed, None).await.unwrap());
+    assert!(store.commit(2, &renewed, None).await.unwrap().is_committed());
     assert_eq!(load(&*place.store()).await, (renewed, Some(published(2).1)));
 }
 
 async fn a_state_without_a_snapshot_drops_the_bytes(place: Place) {
     let store = place.store();
     publish(&*store, 0, 1).await;
-    assert!(store.commit(1, &state(2, None), None).await.unwrap());
+    assert!(store.commit(1, &state(2, None), None).await.unwrap().is_committed());
     assert_eq!(load(&*place.store()).await, (state(2, None), None));
-    // Nor do they come back for a state that names them again without giving them.
-    assert!(store.commit(2, &state(3, Some(published(1).0)), None).await.unwrap());
-    assert_eq!(load(&*place.store()).await, (state(3, None), None));
-    assert_eq!(place.store().read().await.unwrap().state, state(3, None));
+    // Nor do they come back for a state that names them again without giving them: it is refused.
+    let Commit::Conflict(found) = store.commit(2, &state(3, Some(published(1).0)), None).await.unwrap()
+    else {
+        panic!("committed")
+    };
+    assert_eq!(found.state, state(2, None));
+    assert_eq!(load(&*place.store()).await, (state(2, None), None));
+    assert_eq!(place.store().read().await.unwrap().state, state(2, None));
 }
 
 async fn a_snapshot_of_another_length_than_its_bytes_counts_as_none(place: Place) {
@@ -335,7 +345,7 @@ async fn a_snapshot_of_another_length_than_its_bytes_counts_as_none(place: Place
     for (revision, wrong) in (0..).zip([0, info.bytes - 1, info.bytes + 1]) {
         let lying = SnapshotInfo { bytes: wrong, ..info.clone() };
         let next = state(revision + 1, Some(lying));
-        assert!(store.commit(revision, &next, Some(bytes.clone().into())).await.unwrap());
+        assert!(store.commit(revision, &next, Some(bytes.clone().into())).await.unwrap().is_committed());
         let expected = State { snapshot: None, ..next };
         assert_eq!(store.read().await.unwrap().state, expected);
         assert_eq!(load(&*store).await, (expected, None));
@@ -363,7 +373,7 @@ async fn everything_expires_after_max_age_and_a_commit_renews_it(place: Place) {
     let published_at = store.read().await.unwrap().now;
     read_when(&*store, |reading| reading.now >= published_at + MAX_AGE / 2).await;
     let renewed = state(2, Some(published(1).0));
-    assert!(store.commit(1, &renewed, None).await.unwrap());
+    assert!(store.commit(1, &renewed, None).await.unwrap().is_committed());
     let renewed_at = store.read().await.unwrap().now;
 
     read_when(&*store, |reading| reading.now > published_at + MAX_AGE).await;
@@ -418,7 +428,7 @@ async fn any_valid_project_key_and_prefix_can_be_stored(place: Place) {
         let (info, bytes) = published(number);
         let store = place.store_of(&options);
         let landed = store.commit(0, &state(1, Some(info.clone())), Some(bytes.clone().into())).await;
-        assert!(landed.is_ok_and(|landed| landed), "{name}");
+        assert!(landed.is_ok_and(|landed| landed.is_committed()), "{name}");
         let again = load(&*place.store_of(&options)).await;
         assert_eq!(again, (state(1, Some(info)), Some(bytes)), "{name}");
     }
@@ -435,7 +445,7 @@ async fn large_and_binary_bytes_come_back_unchanged(place: Place) {
             published_at: 1,
         };
         let next = state(revision + 1, Some(info));
-        assert!(store.commit(revision, &next, Some(bytes.clone().into())).await.unwrap());
+        assert!(store.commit(revision, &next, Some(bytes.clone().into())).await.unwrap().is_committed());
         assert!(load(&*place.store()).await == (next, Some(bytes)), "revision {revision}");
     }
 }
@@ -473,7 +483,12 @@ async fn of_concurrent_commits_on_one_revision_exactly_one_lands(place: Place) {
             commits.spawn(async move {
                 let (info, bytes) = published(number);
                 let next = State { fence: number, ..state(revision + 1, Some(info)) };
-                store.commit(revision, &next, Some(bytes.into())).await.unwrap().then_some(number)
+                store
+                    .commit(revision, &next, Some(bytes.into()))
+                    .await
+                    .unwrap()
+                    .is_committed()
+                    .then_some(number)
             });
         }
         let winners: Vec<_> = commits.join_all().await.into_iter().flatten().collect();
@@ -523,7 +538,9 @@ async fn a_reader_never_sees_bytes_without_their_state_while_others_publish(plac
 
 async fn publish(store: &dyn Store, expected: u64, number: u64) {
     let (info, bytes) = published(number);
-    assert!(store.commit(expected, &state(number, Some(info)), Some(bytes.into())).await.unwrap());
+    assert!(
+        store.commit(expected, &state(number, Some(info)), Some(bytes.into())).await.unwrap().is_committed()
+    );
 }
 
 async fn load(store: &dyn Store) -> (State, Option<Bytes>) {

@@ -9,11 +9,17 @@ use super::Provider;
 use crate::error::{Code, Error, Result};
 use crate::lease::{Decision, Failure, Worker};
 use crate::options::WhenRefused;
+use crate::replica::Synced;
 use crate::snapshot::Snapshot;
-use crate::state::State;
+use crate::state::{Millis, State};
+use crate::store::Commit;
 
 /// How often a waiting worker looks although no notice came.
 const WAIT_POLL: Duration = Duration::from_millis(100);
+
+/// By how much the store's clock may differ from what this worker expects. If it was set, or this machine was asleep, the
+/// worker decides again, by the store's own time.
+const CLOCK_TOLERANCE: Millis = 1_000;
 
 /// What a poll comes to.
 pub(super) enum Outcome {
@@ -36,8 +42,14 @@ impl Provider {
         self.replica.publish().await?;
         // Before it looks: who has only just loaded an old snapshot still waits for the new one.
         let held = self.replica.held();
+        // The leader need not look: nobody else has committed anything since, or its next commit fails.
+        let mut led = self.replica.led();
         loop {
-            let (reading, _) = self.replica.sync().await?;
+            let is_led = led.is_some();
+            let (reading, stored) = match led.take() {
+                Some(reading) => (reading.clone(), reading.state.snapshot),
+                None => self.replica.sync().await.map(|synced| (synced.reading, synced.stored))?,
+            };
             if self.has_failed_unobserved(&reading.state, earlier) {
                 self.note_failure(reading.now);
                 self.release_after(Failure::Worker).await?;
@@ -49,9 +61,14 @@ impl Provider {
             let me = Worker { owner: &self.owner, seen, impatient, failed };
             let granted = match self.rule.decide(&reading.state, reading.now, me) {
                 Decision::Grant(next) => {
-                    if !self.replica.commit(&reading, &next, None).await? {
+                    let next = State { snapshot: stored, ..next };
+                    let Commit::Committed(now) = self.replica.commit(&reading, &next, None).await? else {
+                        continue;
+                    };
+                    if is_led && now.abs_diff(reading.now) > CLOCK_TOLERANCE {
                         continue;
                     }
+                    self.memory.with(|memory| memory.counters.unchanged += u64::from(is_led));
                     let is_closed = self.client(|client| {
                         client.fence = Some(next.fence);
                         client.in_use.is_none()
@@ -63,6 +80,7 @@ impl Provider {
                     }
                     true
                 }
+                _ if is_led => continue,
                 Decision::Wait(_) | Decision::Follow if reading.state.outdated_at.is_some() => {
                     return Err(Error::new(
                         Code::Unavailable,
@@ -89,7 +107,7 @@ impl Provider {
 
     pub(super) async fn look(&self, deadline: Instant) -> Result<Option<Found>> {
         loop {
-            let (reading, damage) = self.replica.sync().await?;
+            let Synced { reading, damage, .. } = self.replica.sync().await?;
             self.note_refusal(&reading.state);
             if reading.state.snapshot.is_some() {
                 return Ok(self.found(&reading.state));

@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout_at};
 use self::files::{Files, now};
 use self::folder::Folder;
 use self::watcher::Watcher;
-use super::{Reading, Store, StoreFuture, is_news};
+use super::{Commit, Reading, Store, StoreFuture, is_news};
 use crate::blocking::Blocking;
 use crate::error::{Code, Error, Result};
 use crate::options::{Directory, Options};
@@ -132,7 +132,7 @@ impl Store for DirectoryStore {
         expected: u64,
         next: &'a State,
         snapshot: Option<Encoded>,
-    ) -> StoreFuture<'a, bool> {
+    ) -> StoreFuture<'a, Commit> {
         let next = next.clone();
         let bytes = snapshot.map(|snapshot| snapshot.bytes);
         Box::pin(self.write(move |files, folder| files.commit(folder, expected, &next, bytes.as_deref())))

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Reading, Store, StoreFuture};
+use super::{Commit, Reading, Store, StoreFuture};
 use crate::lock::lock;
 use crate::snapshot::Encoded;
 use crate::state::{Millis, State, millis};
@@ -82,11 +82,13 @@ impl Store for MemoryStore {
         expected: u64,
         next: &'a State,
         snapshot: Option<Encoded>,
-    ) -> StoreFuture<'a, bool> {
+    ) -> StoreFuture<'a, Commit> {
         Box::pin(async move {
             let mut content = self.content();
-            if content.state.revision != expected {
-                return Ok(false);
+            let reading = self.reading(&content);
+            let keeps = snapshot.is_none() && next.snapshot.is_some();
+            if content.state.revision != expected || (keeps && reading.state.snapshot.is_none()) {
+                return Ok(Commit::Conflict(reading));
             }
             if snapshot.is_some() || next.lease.is_none() {
                 self.notices.send_modify(|count| *count += 1);
@@ -98,7 +100,7 @@ impl Store for MemoryStore {
             } else if let Some(snapshot) = snapshot {
                 content.bytes = Some(snapshot.bytes);
             }
-            Ok(true)
+            Ok(Commit::Committed(reading.now))
         })
     }
 

@@ -35,7 +35,7 @@ pub trait Store: Send + Sync {
     /// a patch from that one, it may return this instead.
     fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)>;
 
-    /// Replaces the state if its revision is still `expected`; says whether it did.
+    /// Replaces the state if its revision is still `expected`, and if the store has the snapshot that `next` keeps.
     ///
     /// Atomic, with the snapshot where given (otherwise that in the store stays). Renews the expiry of
     /// everything, and notifies the watchers where a snapshot was given, or no lease is left.
@@ -44,7 +44,7 @@ pub trait Store: Send + Sync {
         expected: u64,
         next: &'a State,
         snapshot: Option<Encoded>,
-    ) -> StoreFuture<'a, bool>;
+    ) -> StoreFuture<'a, Commit>;
 
     /// Forgets everything at once; says whether there was anything. Notifies nobody: who holds the
     /// definitions puts them back when it looks.
@@ -75,6 +75,23 @@ pub struct Reading {
     pub state: State,
     /// The store's time at the reading.
     pub now: Millis,
+}
+
+/// What came of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
+pub enum Commit {
+    /// The store has it, since this moment on its clock.
+    Committed(Millis),
+    /// The store holds something else than was expected, namely this.
+    Conflict(Reading),
+}
+
+impl Commit {
+    /// Whether the store has it.
+    pub fn is_committed(&self) -> bool {
+        matches!(self, Commit::Committed(_))
+    }
 }
 
 /// Whether the state has a snapshot of another version than the known one.

@@ -34,7 +34,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind, Value, from_redis_value};
 use tokio::sync::watch;
 
 use self::connection::Connection;
-use super::{Reading, Store, StoreFuture};
+use super::{Commit, Reading, Store, StoreFuture};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
 use crate::limits::MAX_STORED_BYTES;
@@ -43,8 +43,9 @@ use crate::snapshot::Encoded;
 use crate::state::{Lease, Millis, SnapshotInfo, State, countable, millis};
 use crate::status::Backend;
 
-static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/read.lua")));
-static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/commit.lua")));
+const STATE: &str = include_str!("redis/state.lua");
+static READ: LazyLock<Script> = LazyLock::new(|| Script::new([STATE, include_str!("redis/read.lua")]));
+static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new([STATE, include_str!("redis/commit.lua")]));
 
 /// A script and the hash under which the server knows it once it has run.
 struct Script {
@@ -53,9 +54,12 @@ struct Script {
 }
 
 impl Script {
-    fn new(source: &str) -> Self {
-        // Its comments would cross the network, and stay in the server's cache.
-        let lines = source.lines().filter(|line| !line.is_empty() && !line.trim_start().starts_with("--"));
+    fn new(parts: [&str; 2]) -> Self {
+        // Their comments would cross the network, and stay in the server's cache.
+        let lines = parts
+            .iter()
+            .flat_map(|part| part.lines())
+            .filter(|line| !line.is_empty() && !line.trim_start().starts_with("--"));
         let code = lines.collect::<Vec<_>>().join("\n");
         let hash = redis::Script::new(&code).get_hash().to_owned();
         Script { code, hash }
@@ -100,9 +104,7 @@ impl RedisStore {
     async fn read_with(&self, what: &str, known: &str) -> Result<(Reading, Option<Bytes>)> {
         let longest = MAX_STORED_BYTES.to_string();
         let reply = self.run(&READ, &[what.as_bytes(), known.as_bytes(), longest.as_bytes()]).await?;
-        // The cause would quote the reply.
-        decode_reading(reply)
-            .map_err(|_| Error::new(Code::Corrupt, "the server sends a reply that cannot be understood"))
+        decode_reading(reply).map_err(|_| garbled())
     }
 }
 
@@ -125,7 +127,7 @@ impl Store for RedisStore {
         expected: u64,
         next: &'a State,
         snapshot: Option<Encoded>,
-    ) -> StoreFuture<'a, bool> {
+    ) -> StoreFuture<'a, Commit> {
         Box::pin(async move {
             let mode: &[u8] = match (&next.snapshot, &snapshot) {
                 (None, _) => b"drop",
@@ -146,7 +148,7 @@ impl Store for RedisStore {
             if let Some(patch) = snapshot.as_ref().and_then(|snapshot| snapshot.patch.as_deref()) {
                 arguments.extend([b"patch", patch]);
             }
-            Ok(self.run(&COMMIT, &arguments).await? == Value::Int(1))
+            decode_commit(self.run(&COMMIT, &arguments).await?).map_err(|_| garbled())
         })
     }
 
@@ -189,6 +191,11 @@ impl Store for RedisStore {
             server: self.connection.server(),
         }
     }
+}
+
+/// Without the cause, which would quote the reply.
+fn garbled() -> Error {
+    Error::new(Code::Corrupt, "the server sends a reply that cannot be understood")
 }
 
 fn is_unknown_script(error: &Error) -> bool {
@@ -275,6 +282,19 @@ pub fn decode_reading(reply: Value) -> redis::RedisResult<(Reading, Option<Bytes
     let (seconds, micros, length, bytes, fields): Reply = from_redis_value(reply)?;
     let text = |field: Vec<u8>| String::from_utf8_lossy(&field).into_owned();
     let fields = fields.into_iter().map(|field| field.map(text)).collect();
-    let now: Millis = seconds.saturating_mul(1000).saturating_add(micros / 1000);
-    Ok((Reading { state: decode_state(fields, length), now }, bytes.map(Bytes::from)))
+    let reading = Reading { state: decode_state(fields, length), now: moment(seconds, micros) };
+    Ok((reading, bytes.map(Bytes::from)))
+}
+
+/// What the reply to `commit.lua` says.
+pub fn decode_commit(reply: Value) -> redis::RedisResult<Commit> {
+    if matches!(&reply, Value::Array(parts) if parts.len() == 2) {
+        let (seconds, micros) = from_redis_value(reply)?;
+        return Ok(Commit::Committed(moment(seconds, micros)));
+    }
+    decode_reading(reply).map(|(reading, _)| Commit::Conflict(reading))
+}
+
+fn moment(seconds: u64, micros: u64) -> Millis {
+    seconds.saturating_mul(1000).saturating_add(micros / 1000)
 }

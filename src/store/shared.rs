@@ -12,12 +12,13 @@ use tokio::time::Instant;
 use super::directory::DirectoryStore;
 use super::memory::MemoryStore;
 use super::redis::RedisStore;
-use super::{Reading, Store};
+use super::{Commit, Reading, Store};
 use crate::error::Result;
 use crate::lock::lock;
 use crate::options::{Options, Target};
 use crate::runtime::off_runtime;
-use crate::snapshot::{Snapshot, is_patch};
+use crate::snapshot::{Encoded, Snapshot, is_patch};
+use crate::state::State;
 
 /// Those in use. (Worker threads load this addon once for all.)
 static IN_USE: LazyLock<Mutex<HashMap<Identity, Weak<SharedStore>>>> = LazyLock::new(Mutex::default);
@@ -86,7 +87,7 @@ impl SharedStore {
         &self.store
     }
 
-    /// How long the last load took.
+    /// How long the store took to answer last.
     pub fn round_trip(&self) -> Option<Duration> {
         *lock(&self.round_trip)
     }
@@ -94,6 +95,14 @@ impl SharedStore {
     /// Notes a snapshot that was published: others need not load it.
     pub fn published(&self, snapshot: &Arc<Snapshot>) {
         *lock(&self.newest) = Arc::downgrade(snapshot);
+    }
+
+    /// As [`Store::commit`].
+    pub async fn commit(&self, expected: u64, next: &State, snapshot: Option<Encoded>) -> Result<Commit> {
+        let asked_at = Instant::now();
+        let commit = self.store.commit(expected, next, snapshot).await?;
+        *lock(&self.round_trip) = Some(asked_at.elapsed());
+        Ok(commit)
     }
 
     /// The state, and its snapshot unless that is the `held` one. A damaged snapshot is an error of

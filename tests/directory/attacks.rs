@@ -71,7 +71,7 @@ fn whoever_swaps_the_default_directory_while_processes_start_injects_and_redirec
             let first = store.load(None).await?.0.state;
             let (info, bytes) = published(1);
             let is_forged = first.revision == FORGED
-                || !store.commit(0, &state(1, Some(info)), Some(bytes.into())).await?
+                || !store.commit(0, &state(1, Some(info)), Some(bytes.into())).await?.is_committed()
                 || store.load(None).await?.0.state.revision == FORGED;
             Ok::<_, Error>(is_forged)
         });

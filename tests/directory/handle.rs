@@ -25,7 +25,7 @@ pub async fn increment(store: &DirectoryStore) -> u64 {
         assert!(snapshot.is_none_or(|snapshot| snapshot == definitions(number)));
         let (info, bytes) = published(number + 1);
         let next = State { fence: number + 1, ..state(reading.state.revision + 1, Some(info)) };
-        if store.commit(reading.state.revision, &next, Some(bytes.into())).await.unwrap() {
+        if store.commit(reading.state.revision, &next, Some(bytes.into())).await.unwrap().is_committed() {
             return number + 1;
         }
     }

@@ -199,7 +199,7 @@ fn a_damaged_snapshot_counts_as_none_or_corrupt_and_is_replaced() {
         assert_eq!(block_on(store.read()).unwrap().state, expected);
         assert_eq!(block_on(store.load(None)).unwrap().1, None);
         let next = state(revision + 1, Some(info));
-        assert!(block_on(store.commit(revision, &next, Some(bytes.into()))).unwrap());
+        assert!(block_on(store.commit(revision, &next, Some(bytes.into()))).unwrap().is_committed());
         assert_eq!(block_on(load(&store)).1, Some(definitions(1)));
     }
     // Of the right length, so that only the hash tells.
@@ -225,7 +225,9 @@ fn a_foreign_version_does_not_lead_out_of_the_directory() {
         let revision = block_on(store.read()).unwrap().state.revision;
         let (info, bytes) = published(1);
         assert!(
-            block_on(store.commit(revision, &state(revision + 1, Some(info)), Some(bytes.into()))).unwrap()
+            block_on(store.commit(revision, &state(revision + 1, Some(info)), Some(bytes.into())))
+                .unwrap()
+                .is_committed()
         );
     }
     assert!(secret.exists(), "nor is anything swept there");

@@ -108,7 +108,7 @@ impl Fleet {
 
     pub async fn overwrite(&self, next: State, bytes: Option<Bytes>) {
         let revision = self.state().await.revision;
-        assert!(self.store.commit(revision, &next, bytes.map(Encoded::from)).await.unwrap());
+        assert!(self.store.commit(revision, &next, bytes.map(Encoded::from)).await.unwrap().is_committed());
     }
 
     pub async fn loses_everything(&self) {

@@ -293,5 +293,5 @@ async fn who_may_not_repair_the_store_yet_fetches_all_the_same_when_that_is_due(
     sleep(A_SECOND).await;
     let asked = Instant::now();
     assert!(leader.asks().await.unwrap());
-    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert!(asked.elapsed() <= Duration::from_millis(10), "{:?}", asked.elapsed());
 }

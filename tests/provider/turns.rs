@@ -1,10 +1,13 @@
 //! Whose turn it is to fetch, and who waits, follows or departs.
 
-use crate::faulty_store::Fault;
-use crate::fleet::{A_SECOND, COLD_START_WAIT, Fleet, INTERVAL, LEASE, LIMIT, settles_within, version};
+use crate::faulty_store::{Fault, FaultyStore};
+use crate::fleet::{
+    A_SECOND, COLD_START_WAIT, Fleet, INTERVAL, LEASE, LIMIT, Worker, settles_within, version,
+};
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::options::Given;
 use posthog_flag_cache::state::{Lease, State};
+use posthog_flag_cache::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -120,6 +123,37 @@ async fn one_of_eight_fetches_once_an_interval_and_it_is_always_the_same() {
         assert!(leader.polls().await, "poll {poll}");
         assert!(!leader.polls().await, "once an interval, poll {poll}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_of_the_leader_that_finds_nothing_new_takes_two_commits_and_one_that_publishes_too() {
+    let (fleet, leader) = Fleet::warm().await;
+    let follower = fleet.worker();
+    let asked = |worker: &Worker| (worker.store.calls(), worker.store.commits());
+    for number in 2..6 {
+        sleep(INTERVAL / 2).await;
+        assert!(!follower.polls().await);
+        sleep(INTERVAL / 2).await;
+        let (calls, commits) = asked(&leader);
+        assert!(leader.asks().await.unwrap());
+        if number % 2 == 0 {
+            leader.receives(number).await.unwrap();
+        } else {
+            leader.provider.confirmed(&version(number - 1).unwrap()).await.unwrap();
+        }
+        assert_eq!(asked(&leader), (calls + 2, commits + 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_decides_by_the_clock_of_the_store_although_it_does_not_look() {
+    let (fleet, leader) = Fleet::warm().await;
+    sleep(INTERVAL).await;
+    leader.store.set(Fault::SetsItsClockBack);
+    let before = fleet.store.read().await.unwrap().now;
+    assert!(leader.asks().await.unwrap());
+    let granted_at = fleet.state().await.granted_at.unwrap();
+    assert_eq!(granted_at, before - FaultyStore::SET_BACK.as_millis() as u64);
 }
 
 #[tokio::test(start_paused = true)]

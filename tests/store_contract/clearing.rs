@@ -15,7 +15,7 @@ pub async fn a_cleared_store_is_as_if_never_written(place: Place) {
     assert!(place.store().clear().await.unwrap());
     assert_eq!(load(&*store).await, (State::default(), None));
     // A commit upon what was there before is refused, as any other that comes too late.
-    assert!(!store.commit(1, &state(2, Some(published(1).0)), None).await.unwrap());
+    assert!(!store.commit(1, &state(2, Some(published(1).0)), None).await.unwrap().is_committed());
     publish(&*store, 0, 2).await;
     assert_eq!(load(&*place.store()).await, (state(2, Some(published(2).0)), Some(published(2).1)));
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use posthog_flag_cache::error::{Code, Error, Result};
 use posthog_flag_cache::snapshot::Encoded;
-use posthog_flag_cache::state::State;
+use posthog_flag_cache::state::{Millis, State};
 use posthog_flag_cache::status::Backend;
-use posthog_flag_cache::store::{Reading, Store, StoreFuture};
+use posthog_flag_cache::store::{Commit, Reading, Store, StoreFuture};
 use tokio::sync::watch;
 
 /// What is wrong.
@@ -39,6 +39,8 @@ pub enum Fault {
     RepeatsCommits,
     /// Every commit is refused after a while, as if somebody else were always faster.
     RefusesCommits,
+    /// Its clock was set back by `FaultyStore::SET_BACK`.
+    SetsItsClockBack,
 }
 
 pub struct FaultyStore {
@@ -53,6 +55,7 @@ pub struct FaultyStore {
 
 impl FaultyStore {
     pub const DELAY: Duration = Duration::from_millis(10);
+    pub const SET_BACK: Duration = Duration::from_secs(3_600);
 
     pub fn over(inner: Arc<dyn Store>) -> Arc<Self> {
         let [calls, commits, loaded, patches, closed] = [(); 5].map(|()| AtomicUsize::new(0));
@@ -107,6 +110,10 @@ impl FaultyStore {
     }
 }
 
+fn set_back(now: Millis) -> Millis {
+    now - FaultyStore::SET_BACK.as_millis() as Millis
+}
+
 impl Store for FaultyStore {
     fn read(&self) -> StoreFuture<'_, Reading> {
         Box::pin(async {
@@ -121,7 +128,10 @@ impl Store for FaultyStore {
             if fault == Fault::DelaysLoads {
                 tokio::time::sleep(Self::DELAY).await;
             }
-            let (reading, bytes) = self.inner.load(known).await?;
+            let (mut reading, bytes) = self.inner.load(known).await?;
+            if fault == Fault::SetsItsClockBack {
+                reading.now = set_back(reading.now);
+            }
             if let (Fault::DamagesPatches, Some(known)) = (fault, known) {
                 return Ok((reading, Some(Bytes::from(format!("PATCH1:{known}damaged")))));
             }
@@ -135,7 +145,7 @@ impl Store for FaultyStore {
         expected: u64,
         next: &'a State,
         snapshot: Option<Encoded>,
-    ) -> StoreFuture<'a, bool> {
+    ) -> StoreFuture<'a, Commit> {
         Box::pin(async move {
             self.commits.fetch_add(1, Ordering::Relaxed);
             let has_patch = snapshot.as_ref().is_some_and(|snapshot| snapshot.patch.is_some());
@@ -149,6 +159,11 @@ impl Store for FaultyStore {
                     tokio::time::sleep(Self::DELAY).await;
                     self.inner.commit(expected, next, snapshot).await
                 }
+                Fault::SetsItsClockBack => {
+                    let commit = self.inner.commit(expected, next, snapshot).await?;
+                    let Commit::Committed(now) = commit else { return Ok(commit) };
+                    Ok(Commit::Committed(set_back(now)))
+                }
                 Fault::LosesReplies => self.inner.commit(expected, next, snapshot).await.and(Err(lost())),
                 Fault::RepeatsCommits => {
                     // Takes time, so that whoever tries for ever meets its limit.
@@ -158,7 +173,7 @@ impl Store for FaultyStore {
                 }
                 Fault::RefusesCommits => {
                     tokio::time::sleep(Self::DELAY).await;
-                    Ok(false)
+                    Ok(Commit::Conflict(self.inner.read().await?))
                 }
                 _ => self.inner.commit(expected, next, snapshot).await,
             }

@@ -31,7 +31,9 @@ pub async fn heal(store: &RedisStore) {
     let reading = store.read().await.unwrap();
     let (info, bytes) = published(1);
     let next = state(1, Some(info));
-    assert!(store.commit(reading.state.revision, &next, Some(bytes.clone().into())).await.unwrap());
+    assert!(
+        store.commit(reading.state.revision, &next, Some(bytes.clone().into())).await.unwrap().is_committed()
+    );
     let (reading, loaded) = store.load(None).await.unwrap();
     assert_eq!((reading.state, loaded), (next, Some(bytes)));
 }

@@ -113,7 +113,9 @@ async fn announces(publisher: &RedisStore, listener: &RedisStore) {
     let reading = publisher.read().await.unwrap();
     let (info, bytes) = published(2);
     let next = state(reading.state.revision + 1, Some(info));
-    assert!(publisher.commit(reading.state.revision, &next, Some(bytes.into())).await.unwrap());
+    assert!(
+        publisher.commit(reading.state.revision, &next, Some(bytes.into())).await.unwrap().is_committed()
+    );
     connected(&mut notices).await;
 }
 

@@ -3,6 +3,7 @@
 use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::options::{Given, Options, Target};
+use posthog_flag_cache::snapshot::Encoded;
 use posthog_flag_cache::store::Store;
 use redis::Commands;
 
@@ -109,9 +110,12 @@ async fn each_documented_right_is_needed() {
 
 async fn publish_and_drop(store: &impl Store) -> Result<(), posthog_flag_cache::error::Error> {
     let (info, bytes) = published(1);
-    store.commit(0, &state(1, Some(info.clone())), Some(bytes.into())).await?;
+    let encoded = Encoded { bytes, patch: Some("short".into()) };
+    store.commit(0, &state(1, Some(info.clone())), Some(encoded)).await?;
     store.commit(1, &state(2, Some(info)), None).await?;
     store.load(None).await?;
+    // Reads the patch.
+    store.load(Some("another version")).await?;
     store.commit(2, &state(3, None), None).await?;
     Ok(())
 }

@@ -16,8 +16,8 @@ use crate::error::{Code, Error, Result};
 use crate::limits::MAX_STORED_BYTES;
 use crate::lock::lock;
 use crate::options::{Directory, Options};
-use crate::state::{Millis, State, millis};
-use crate::store::Reading;
+use crate::state::{Millis, SnapshotInfo, State, millis};
+use crate::store::{Commit, Reading};
 
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
@@ -64,7 +64,16 @@ impl Files {
             self.note(None);
             return Ok((Reading { now: now(), ..Reading::default() }, None));
         };
-        let mut state = self.record(&folder)?.state;
+        let state = self.record(&folder)?.state;
+        self.reading(&folder, state, wanted)
+    }
+
+    fn reading(
+        &self,
+        folder: &Folder,
+        mut state: State,
+        wanted: impl Fn(&State) -> bool,
+    ) -> Result<(Reading, Option<Bytes>)> {
         while let Some(info) = &state.snapshot {
             let name = snapshot_name(&info.version);
             let found = if wanted(&state) {
@@ -79,7 +88,7 @@ impl Files {
                 }
                 _ => {}
             }
-            let again = self.record(&folder)?.state;
+            let again = self.record(folder)?.state;
             let unchanged = again.revision == state.revision;
             state = again;
             if unchanged {
@@ -108,16 +117,30 @@ impl Files {
     }
 
     /// Replaces the state if it is of this revision. Only for the holder of the lock.
-    pub fn commit(&self, folder: &Folder, expected: u64, next: &State, bytes: Option<&[u8]>) -> Result<bool> {
+    pub fn commit(
+        &self,
+        folder: &Folder,
+        expected: u64,
+        next: &State,
+        bytes: Option<&[u8]>,
+    ) -> Result<Commit> {
         let current = self.record(folder)?.state;
-        if current.revision != expected {
-            return Ok(false);
+        let is_kept = |current: &State| {
+            let length = |info: &SnapshotInfo| folder.length(&snapshot_name(&info.version));
+            current
+                .snapshot
+                .as_ref()
+                .is_some_and(|info| matches!(length(info), Ok(Some(length)) if length == info.bytes))
+        };
+        let keeps = bytes.is_none() && next.snapshot.is_some();
+        if current.revision != expected || (keeps && !is_kept(&current)) {
+            return Ok(Commit::Conflict(self.reading(folder, current, |_| false)?.0));
         }
         // Before anything is written: a disk that leftovers have filled has room again.
         sweep(folder, &current);
         let written = self.write(folder, next, bytes);
         sweep(folder, if written.is_ok() { next } else { &current });
-        written.map(|()| true)
+        written.map(|()| Commit::Committed(now()))
     }
 
     fn write(&self, folder: &Folder, next: &State, bytes: Option<&[u8]>) -> Result<()> {

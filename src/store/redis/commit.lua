@@ -1,4 +1,4 @@
--- Replaces the state, if its revision is still the expected one.
+-- Replaces the state, if its revision is still the expected one, and if the definitions that it keeps are there. Follows state.lua.
 --
 -- KEYS[1]  the definitions        KEYS[2]  the state
 -- ARGV[1]  expected revision; 0: no state, or one without a readable revision
@@ -7,21 +7,19 @@
 -- ARGV[4]  'keep' the stored definitions, 'set' them to ARGV[5], or 'drop' them
 -- ARGV[6…] the new state: field, value, field, value, …; with definitions the version comes first
 --
--- Reply: 1 done, 0 somebody else was faster
+-- Reply: the time in seconds and microseconds; or, where nothing was done, what read.lua replies
 --
 -- A script, so that comparing and writing are one step, and so that definitions and state never
 -- disagree: whatever fails, both are the old ones or both the new ones.
 
-local kind = redis.call('TYPE', KEYS[2]).ok
--- As it is read: a longer one counts as none.
-local is_short = kind == 'hash' and redis.call('HSTRLEN', KEYS[2], 'revision') <= 2048
-local revision = is_short and redis.call('HGET', KEYS[2], 'revision')
-revision = revision and string.match(revision, '^0*(%d+)$')
+local state, length = read_state(), definitions_length()
+local revision = string.match(state[1] or '', '^0*(%d+)$')
 if not revision or #revision > 16 then
   revision = '0'
 end
-if revision ~= ARGV[1] then
-  return 0
+local is_kept = ARGV[4] ~= 'keep' or (length > 0 and length == tonumber(state[8] or ''))
+if revision ~= ARGV[1] or not is_kept then
+  return reading(state, length, false)
 end
 
 -- What the new state lacks. A patch belongs to the definitions, and stays with them.
@@ -43,6 +41,7 @@ elseif ARGV[4] == 'keep' then
 else
   redis.call('DEL', KEYS[1])
 end
+local kind = redis.call('TYPE', KEYS[2]).ok
 if kind ~= 'hash' and kind ~= 'none' then
   redis.call('DEL', KEYS[2])
 end
@@ -57,4 +56,5 @@ redis.call('PEXPIRE', KEYS[2], ARGV[2])
 if ARGV[4] == 'set' or stale.owner then
   redis.call('PUBLISH', ARGV[3], ARGV[4] == 'set' and ARGV[7] or '')
 end
-return 1
+local time = redis.call('TIME')
+return { time[1], time[2] }
