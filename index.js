@@ -82,7 +82,7 @@ class FlagDefinitionCache {
       // Another call may put something else there meanwhile.
       let { held } = this.#client
       this.#client.isEmergency = true
-      const found = await this.#native.get(held.version)
+      const found = this.#client.takePolled() ?? (await this.#native.get(held.version))
       if (found === null) return undefined
       this.#client.isEmergency = false
       this.#client.isUnshared = false
@@ -107,7 +107,10 @@ class FlagDefinitionCache {
     let fetches = true
     try {
       await this.#unobserved.settle()
-      fetches = (await this.#call(() => this.#native.shouldFetch(this.#client.held.version))) || this.#endsBackOff()
+      const { held } = this.#client
+      const found = await this.#call(() => this.#native.poll(held.version))
+      fetches = found === null || this.#endsBackOff()
+      this.#client.polled = fetches ? undefined : { found, held, at: performance.now() }
       return fetches
     } finally {
       if (fetches) this.#unobserved.watch()
@@ -129,6 +132,7 @@ class FlagDefinitionCache {
     this.#client.isClosed = true
     this.#unobserved.end()
     await this.#call(() => this.#native.shutdown())
+    this.#client.polled = undefined
   }
 
   async [Symbol.asyncDispose]() {
@@ -221,8 +225,8 @@ class FlagDefinitionCache {
     if (wanted === this.#observing) return
     this.#observing = wanted
     if (!wanted) return this.#native.unobserve()
-    this.#native.observe(({ version, trouble }) => {
-      if (typeof trouble === 'string') return this.#report(translate(new Error(trouble)))
+    this.#native.observe(({ version, code, message }) => {
+      if (code) return this.#report(new FlagCacheError(code, message))
       this.#announced = version
       this.#announce()
     })

@@ -19,7 +19,6 @@ export declare class NativeFetched {
 
 /** Looks at a store, as `lib/cli/` drives it; never takes the turn. */
 export declare class NativeInspector {
-  /** Validates the options; throws `CODE: message`. */
   constructor(options: object)
   /** What the fleet shares, as JSON. */
   look(): Promise<string>
@@ -35,15 +34,17 @@ export declare class NativeInspector {
 
 /** One worker of the fleet, as `index.js` drives it. */
 export declare class NativeProvider {
-  /** Validates the options; throws `CODE: message`. */
   constructor(options: object)
-  /** Whether posthog-node shall fetch, for a caller who has the definitions of the `known` version. */
-  shouldFetch(known?: string | undefined | null): Promise<boolean>
+  /**
+   * What posthog-node does at this poll, for a caller who has the definitions of the `known` version: `null`: it
+   * fetches; `undefined`: it asks for the definitions with `get()`; otherwise it uses these.
+   */
+  poll(known?: string | undefined | null): Promise<string | NativeSlices | boolean | null | undefined>
   /**
    * The fleet's definitions, `true` for a caller who has them (those of the `known` version), or `false` where
-   * there shall be none. At once where `shouldFetch()` has just read them.
+   * there shall be none.
    */
-  get(known?: string | undefined | null): string | NativeSlices | boolean | Promise<string | NativeSlices | boolean | null>
+  get(known?: string | undefined | null): Promise<string | NativeSlices | boolean | null>
   /** Publishes definitions as posthog-node gives them, and returns their version. */
   received(text: NativeText): Promise<string>
   /** Reads definitions as the API answered them, for a caller who has those of the `known` version. */
@@ -92,12 +93,14 @@ export declare class NativeText {
   pushBytes(part: Uint8Array): void
 }
 
-/** A new version, or a trouble: one of the two. */
+/** A new version, or an error: one of the two. */
 export interface NativeEvent {
   /** The version in the store. */
   version?: string
-  /** `CODE: message`. */
-  trouble?: string
+  /** Code of the error. */
+  code?: string
+  /** Message of the error. */
+  message?: string
 }
 
 /** What the next definitions request should send. */

@@ -82,7 +82,7 @@ test('definitions made of pieces are what JSON.parse makes of their text, whatev
   const makes = async ({ members, flags, edits, blanks }) => {
     const options = { projectKey: newProjectKey(), url: 'memory:' }
     const [writer, reader] = [new NativeProvider(options), new NativeProvider(options)]
-    await writer.shouldFetch()
+    await writer.poll()
     let current = [...members, ['"flags"', { list: flags }]]
     let held = {}
     for (const [number, some] of [[], ...edits].entries()) {
@@ -109,7 +109,7 @@ test('definitions made of pieces are what JSON.parse makes of their text, whatev
 test('a flag or a cohort that did not change keeps its identity', async () => {
   const options = { projectKey: newProjectKey(), url: 'memory:' }
   const [writer, reader] = [new NativeProvider(options), new NativeProvider(options)]
-  await writer.shouldFetch()
+  await writer.poll()
   const read = async (data, held) => {
     await writer.received(await toNative(JSON.stringify(data)))
     return assemble(await reader.get(held.version), held)

@@ -235,9 +235,12 @@ describe('a refusal', () => {
         assert.ok(troubles.some(({ code, message }) => code === 'ERR_FLAG_CACHE_API' && message.includes('402')))
       }
       const late = startSharing(t, options)
+      const told = new Promise((resolve) => late.cache.onError(resolve))
       await late.load()
       assert.equal(await late.evaluate(), whenRefused === 'keep' ? 'v1' : undefined)
-      assert.ok(late.troubles.some(({ code, message }) => code === 'ERR_FLAG_CACHE_API' && message.includes('402')))
+      const { code, message } = await told
+      assert.equal(code, 'ERR_FLAG_CACHE_API')
+      assert.match(message, /402/)
       assert.ok(await store.stored(api.projectKey))
 
       api.normal()

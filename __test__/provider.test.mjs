@@ -96,6 +96,31 @@ for (const kind of Object.keys(STORES)) {
       assert.equal(await publisher.getFlagDefinitions(), edited)
     })
 
+    test('reads the store once for a poll and the read that follows it at once', async (t) => {
+      const shared = options()
+      await publish(openCache(t, shared), received())
+      const cache = openCache(t, shared)
+      const reads = async (work) => {
+        const { loads, unchanged } = cache.status().counters
+        await work()
+        const { counters } = cache.status()
+        return counters.loads + counters.unchanged - loads - unchanged
+      }
+      const get = async () => assert.deepEqual(await cache.getFlagDefinitions(), asJson(received()))
+      const poll = async () => assert.equal(await cache.shouldFetchFlagDefinitions(), false)
+      assert.equal(await reads(poll), 1)
+      assert.equal(await reads(get), 0)
+      assert.equal(await reads(get), 1, 'once only')
+      await poll()
+      const later = performance.now() + 200
+      t.mock.method(performance, 'now', () => later)
+      assert.equal(await reads(get), 1, 'not later')
+      t.mock.restoreAll()
+      await poll()
+      await cache.shutdown()
+      assert.equal((await failure(cache.getFlagDefinitions())).code, 'ERR_FLAG_CACHE_CLOSED')
+    })
+
     test('shares compressed definitions as well', async (t) => {
       const shared = options({ compression: 'zstd' })
       const data = { flags: Array.from({ length: 500 }, (_, id) => ({ key: `größe-${id}` })), cohorts: {} }

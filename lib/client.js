@@ -1,5 +1,8 @@
 'use strict'
 
+/** posthog-node reads the definitions at once when a poll tells it not to fetch. */
+const SAME_POLL_MS = 100
+
 /** What one posthog-node client has in memory, and what it is doing, as far as its provider can tell. */
 class Client {
   /** Whether its next request is an emergency: it was told not to fetch, but has no definitions at all. */
@@ -20,6 +23,15 @@ class Client {
   answers = new WeakMap()
   /** The version that it has taken last. */
   version = undefined
+  /** What the last poll found, for a client that had what was `held` then. */
+  polled = undefined
+
+  /** The same, once, and only at once: later the store may have something newer. */
+  takePolled() {
+    const { found, held, at } = this.polled ?? {}
+    this.polled = undefined
+    return held === this.held && performance.now() - at < SAME_POLL_MS ? found : undefined
+  }
 }
 
 module.exports = { Client }

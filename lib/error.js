@@ -13,10 +13,10 @@ class FlagCacheError extends Error {
   }
 }
 
-/** Native errors carry their code in the message: a rejected native promise has no other place. */
+/** Anything else that native code throws is a fault of our own. */
 function translate(cause) {
-  const [, code, message] = /^(ERR_FLAG_CACHE_[A-Z_]+): (.*)$/s.exec(cause.message) ?? []
-  return new FlagCacheError(code ?? 'ERR_FLAG_CACHE_UNAVAILABLE', message ?? cause.message, cause)
+  const { code, message } = cause
+  return new FlagCacheError(String(code).startsWith('ERR_FLAG_CACHE_') ? code : 'ERR_FLAG_CACHE_UNAVAILABLE', message, cause)
 }
 
 module.exports = { FlagCacheError, translate }

@@ -10,17 +10,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use napi::bindgen_prelude::{
-    Either, Env, Function, JsObjectValue, JsValue, Object, PromiseRaw, ToNapiValue, Unknown,
+    Env, Function, JsObjectValue, JsValue, Object, PromiseRaw, ToNapiValue, Unknown,
 };
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi::{Status as NapiStatus, ValueType};
 use napi_derive::napi;
 use tokio::task::JoinHandle;
 
-use self::definitions::{NativeFetched, NativeFound, found};
-use self::promise::{Promises, coded, rejection};
+use self::definitions::{NativeFetched, NativeFound, NativePoll, found};
+use self::promise::{Coded, Promises, coded};
 use self::text::NativeText;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::lease::Failure;
 use crate::lock::lock;
 use crate::observer::{Event, observe};
@@ -50,53 +50,47 @@ pub struct NativePlan {
     pub pause_ms: Option<f64>,
 }
 
-/// A new version, or a trouble: one of the two.
+/// A new version, or an error: one of the two.
 #[napi(object)]
 pub struct NativeEvent {
     /// The version in the store.
     pub version: Option<String>,
-    /// `CODE: message`.
-    pub trouble: Option<String>,
+    /// Code of the error.
+    pub code: Option<String>,
+    /// Message of the error.
+    pub message: Option<String>,
 }
 
 #[napi]
 impl NativeProvider {
-    /// Validates the options; throws `CODE: message`.
     #[napi(constructor, catch_unwind)]
-    pub fn new(env: &Env, options: Object) -> napi::Result<Self> {
-        let options = Options::from_given(given(options, Some("tls"))?).map_err(rejection)?;
-        let promises = Promises::new(env)?;
+    pub fn new(env: &Env, options: Object) -> napi::Result<Self, Coded> {
+        let options = options_of(options)?;
+        let promises = Promises::new(env).map_err(uncoded)?;
         let provider = Provider::new(&options, SharedStore::open(&options));
         Ok(NativeProvider { provider: Arc::new(provider), observer: Mutex::default(), promises })
     }
 
-    /// Whether posthog-node shall fetch, for a caller who has the definitions of the `known` version.
-    #[napi(catch_unwind)]
-    pub fn should_fetch<'env>(
+    /// What posthog-node does at this poll, for a caller who has the definitions of the `known` version: `null`: it
+    /// fetches; `undefined`: it asks for the definitions with `get()`; otherwise it uses these.
+    #[napi(catch_unwind, ts_return_type = "Promise<string | NativeSlices | boolean | null | undefined>")]
+    pub fn poll<'env>(
         &self,
         env: &'env Env,
         known: Option<String>,
-    ) -> napi::Result<PromiseRaw<'env, bool>> {
-        self.promise(env, async move |provider: Arc<Provider>| provider.should_fetch(known).await)
+    ) -> napi::Result<PromiseRaw<'env, NativePoll>> {
+        self.promise(env, async move |provider: Arc<Provider>| provider.poll(known).await.map(NativePoll))
     }
 
     /// The fleet's definitions, `true` for a caller who has them (those of the `known` version), or `false` where
-    /// there shall be none. At once where `shouldFetch()` has just read them.
-    #[napi(
-        catch_unwind,
-        ts_return_type = "string | NativeSlices | boolean | Promise<string | NativeSlices | boolean | null>"
-    )]
+    /// there shall be none.
+    #[napi(catch_unwind, ts_return_type = "Promise<string | NativeSlices | boolean | null>")]
     pub fn get<'env>(
         &self,
         env: &'env Env,
         known: Option<String>,
-    ) -> napi::Result<Either<NativeFound, PromiseRaw<'env, Option<NativeFound>>>> {
-        if let Some(definitions) = self.provider.followed(known.as_deref()) {
-            return Ok(Either::A(found(definitions)));
-        }
-        let promise = self
-            .promise(env, async move |provider: Arc<Provider>| Ok(provider.get(known).await?.map(found)))?;
-        Ok(Either::B(promise))
+    ) -> napi::Result<PromiseRaw<'env, Option<NativeFound>>> {
+        self.promise(env, async move |provider: Arc<Provider>| Ok(provider.get(known).await?.map(found)))
     }
 
     /// Publishes definitions as posthog-node gives them, and returns their version.
@@ -224,12 +218,17 @@ impl NativeProvider {
             .build()?;
         let emit = move |event| {
             let event = match event {
-                Event::Update(version) => NativeEvent { version: Some(version), trouble: None },
-                Event::Trouble(error) => NativeEvent { version: None, trouble: Some(coded(&error)) },
+                Event::Update(version) => NativeEvent { version: Some(version), code: None, message: None },
+                Event::Trouble(error) => NativeEvent {
+                    version: None,
+                    code: Some(error.code().as_str().to_owned()),
+                    message: Some(error.to_string()),
+                },
             };
             let _: NapiStatus = callback.call(event, ThreadsafeFunctionCallMode::NonBlocking);
         };
-        let observer = spawn(observe(Arc::downgrade(&self.provider), emit)).map_err(rejection)?;
+        let observer = spawn(observe(Arc::downgrade(&self.provider), emit))
+            .map_err(|error| napi::Error::from_reason(error.to_string()))?;
         self.replace_observer(Some(observer));
         Ok(())
     }
@@ -330,6 +329,16 @@ fn status_json(status: &Status) -> serde_json::Value {
 
 fn backend_json(backend: &Backend) -> serde_json::Value {
     serde_json::json!({ "kind": backend.kind, "location": backend.location, "server": backend.server })
+}
+
+/// The options of a constructor, validated.
+fn options_of(options: Object) -> napi::Result<Options, Coded> {
+    let given = given(options, Some("tls")).map_err(uncoded)?;
+    Options::from_given(given).map_err(|error| coded(&error))
+}
+
+fn uncoded(error: napi::Error) -> napi::Error<Coded> {
+    coded(&Error::new(Code::Unavailable, error.reason.clone()))
 }
 
 /// The options as they were given, those that are `undefined` left out. Of objects only the one of

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 use crate::cadence::Cadence;
-use crate::delivery::Definitions;
 use crate::lease::FailedFetch;
 use crate::lock::lock;
 use crate::snapshot::Snapshot;
@@ -76,8 +75,6 @@ pub struct Client {
     pub received: Option<Arc<Snapshot>>,
     /// Its last fetch, if that failed.
     pub failed: Option<FailedFetch>,
-    /// What it was told to use instead of fetching.
-    pub followed: Option<Followed>,
     /// What was last delivered.
     pub delivered: Option<Arc<Snapshot>>,
     /// Whether `invalidate()` was called after its last load.
@@ -88,13 +85,6 @@ pub struct Client {
     pub refusal_reported: Option<Millis>,
     /// `None` after the shutdown. A call under way has its own.
     pub in_use: Option<Arc<InUse>>,
-}
-
-/// What one poll asks for twice.
-pub struct Followed {
-    pub at: Instant,
-    pub known: Option<String>,
-    pub definitions: Definitions,
 }
 
 impl Unpublished {

@@ -16,7 +16,7 @@ use self::poll::{Found, Outcome};
 use crate::delivery::{Definitions, Delivery};
 use crate::error::{Code, Error, Result};
 use crate::lease::{FailedFetch, Failure, Rule};
-use crate::memory::{Client, Followed, Memory};
+use crate::memory::{Client, Memory};
 use crate::options::{Options, Role, WhenRefused, WhenUnavailable};
 use crate::replica::Replica;
 use crate::runtime::off_runtime;
@@ -25,9 +25,6 @@ use crate::state::{Millis, is_etag};
 use crate::status::{Held, Status};
 use crate::store::Reading;
 use crate::store::shared::{InUse, SharedStore};
-
-/// For so long the answer to `should_fetch()` is also that to `get()`.
-const SAME_POLL: Duration = Duration::from_millis(100);
 
 /// One worker of the fleet.
 pub struct Provider {
@@ -43,6 +40,20 @@ pub struct Provider {
     replica: Replica,
     /// Wakes those that wait, to see that they need not.
     closing: Notify,
+}
+
+/// What posthog-node does at a poll.
+pub enum Poll {
+    /// It calls the API.
+    Fetch,
+    /// It uses these definitions, if any; otherwise it asks for them with [`Provider::get`].
+    Follow(Option<Definitions>),
+}
+
+impl Poll {
+    pub fn fetches(&self) -> bool {
+        matches!(self, Poll::Fetch)
+    }
 }
 
 /// What the next definitions request should send.
@@ -77,19 +88,16 @@ impl Provider {
         }
     }
 
-    /// Whether posthog-node shall call the API now: `shouldFetchFlagDefinitions()`. JavaScript has the
-    /// definitions of the `known` version.
-    pub async fn should_fetch(&self, known: Option<String>) -> Result<bool> {
+    /// What posthog-node does now: `shouldFetchFlagDefinitions()`, and what `getFlagDefinitions()` answers after it.
+    /// JavaScript has the definitions of the `known` version.
+    pub async fn poll(&self, known: Option<String>) -> Result<Poll> {
         let _in_use = self.require_open()?;
         self.note_poll();
         if self.role == Role::Reader {
-            return Ok(false);
+            return Ok(Poll::Follow(None));
         }
-        let earlier = self.client(|client| {
-            client.followed = None;
-            // It may win one without hearing of it.
-            client.fence.take()
-        });
+        // It may win one without hearing of it.
+        let earlier = self.client(|client| client.fence.take());
         let (wait, began) = (self.rule.cold_start_wait, Instant::now());
         let outcome = self.within(self.limit + wait, self.ask(began + wait, earlier)).await;
         self.client(|client| {
@@ -99,23 +107,13 @@ impl Provider {
             }
         });
         match outcome {
-            Ok(Outcome::Fetch) => Ok(true),
-            Ok(Outcome::Follow(None)) => Ok(false),
+            Ok(Outcome::Fetch) => Ok(Poll::Fetch),
+            Ok(Outcome::Follow(None)) => Ok(Poll::Follow(None)),
             Ok(Outcome::Follow(Some(found))) => {
-                let definitions = self.bounded(self.definitions(found, known.clone())).await?;
-                let followed = Followed { at: Instant::now(), known, definitions };
-                self.client(|client| client.followed = Some(followed));
-                Ok(false)
+                Ok(Poll::Follow(Some(self.bounded(self.definitions(found, known)).await?)))
             }
-            Err(error) => self.stale().map(|_| false).ok_or(error),
+            Err(error) => self.stale().map(|_| Poll::Follow(None)).ok_or(error),
         }
-    }
-
-    /// What `should_fetch()` has just found: posthog-node asks and reads in one go.
-    pub fn followed(&self, known: Option<&str>) -> Option<Definitions> {
-        let followed = self.client(|client| client.followed.take())?;
-        let is_same_poll = followed.at.elapsed() < SAME_POLL && followed.known.as_deref() == known;
-        (is_same_poll && self.require_open().is_ok()).then_some(followed.definitions)
     }
 
     /// The fleet's definitions; `None` while there are none: `getFlagDefinitions()`. JavaScript has those of

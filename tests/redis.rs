@@ -146,7 +146,7 @@ async fn the_keys_are_the_documented_ones_and_uncompressed_definitions_are_plain
     channel.set_read_timeout(Some(PATIENCE)).unwrap();
 
     let provider = Provider::new(&options, SharedStore::open(&options));
-    provider.should_fetch(None).await.unwrap();
+    provider.poll(None).await.unwrap();
     let large = format!(r#"{{"flags":[{{"key":"{}"}}]}}"#, "x".repeat(100_000));
     provider.received(Arc::new(Snapshot::new(large.clone()).unwrap()), None).await.unwrap();
 
@@ -165,7 +165,7 @@ async fn an_edit_reaches_a_follower_as_a_patch_and_anybody_else_as_a_whole() {
     let mut client = server.client();
     let mut has_patch = || client.hexists::<_, _, bool>(STATE, "patch").unwrap();
     let leader = Provider::new(&options, SharedStore::open(&options));
-    assert!(leader.should_fetch(None).await.unwrap());
+    assert!(leader.poll(None).await.unwrap().fetches());
     let versions = [1, 2, 3].map(large_definitions);
     let store = RedisStore::new(&server.endpoint(), &options);
     leader.received(versions[0].clone(), None).await.unwrap();
@@ -204,13 +204,13 @@ async fn both_keys_expire_and_a_grant_renews_both() {
     let store = Arc::new(RedisStore::new(&server.endpoint(), &options));
     let (provider, mut client) =
         (Provider::new(&options, Arc::new(SharedStore::new(store))), server.client());
-    assert!(provider.should_fetch(None).await.unwrap());
+    assert!(provider.poll(None).await.unwrap().fetches());
     provider.received(Arc::new(definitions(1)), None).await.unwrap();
     for key in [DATA, STATE] {
         assert!((1..=max_age).contains(&client.pttl(key).unwrap()), "{key}");
         assert!(client.pexpire::<_, bool>(key, 60_000).unwrap());
     }
-    while !provider.should_fetch(None).await.unwrap() {
+    while !provider.poll(None).await.unwrap().fetches() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     for key in [DATA, STATE] {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use posthog_flag_cache::delivery::Definitions;
 use posthog_flag_cache::error::{Code, Result};
 use posthog_flag_cache::options::Given;
-use posthog_flag_cache::provider::Provider;
+use posthog_flag_cache::provider::{Poll, Provider};
 use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::state::{SnapshotInfo, State};
 use posthog_flag_cache::store::Store;
@@ -31,7 +31,7 @@ use faulty_store::{Fault, FaultyStore};
 async fn published() -> (Provider, Arc<FaultyStore>, Arc<SharedStore>) {
     let content = Arc::new(MemoryStore::new(Duration::from_secs(86_400)));
     let elsewhere = Provider::new(&options(&[]), Arc::new(SharedStore::new(content.clone())));
-    assert!(elsewhere.should_fetch(None).await.unwrap());
+    assert!(elsewhere.poll(None).await.unwrap().fetches());
     elsewhere.received(Arc::new(definitions(1)), None).await.unwrap();
     let store = FaultyStore::over(content);
     let shared = Arc::new(SharedStore::new(store.clone()));
@@ -66,7 +66,7 @@ async fn what_one_has_published_the_others_need_not_load() {
     let leader = Provider::new(&options(&[]), shared.clone());
     leader.invalidate().await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(leader.should_fetch(None).await.unwrap());
+    assert!(leader.poll(None).await.unwrap().fetches());
     let loaded = store.loaded();
     leader.received(Arc::new(definitions(2)), None).await.unwrap();
     assert_eq!(*get(&reader(&shared)).await.unwrap().unwrap(), definitions(2));
@@ -96,25 +96,12 @@ async fn a_load_that_fails_or_hangs_does_not_keep_the_others_from_theirs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_answer_to_the_question_goes_for_the_read_that_follows_at_once() {
-    let (elsewhere, store, shared) = published().await;
+async fn a_poll_brings_the_definitions_in_the_same_round_trip() {
+    let (_, store, shared) = published().await;
     let worker = Provider::new(&options(&[]), shared);
-    assert!(!worker.should_fetch(None).await.unwrap());
-    assert_eq!(**worker.followed(None).unwrap().snapshot().unwrap(), definitions(1));
+    let Poll::Follow(Some(found)) = worker.poll(None).await.unwrap() else { panic!("nothing found") };
+    assert_eq!(**found.snapshot().unwrap(), definitions(1));
     assert_eq!(store.calls(), 1);
-    assert!(worker.followed(None).is_none(), "once only");
-    elsewhere.received(Arc::new(definitions(2)), None).await.unwrap();
-    assert!(!worker.should_fetch(None).await.unwrap());
-    assert!(
-        worker.followed(Some(definitions(1).version())).is_none(),
-        "not for one who has other definitions"
-    );
-    assert!(!worker.should_fetch(None).await.unwrap());
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(worker.followed(None).is_none(), "not later");
-    assert!(!worker.should_fetch(None).await.unwrap());
-    worker.shutdown().await;
-    assert!(worker.followed(None).is_none(), "not once it is closed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,13 +132,11 @@ async fn what_the_caller_has_is_not_delivered() {
     let worker = Provider::new(&options(&[]), shared);
     for known in [None, Some(definitions(2).version().to_owned())] {
         assert!(matches!(worker.get(known.clone()).await.unwrap().unwrap(), Definitions::Changed(..)));
-        assert!(!worker.should_fetch(known.clone()).await.unwrap());
-        assert!(matches!(worker.followed(known.as_deref()).unwrap(), Definitions::Changed(..)));
+        assert!(matches!(worker.poll(known).await.unwrap(), Poll::Follow(Some(Definitions::Changed(..)))));
     }
     let known = Some(definitions(1).version().to_owned());
     assert!(matches!(worker.get(known.clone()).await.unwrap().unwrap(), Definitions::Unchanged(_)));
-    assert!(!worker.should_fetch(known.clone()).await.unwrap());
-    assert!(matches!(worker.followed(known.as_deref()).unwrap(), Definitions::Unchanged(_)));
+    assert!(matches!(worker.poll(known).await.unwrap(), Poll::Follow(Some(Definitions::Unchanged(_)))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use napi::bindgen_prelude::{Buffer, Either, Env, JsValue, ToNapiValue};
+use napi::bindgen_prelude::{Buffer, Either, Env, JsValue, Null, ToNapiValue};
 use napi::sys;
 use napi_derive::napi;
 
 use crate::delivery::{Definitions, Delivery};
+use crate::provider::Poll;
 use crate::snapshot::Snapshot;
 
 /// JSON in Latin-1.
@@ -37,6 +38,22 @@ pub fn found(definitions: Definitions) -> NativeFound {
         Definitions::Changed(_, delivery) => Either::A(to_native(delivery)),
         Definitions::Unchanged(_) => Either::B(true),
         Definitions::Cleared => Either::B(false),
+    }
+}
+
+/// What a poll comes to: `null`, `undefined`, or definitions.
+pub struct NativePoll(pub Poll);
+
+impl ToNapiValue for NativePoll {
+    unsafe fn to_napi_value(env: sys::napi_env, NativePoll(poll): Self) -> napi::Result<sys::napi_value> {
+        // SAFETY: the caller's promise that this is the thread of `env` goes for these calls.
+        unsafe {
+            match poll {
+                Poll::Fetch => Null::to_napi_value(env, Null),
+                Poll::Follow(None) => <()>::to_napi_value(env, ()),
+                Poll::Follow(Some(definitions)) => NativeFound::to_napi_value(env, found(definitions)),
+            }
+        }
     }
 }
 

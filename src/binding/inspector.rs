@@ -7,12 +7,11 @@ use napi::bindgen_prelude::{Buffer, Env, Object, PromiseRaw, ToNapiValue};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use super::promise::{Promises, coded, rejection};
-use super::{backend_json, given, millis};
+use super::promise::{Coded, Promises};
+use super::{backend_json, millis, options_of, uncoded};
 use crate::doctor::Finding;
 use crate::error::Result;
 use crate::inspector::{Inspector, Record};
-use crate::options::Options;
 use crate::snapshot::Snapshot;
 
 /// Looks at a store, as `lib/cli/` drives it; never takes the turn.
@@ -33,11 +32,10 @@ pub struct NativeStored {
 
 #[napi]
 impl NativeInspector {
-    /// Validates the options; throws `CODE: message`.
     #[napi(constructor, catch_unwind)]
-    pub fn new(env: &Env, options: Object) -> napi::Result<Self> {
-        let options = Options::from_given(given(options, Some("tls"))?).map_err(rejection)?;
-        Ok(NativeInspector { inspector: Arc::new(Inspector::new(options)), promises: Promises::new(env)? })
+    pub fn new(env: &Env, options: Object) -> napi::Result<Self, Coded> {
+        let inspector = Arc::new(Inspector::new(options_of(options)?));
+        Ok(NativeInspector { inspector, promises: Promises::new(env).map_err(uncoded)? })
     }
 
     /// What the fleet shares, as JSON.
@@ -132,7 +130,7 @@ fn record_json(record: &Record) -> Value {
             "cohorts": snapshot.cohorts(),
             "bytes": snapshot.text().len(),
         })),
-        "damage": record.damage.as_ref().map(coded),
+        "damage": record.damage.as_ref().map(|damage| format!("{}: {damage}", damage.code().as_str())),
     })
 }
 

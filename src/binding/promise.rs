@@ -124,20 +124,23 @@ impl Deferred {
         // SAFETY: this is the thread of `env`, whose promise is settled once. It fails only where JavaScript
         // is being ended.
         unsafe {
-            match outcome.map_err(rejection).and_then(|value| T::to_napi_value(env, value)) {
-                Ok(value) => sys::napi_resolve_deferred(env, self.0, value),
-                Err(error) => sys::napi_reject_deferred(env, self.0, JsError::from(error).into_value(env)),
+            match outcome.map(|value| T::to_napi_value(env, value)) {
+                Ok(Ok(value)) => sys::napi_resolve_deferred(env, self.0, value),
+                Ok(Err(error)) => {
+                    sys::napi_reject_deferred(env, self.0, JsError::from(error).into_value(env))
+                }
+                Err(error) => {
+                    sys::napi_reject_deferred(env, self.0, JsError::from(coded(&error)).into_value(env))
+                }
             };
         }
     }
 }
 
-/// The code goes into the message: an asynchronous rejection has no other place for it.
-pub fn rejection(error: Error) -> napi::Error {
-    napi::Error::from_reason(coded(&error))
-}
+/// The property `code` of an error.
+pub type Coded = &'static str;
 
-/// `CODE: message`
-pub fn coded(error: &Error) -> String {
-    format!("{}: {error}", error.code().as_str())
+/// An error with its code, as JavaScript gets it.
+pub fn coded(error: &Error) -> napi::Error<Coded> {
+    napi::Error::new(error.code().as_str(), error.to_string())
 }

@@ -86,8 +86,8 @@ impl Store for MemoryStore {
         Box::pin(async move {
             let mut content = self.content();
             let reading = self.reading(&content);
-            let keeps = snapshot.is_none() && next.snapshot.is_some();
-            if content.state.revision != expected || (keeps && reading.state.snapshot.is_none()) {
+            let is_given = snapshot.is_some();
+            if content.state.revision != expected || !(is_given || super::is_kept(&reading.state, next)) {
                 return Ok(Commit::Conflict(reading));
             }
             if snapshot.is_some() || next.lease.is_none() {

@@ -98,3 +98,9 @@ impl Commit {
 fn is_news(state: &State, known: Option<&str>) -> bool {
     state.snapshot.as_ref().is_some_and(|snapshot| Some(snapshot.version.as_str()) != known)
 }
+
+/// Whether the store has the snapshot that the next state names, so that it need not be given.
+fn is_kept(found: &State, next: &State) -> bool {
+    let length = |state: &State| state.snapshot.as_ref().map(|snapshot| snapshot.bytes);
+    next.snapshot.is_none() || length(found) == length(next)
+}

@@ -209,8 +209,8 @@ fn encode_state(state: &State) -> Vec<(&'static str, String)> {
     let number = |value: Option<u64>| value.map(|value| value.to_string());
     let snapshot = state.snapshot.as_ref();
     put("version", snapshot.map(|snapshot| snapshot.version.clone()));
-    put("etag", snapshot.and_then(|snapshot| snapshot.etag.clone()));
     put("bytes", number(snapshot.map(|snapshot| snapshot.bytes)));
+    put("etag", snapshot.and_then(|snapshot| snapshot.etag.clone()));
     put("published_at", number(snapshot.map(|snapshot| snapshot.published_at)));
     put("revision", Some(state.revision.to_string()));
     put("fence", Some(state.fence.to_string()));

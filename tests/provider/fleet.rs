@@ -1,12 +1,13 @@
 //! A fleet of workers over one store in memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use posthog_flag_cache::delivery::Definitions;
 use posthog_flag_cache::error::Result;
 use posthog_flag_cache::options::{Given, Options};
-use posthog_flag_cache::provider::Provider;
+use posthog_flag_cache::provider::{Poll, Provider};
 use posthog_flag_cache::snapshot::{Encoded, Snapshot};
 use posthog_flag_cache::state::State;
 use posthog_flag_cache::store::Store;
@@ -28,11 +29,19 @@ pub const LIMIT: Duration = Duration::from_secs(4);
 pub struct Worker {
     pub provider: Provider,
     pub store: Arc<FaultyStore>,
+    /// What the last poll found.
+    polled: Mutex<Option<Definitions>>,
 }
 
 impl Worker {
     pub async fn asks(&self) -> Result<bool> {
-        self.provider.should_fetch(None).await
+        let poll = self.provider.poll(None).await?;
+        let fetches = poll.fetches();
+        *self.polled.lock().unwrap() = match poll {
+            Poll::Fetch => None,
+            Poll::Follow(found) => found,
+        };
+        Ok(fetches)
     }
 
     pub async fn receives(&self, number: u64) -> Result<()> {
@@ -47,7 +56,8 @@ impl Worker {
 
     /// The definitions that it gets.
     pub async fn found(&self) -> Result<Option<Arc<Snapshot>>> {
-        let found = match self.provider.followed(None) {
+        let polled = self.polled.lock().unwrap().take();
+        let found = match polled {
             None => self.provider.get(None).await?,
             found => found,
         };
@@ -95,7 +105,11 @@ impl Fleet {
         let given: Vec<_> = given.iter().cloned().chain(memory).collect();
         let options: Options = content::options(&given);
         let store = FaultyStore::over(self.store.clone());
-        Worker { provider: Provider::new(&options, Arc::new(SharedStore::new(store.clone()))), store }
+        Worker {
+            provider: Provider::new(&options, Arc::new(SharedStore::new(store.clone()))),
+            store,
+            polled: Mutex::default(),
+        }
     }
 
     pub async fn state(&self) -> State {

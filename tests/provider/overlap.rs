@@ -28,12 +28,11 @@ fn no_call_waits_for_another_for_ever() {
                             1 => provider.failed(Failure::Worker).await,
                             2 => provider.confirmed("none").await,
                             3 => provider.invalidate().await,
-                            n if n % 2 == 0 => provider.should_fetch(None).await.map(drop),
+                            n if n % 2 == 0 => provider.poll(None).await.map(drop),
                             _ => provider.get(None).await.map(drop),
                         };
                         provider.plan();
                         provider.status();
-                        provider.followed(None);
                     }
                 })
             })

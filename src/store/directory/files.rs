@@ -16,8 +16,8 @@ use crate::error::{Code, Error, Result};
 use crate::limits::MAX_STORED_BYTES;
 use crate::lock::lock;
 use crate::options::{Directory, Options};
-use crate::state::{Millis, SnapshotInfo, State, millis};
-use crate::store::{Commit, Reading};
+use crate::state::{Millis, State, millis};
+use crate::store::{Commit, Reading, is_kept};
 
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
@@ -125,16 +125,9 @@ impl Files {
         bytes: Option<&[u8]>,
     ) -> Result<Commit> {
         let current = self.record(folder)?.state;
-        let is_kept = |current: &State| {
-            let length = |info: &SnapshotInfo| folder.length(&snapshot_name(&info.version));
-            current
-                .snapshot
-                .as_ref()
-                .is_some_and(|info| matches!(length(info), Ok(Some(length)) if length == info.bytes))
-        };
-        let keeps = bytes.is_none() && next.snapshot.is_some();
-        if current.revision != expected || (keeps && !is_kept(&current)) {
-            return Ok(Commit::Conflict(self.reading(folder, current, |_| false)?.0));
+        let (found, _) = self.reading(folder, current.clone(), |_| false)?;
+        if current.revision != expected || !(bytes.is_some() || is_kept(&found.state, next)) {
+            return Ok(Commit::Conflict(found));
         }
         // Before anything is written: a disk that leftovers have filled has room again.
         sweep(folder, &current);

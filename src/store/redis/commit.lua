@@ -5,7 +5,7 @@
 -- ARGV[2]  expiry of both keys in milliseconds
 -- ARGV[3]  channel on which a new version is announced, and a released lease by an empty message
 -- ARGV[4]  'keep' the stored definitions, 'set' them to ARGV[5], or 'drop' them
--- ARGV[6…] the new state: field, value, field, value, …; with definitions the version comes first
+-- ARGV[6…] the new state: field, value, field, value, …; with definitions `version` and `bytes` come first
 --
 -- Reply: the time in seconds and microseconds; or, where nothing was done, what read.lua replies
 --
@@ -17,7 +17,7 @@ local revision = string.match(state[1] or '', '^0*(%d+)$')
 if not revision or #revision > 16 then
   revision = '0'
 end
-local is_kept = ARGV[4] ~= 'keep' or (length > 0 and length == tonumber(state[8] or ''))
+local is_kept = ARGV[4] ~= 'keep' or (length > 0 and length == tonumber(ARGV[9]))
 if revision ~= ARGV[1] or not is_kept then
   return reading(state, length, false)
 end
