@@ -24,11 +24,11 @@ use crate::error::{Code, Error, Result};
 use crate::lease::Failure;
 use crate::lock::lock;
 use crate::observer::{Event, observe};
-use crate::options::{Given, Options, Role};
+use crate::options::{Given, Options};
 use crate::provider::Provider;
 use crate::runtime::{off_runtime, spawn};
 use crate::snapshot::Snapshot;
-use crate::status::{Backend, Status};
+use crate::status::ms;
 use crate::store::shared::SharedStore;
 
 /// One worker of the fleet, as `index.js` drives it.
@@ -151,7 +151,7 @@ impl NativeProvider {
     #[napi(catch_unwind)]
     pub fn plan(&self) -> NativePlan {
         let plan = self.provider.plan();
-        NativePlan { etag: plan.etag, version: plan.version, pause_ms: plan.pause.map(millis) }
+        NativePlan { etag: plan.etag, version: plan.version, pause_ms: plan.pause.map(ms) }
     }
 
     /// The newest definitions, if they are of this version, for a caller who has those of the `known` one.
@@ -242,7 +242,7 @@ impl NativeProvider {
     /// What this worker knows, as JSON.
     #[napi(catch_unwind)]
     pub fn status(&self) -> String {
-        status_json(&self.provider.status()).to_string()
+        serde_json::json!(self.provider.status()).to_string()
     }
 
     /// Releases the lease.
@@ -282,53 +282,6 @@ impl Drop for NativeProvider {
     fn drop(&mut self) {
         self.replace_observer(None);
     }
-}
-
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-fn status_json(status: &Status) -> serde_json::Value {
-    let counters = &status.counters;
-    let errors: BTreeMap<_, _> = counters.errors.iter().map(|(code, count)| (code.as_str(), count)).collect();
-    serde_json::json!({
-        "worker": status.worker,
-        "role": match status.role { Role::Auto => "auto", Role::Reader => "reader" },
-        "isLeader": status.leader.as_ref() == Some(&status.worker),
-        "leader": status.leader,
-        "fence": status.fence,
-        "definitions": status.held.as_ref().map(|held| serde_json::json!({
-            "version": held.version,
-            "etag": held.etag,
-            "flags": held.flags,
-            "bytes": held.text_bytes,
-            "storedBytes": held.stored_bytes,
-            "ageMs": held.age.map(millis),
-        })),
-        "lastGrantMsAgo": status.granted.map(millis),
-        "retryInMs": status.pause.map(millis),
-        "failedFetches": status.failed_fetches,
-        "fleetFailedFetches": status.fleet_failed_fetches,
-        "suggestedRefreshIntervalMs": status.suggested_refresh_interval.map(millis),
-        "roundTripMs": status.round_trip.map(millis),
-        "backend": backend_json(&status.backend),
-        "counters": {
-            "grants": counters.grants,
-            "follows": counters.follows,
-            "unchanged": counters.unchanged,
-            "loads": counters.loads,
-            "publishes": counters.publishes,
-            "confirms": counters.confirms,
-            "superseded": counters.superseded,
-            "heals": counters.heals,
-            "waits": counters.waits,
-            "errors": errors,
-        },
-    })
-}
-
-fn backend_json(backend: &Backend) -> serde_json::Value {
-    serde_json::json!({ "kind": backend.kind, "location": backend.location, "server": backend.server })
 }
 
 /// The options of a constructor, validated.

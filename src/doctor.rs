@@ -4,13 +4,15 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::error::{Code, Error};
 use crate::inspector::Inspector;
 use crate::options::{Options, Target};
 use crate::store::{directory, redis};
 
 /// What was found out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The check, in a word.
     pub check: &'static str,
@@ -23,7 +25,8 @@ pub struct Finding {
 }
 
 /// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Nothing to do.
     Ok,
@@ -54,18 +57,6 @@ impl Finding {
     /// Not known.
     pub fn unchecked(check: &'static str, why: impl Into<String>) -> Self {
         Finding { check, verdict: Verdict::Unchecked, message: why.into(), advice: None }
-    }
-}
-
-impl Verdict {
-    /// As JavaScript sees it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Ok => "ok",
-            Verdict::Warning => "warning",
-            Verdict::Error => "error",
-            Verdict::Unchecked => "unchecked",
-        }
     }
 }
 

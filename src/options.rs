@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::endpoint::{Endpoint, Login, Topology};
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
@@ -57,7 +59,8 @@ impl Given {
 }
 
 /// What a worker does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Fetches when it is its turn.
     Auto,

@@ -308,10 +308,12 @@ impl Provider {
             let suggested = client.cadence.mismatch(self.rule.refresh_interval);
             (memory.counters.clone(), client.failed, suggested)
         });
+        let leader = self.rule.leader(&reading.state, reading.now);
         Status {
             worker: self.owner.clone(),
             role: self.role,
-            leader: self.rule.leader(&reading.state, reading.now).map(str::to_owned),
+            is_leader: leader == Some(self.owner.as_str()),
+            leader: leader.map(str::to_owned),
             fence: reading.state.fence,
             held: self.replica.held().map(|(snapshot, seen)| Held {
                 version: snapshot.version().to_owned(),

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use crate::error::Code;
 use crate::options::Role;
 
 /// What happened since this worker was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// Polls at which it was told to fetch.
     pub grants: u64,
@@ -31,22 +33,28 @@ pub struct Counters {
     pub errors: BTreeMap<Code, u64>,
 }
 
-/// A worker's view, as of its last contact with the store.
-#[derive(Clone, Debug)]
+/// A worker's view, as of its last contact with the store. JavaScript gets it as JSON.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Status {
     /// This worker's id.
     pub worker: String,
     /// What it does.
     pub role: Role,
+    /// Whether it held the lease.
+    pub is_leader: bool,
     /// Who held the lease.
     pub leader: Option<String>,
     /// The number of the newest grant.
     pub fence: u64,
     /// The definitions that it holds.
+    #[serde(rename = "definitions")]
     pub held: Option<Held>,
     /// How long ago the newest grant was given.
+    #[serde(rename = "lastGrantMsAgo", serialize_with = "in_ms")]
     pub granted: Option<Duration>,
     /// How long the fleet still keeps off the API.
+    #[serde(rename = "retryInMs", serialize_with = "in_ms")]
     pub pause: Option<Duration>,
     /// Fetches of this worker that failed in a row; 0 after one that succeeded.
     pub failed_fetches: u32,
@@ -55,15 +63,18 @@ pub struct Status {
     /// What happened so far.
     pub counters: Counters,
     /// The interval to set, where posthog-node's polls do not match it.
+    #[serde(rename = "suggestedRefreshIntervalMs", serialize_with = "in_ms")]
     pub suggested_refresh_interval: Option<Duration>,
-    /// How long the last read of the store took.
+    /// How long the store took to answer last.
+    #[serde(rename = "roundTripMs", serialize_with = "in_ms")]
     pub round_trip: Option<Duration>,
     /// The store.
     pub backend: Backend,
 }
 
 /// Definitions held by a worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Held {
     /// Hash of the text.
     pub version: String,
@@ -72,15 +83,17 @@ pub struct Held {
     /// How many flags there are.
     pub flags: usize,
     /// Length of the text.
+    #[serde(rename = "bytes")]
     pub text_bytes: usize,
     /// Length in the store.
     pub stored_bytes: u64,
     /// How long ago PostHog last said that they are current.
+    #[serde(rename = "ageMs", serialize_with = "in_ms")]
     pub age: Option<Duration>,
 }
 
 /// What kind of store, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Backend {
     /// `redis`, `directory` or `memory`.
     pub kind: &'static str,
@@ -88,4 +101,13 @@ pub struct Backend {
     pub location: String,
     /// Its software and version, once known.
     pub server: Option<String>,
+}
+
+fn in_ms<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(ms).serialize(serializer)
+}
+
+/// As JavaScript has it: in milliseconds, to the microsecond.
+pub fn ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -8,11 +8,11 @@ use napi_derive::napi;
 use serde_json::{Value, json};
 
 use super::promise::{Coded, Promises};
-use super::{backend_json, millis, options_of, uncoded};
-use crate::doctor::Finding;
+use super::{options_of, uncoded};
 use crate::error::Result;
 use crate::inspector::{Inspector, Record};
 use crate::snapshot::Snapshot;
+use crate::status::ms;
 
 /// Looks at a store, as `lib/cli/` drives it; never takes the turn.
 #[napi]
@@ -74,10 +74,7 @@ impl NativeInspector {
     /// Whether the store can be used as it is: a JSON array of findings.
     #[napi(catch_unwind)]
     pub fn examine<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, String>> {
-        self.promise(env, async |inspector| {
-            let findings = inspector.examine().await;
-            Ok(Value::from_iter(findings.iter().map(finding_json)).to_string())
-        })
+        self.promise(env, async |inspector| Ok(json!(inspector.examine().await).to_string()))
     }
 
     fn promise<'env, T, F>(
@@ -104,7 +101,7 @@ fn record_json(record: &Record) -> Value {
     let state = &record.reading.state;
     let stored = state.snapshot.as_ref();
     json!({
-        "backend": backend_json(&record.backend),
+        "backend": record.backend,
         "now": record.reading.now,
         "revision": state.revision,
         "fence": state.fence,
@@ -116,9 +113,9 @@ fn record_json(record: &Record) -> Value {
         "failures": state.failures,
         "refusedAt": state.refused_at,
         "outdatedAt": state.outdated_at,
-        "retryInMs": record.pause.map(millis),
-        "expiresInMs": record.expires_in.map(millis),
-        "roundTripMs": millis(record.round_trip),
+        "retryInMs": record.pause.map(ms),
+        "expiresInMs": record.expires_in.map(ms),
+        "roundTripMs": ms(record.round_trip),
         "stored": stored.map(|info| json!({
             "version": info.version,
             "etag": info.etag,
@@ -131,14 +128,5 @@ fn record_json(record: &Record) -> Value {
             "bytes": snapshot.text().len(),
         })),
         "damage": record.damage.as_ref().map(|damage| format!("{}: {damage}", damage.code().as_str())),
-    })
-}
-
-fn finding_json(finding: &Finding) -> Value {
-    json!({
-        "check": finding.check,
-        "verdict": finding.verdict.as_str(),
-        "message": finding.message,
-        "advice": finding.advice,
     })
 }
