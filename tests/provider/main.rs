@@ -9,6 +9,7 @@ mod content;
 #[allow(dead_code, reason = "tests/shared.rs uses the rest")]
 mod faulty_store;
 mod fleet;
+mod outcomes;
 mod overlap;
 mod publishing;
 mod sickness;
