@@ -1,7 +1,7 @@
 //! Where a fleet keeps its state and its snapshot.
 //!
 //! A store is dumb: it reads, and it commits by compare-and-set. What to commit is decided by
-//! [`crate::lease`]. One contract suite (`tests/store_contract.rs`) runs over every implementation.
+//! [`crate::lease`]. One contract suite (`tests/it/store_contract/`) runs over every implementation.
 
 pub mod directory;
 pub mod memory;

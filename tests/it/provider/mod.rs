@@ -1,0 +1,10 @@
+//! The provider's methods over a store in memory, while time is paused: nothing here waits really.
+
+mod accounts;
+mod fleet;
+mod overlap;
+mod publishing;
+mod sickness;
+mod troubles;
+mod turns;
+mod unshared;
