@@ -1,85 +1,25 @@
 //! The contract of `Store`, held against every implementation.
 
 mod clearing;
+mod concurrent;
+mod deployments;
+mod place;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
-use posthog_flag_cache::options::{Directory, Given, Options, Target};
-use posthog_flag_cache::snapshot::Snapshot;
+use posthog_flag_cache::endpoint::Endpoint;
+use posthog_flag_cache::options::Given;
 use posthog_flag_cache::state::{Lease, SnapshotInfo, State};
-use posthog_flag_cache::store::directory::DirectoryStore;
-use posthog_flag_cache::store::redis::RedisStore;
-use posthog_flag_cache::store::shared::SharedStore;
 use posthog_flag_cache::store::{Commit, Reading, Store};
-use posthog_flag_cache::tls::Tls;
-use tempfile::TempDir;
-use tokio::task::JoinSet;
 
-use crate::support::authority::Authority;
 use crate::support::content::{self, definitions, published, state};
-use crate::support::deployment::{Cluster, Watched};
-use crate::support::redis_server::RedisServer;
-use crate::support::users::{allow, documented_user};
 use clearing::*;
+use concurrent::*;
+use place::Place;
 
 /// For tests that wait for an event: longer than any machine needs, so that a failure ends too.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What one implementation stores in; empty, and of one test alone.
-enum Place {
-    /// Everybody in a process shares a store in memory for as long as one of them lives.
-    Memory(String, Mutex<Vec<Arc<SharedStore>>>),
-    Directory(TempDir),
-    Redis(RedisServer),
-    /// Of all tests of one deployment each has a prefix of its own.
-    Deployed(Endpoint, String),
-}
-
-impl Place {
-    fn memory() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Place::Memory(format!("memory-{}-", NEXT.fetch_add(1, Ordering::Relaxed)), Mutex::default())
-    }
-
-    fn directory() -> Self {
-        Place::Directory(TempDir::new().unwrap())
-    }
-
-    fn redis() -> Self {
-        Place::Redis(RedisServer::start(&[]))
-    }
-
-    /// Another handle on the same content, as another process has one.
-    fn store(&self) -> Arc<dyn Store> {
-        self.store_of(&content::options(&[("commandTimeoutMs", Given::Number(20_000.0))]))
-    }
-
-    fn store_of(&self, options: &Options) -> Arc<dyn Store> {
-        match self {
-            Place::Memory(unique, in_use) => {
-                let key_prefix = unique.clone() + &options.key_prefix;
-                let options = Options { key_prefix, target: Target::Memory, ..options.clone() };
-                let shared = SharedStore::open(&options);
-                let store = shared.store().clone();
-                in_use.lock().unwrap().push(shared);
-                store
-            }
-            Place::Directory(directory) => {
-                let directory = Directory { path: directory.path().to_owned(), is_default: false };
-                Arc::new(DirectoryStore::new(directory, options))
-            }
-            Place::Redis(server) => Arc::new(RedisStore::new(&server.endpoint(), options)),
-            Place::Deployed(endpoint, unique) => {
-                let key_prefix = unique.clone() + &options.key_prefix;
-                Arc::new(RedisStore::new(endpoint, &Options { key_prefix, ..options.clone() }))
-            }
-        }
-    }
-}
 
 /// Runs each test over each implementation.
 macro_rules! contract {
@@ -144,51 +84,6 @@ contract! {
     of_concurrent_commits_on_one_revision_exactly_one_lands,
     a_reader_never_sees_bytes_without_their_state_while_others_publish,
     whoever_reads_while_it_is_cleared_sees_all_or_nothing,
-}
-
-/// The whole contract, one after another: these places take their time to start.
-async fn holds_at(endpoint: &Endpoint) {
-    simple_ones(endpoint).await;
-    concurrent_ones(endpoint).await;
-}
-
-fn user(server: &RedisServer, more: &[&str]) -> Login {
-    let line = documented_user("flags").into_iter().chain(more.iter().map(|&right| right.to_owned()));
-    allow(&mut server.client(), &line.collect::<Vec<_>>());
-    Login { username: Some("flags".into()), password: Some("password".into()) }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_holds_behind_tls_with_the_documented_rights() {
-    let authority = Authority::new();
-    let arguments = authority.server_arguments("127.0.0.1");
-    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let server = RedisServer::start_with_tls(&arguments);
-    let tls = Tls { identity: Some(authority.identity("worker")), ..authority.trusted() };
-    holds_at(&Endpoint { tls: Some(tls), login: user(&server, &[]), ..server.endpoint() }).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_holds_in_another_database_at_a_socket_with_the_documented_rights() {
-    let server = RedisServer::start(&[]);
-    let topology = Topology::Server(Address::Unix(server.socket()));
-    let login = user(&server, &["+select"]);
-    holds_at(&Endpoint { topology, login, database: 7, ..server.endpoint() }).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_holds_with_sentinel_and_the_documented_rights() {
-    let watched = Watched::start(1, &[]);
-    let login = user(&watched.servers[0], &["+role"]);
-    holds_at(&Endpoint { login, ..watched.endpoint() }).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_holds_in_a_cluster_with_the_documented_rights() {
-    let cluster = Cluster::start(false);
-    let users: Vec<_> = cluster.servers.iter().map(|server| user(server, &["+cluster|slots"])).collect();
-    let seeds = vec![cluster.servers[0].address()];
-    holds_at(&Endpoint { login: users[0].clone(), ..cluster.endpoint(seeds) }).await;
 }
 
 async fn an_unwritten_store_is_empty(place: Place) {
@@ -453,69 +348,6 @@ async fn new_bytes_notify_the_watchers_of_every_handle(place: Place) {
         publish(&*writer, revision, revision + 1).await;
         for notices in &mut notices {
             tokio::time::timeout(PATIENCE, notices.changed()).await.expect("a notice").unwrap();
-        }
-    }
-}
-
-async fn of_concurrent_commits_on_one_revision_exactly_one_lands(place: Place) {
-    const COMMITTERS: u64 = 16;
-    let reader = place.store();
-    for revision in 0..10 {
-        let mut commits = JoinSet::new();
-        for number in 0..COMMITTERS {
-            let store = place.store();
-            commits.spawn(async move {
-                let (info, bytes) = published(number);
-                let next = State { fence: number, ..state(revision + 1, Some(info)) };
-                store
-                    .commit(revision, &next, Some(bytes.into()))
-                    .await
-                    .unwrap()
-                    .is_committed()
-                    .then_some(number)
-            });
-        }
-        let winners: Vec<_> = commits.join_all().await.into_iter().flatten().collect();
-        assert_eq!(winners.len(), 1, "winners: {winners:?}");
-        let (state, bytes) = load(&*reader).await;
-        assert_eq!((state.fence, bytes), (winners[0], Some(published(winners[0]).1)));
-    }
-}
-
-async fn a_reader_never_sees_bytes_without_their_state_while_others_publish(place: Place) {
-    const VERSIONS_SEEN_BY_EACH: u64 = 100;
-    let publisher = place.store();
-    publish(&*publisher, 0, 1).await;
-    let mut readers = JoinSet::new();
-    for _ in 0..3 {
-        let store = place.store();
-        readers.spawn(async move {
-            let mut known: Option<String> = None;
-            let mut versions_seen = 0;
-            while versions_seen < VERSIONS_SEEN_BY_EACH {
-                let (reading, bytes) = store.load(known.as_deref()).await.unwrap();
-                let info = reading.state.snapshot.expect("a snapshot is never missing");
-                assert_eq!(info, published(reading.state.revision).0);
-                assert_eq!(
-                    bytes.is_some(),
-                    known.as_ref() != Some(&info.version),
-                    "bytes where they are news"
-                );
-                if let Some(bytes) = bytes {
-                    Snapshot::decode(&bytes, &info.version, None).expect("the bytes of that very version");
-                    known = Some(info.version);
-                    versions_seen += 1;
-                }
-                assert!(store.read().await.unwrap().state.snapshot.is_some(), "a snapshot is never missing");
-            }
-        });
-    }
-    let mut revision = 1;
-    while !readers.is_empty() {
-        publish(&*publisher, revision, revision + 1).await;
-        revision += 1;
-        if let Some(reader) = readers.try_join_next() {
-            reader.unwrap();
         }
     }
 }
