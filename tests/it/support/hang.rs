@@ -8,7 +8,9 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// Opening this file blocks until this is dropped, whatever flags it is opened with.
-pub struct BlockedFile(#[allow(dead_code, reason = "closed when dropped")] OwnedFd);
+pub struct BlockedFile {
+    _listener: OwnedFd,
+}
 
 impl BlockedFile {
     /// `None` without the permission.
@@ -24,7 +26,7 @@ impl BlockedFile {
             let (add, what) = (libc::FAN_MARK_ADD, libc::FAN_OPEN_PERM);
             let marked =
                 libc::fanotify_mark(descriptor.as_raw_fd(), add, what, libc::AT_FDCWD, path.as_ptr());
-            (marked == 0).then_some(BlockedFile(descriptor))
+            (marked == 0).then_some(BlockedFile { _listener: descriptor })
         }
     }
 }
