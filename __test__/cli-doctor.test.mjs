@@ -1,4 +1,4 @@
-// doctor: what it says of a store, and what to do. (tests/topologies/doctor.rs has TLS, Sentinel, clusters and each right.)
+// doctor: what it says of a store, and what to do. (tests/it/topologies/doctor.rs has TLS, Sentinel, clusters and each right.)
 
 import assert from 'node:assert/strict'
 import { chmodSync, chownSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'

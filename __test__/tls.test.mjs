@@ -1,4 +1,4 @@
-// What the option `tls` is for: a server that shows a certificate and asks for one. tests/topologies/tls.rs has the rest.
+// What the option `tls` is for: a server that shows a certificate and asks for one. tests/it/topologies/tls.rs has the rest.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

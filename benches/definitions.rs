@@ -1,5 +1,5 @@
 //! What native code does with definitions of 5 MB, off the main thread: `npm run bench:rust`.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
+#![allow(clippy::unwrap_used, reason = "a benchmark")]
 
 use std::hint::black_box;
 

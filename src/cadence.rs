@@ -24,7 +24,6 @@ pub struct Cadence {
 }
 
 impl Cadence {
-    /// Notes a poll.
     pub fn poll(&mut self, now: Instant) {
         let Some(last) = self.last.replace(now) else { return };
         self.gaps.push_back(now - last);

@@ -44,7 +44,6 @@ pub struct Record {
     pub expires_in: Option<Duration>,
     /// How long the reading took.
     pub round_trip: Duration,
-    /// The store.
     pub backend: Backend,
 }
 

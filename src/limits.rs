@@ -40,7 +40,6 @@ pub const MAX_PIECE_VALUES: usize = 100_000;
 pub struct Excess {
     /// What there are too many of, and where.
     pub what: &'static str,
-    /// The maximum.
     pub limit: usize,
 }
 

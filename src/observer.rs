@@ -12,7 +12,6 @@ use crate::provider::Provider;
 /// Minimum delay between two looks at the store after notices.
 const NOTICES_APART: Duration = Duration::from_millis(50);
 
-/// Something that a listener may want to know.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The store holds this version, and the worker another or none.

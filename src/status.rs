@@ -29,7 +29,6 @@ pub struct Counters {
     pub heals: u64,
     /// Times it waited for another worker's fetch.
     pub waits: u64,
-    /// Failures by code.
     pub errors: BTreeMap<Code, u64>,
 }
 
@@ -37,9 +36,7 @@ pub struct Counters {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// This worker's id.
     pub worker: String,
-    /// What it does.
     pub role: Role,
     /// Whether it held the lease.
     pub is_leader: bool,
@@ -47,7 +44,6 @@ pub struct Status {
     pub leader: Option<String>,
     /// The number of the newest grant.
     pub fence: u64,
-    /// The definitions that it holds.
     #[serde(rename = "definitions")]
     pub held: Option<Held>,
     /// How long ago the newest grant was given.
@@ -60,7 +56,6 @@ pub struct Status {
     pub failed_fetches: u32,
     /// The same, of all workers of the fleet.
     pub fleet_failed_fetches: u32,
-    /// What happened so far.
     pub counters: Counters,
     /// The interval to set, where posthog-node's polls do not match it.
     #[serde(rename = "suggestedRefreshIntervalMs", serialize_with = "in_ms")]
@@ -68,7 +63,6 @@ pub struct Status {
     /// How long the store took to answer last.
     #[serde(rename = "roundTripMs", serialize_with = "in_ms")]
     pub round_trip: Option<Duration>,
-    /// The store.
     pub backend: Backend,
 }
 
@@ -78,14 +72,10 @@ pub struct Status {
 pub struct Held {
     /// Hash of the text.
     pub version: String,
-    /// PostHog's ETag for it.
     pub etag: Option<String>,
-    /// How many flags there are.
     pub flags: usize,
-    /// Length of the text.
     #[serde(rename = "bytes")]
     pub text_bytes: usize,
-    /// Length in the store.
     pub stored_bytes: u64,
     /// How long ago PostHog last said that they are current.
     #[serde(rename = "ageMs", serialize_with = "in_ms")]

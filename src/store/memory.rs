@@ -30,7 +30,6 @@ struct Content {
 }
 
 impl MemoryStore {
-    /// A store of its own.
     pub fn new(max_age: Duration) -> Self {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
         MemoryStore {

@@ -1,7 +1,7 @@
 //! Where a fleet keeps its state and its snapshot.
 //!
 //! A store is dumb: it reads, and it commits by compare-and-set. What to commit is decided by
-//! [`crate::lease`]. One contract suite (`tests/store_contract.rs`) runs over every implementation.
+//! [`crate::lease`]. One contract suite (`tests/it/store_contract/`) runs over every implementation.
 
 pub mod directory;
 pub mod memory;
@@ -64,14 +64,12 @@ pub trait Store: Send + Sync {
     /// Ends what is kept open between calls; the next one opens it again.
     fn close(&self) {}
 
-    /// What kind of store, and where.
     fn backend(&self) -> Backend;
 }
 
 /// A state, and when it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// What the fleet shares.
     pub state: State,
     /// The store's time at the reading.
     pub now: Millis,
@@ -88,7 +86,6 @@ pub enum Commit {
 }
 
 impl Commit {
-    /// Whether the store has it.
     pub fn is_committed(&self) -> bool {
         matches!(self, Commit::Committed(_))
     }

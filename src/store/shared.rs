@@ -82,7 +82,6 @@ impl SharedStore {
         InUse(self.clone())
     }
 
-    /// The store itself.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
