@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use self::definitions::{NativeFetched, NativeFound, found};
 use self::promise::{Promises, coded, rejection};
 use self::text::NativeText;
+use crate::definitions::snapshot::Snapshot;
 use crate::error::Result;
 use crate::lease::Failure;
 use crate::lock::lock;
@@ -27,7 +28,6 @@ use crate::observer::{Event, observe};
 use crate::options::{Given, Options, Role};
 use crate::provider::Provider;
 use crate::runtime::{off_runtime, spawn};
-use crate::snapshot::Snapshot;
 use crate::status::{Backend, Status};
 use crate::store::shared::SharedStore;
 

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::definitions::snapshot::Compression;
 use crate::endpoint::{Endpoint, Login, Topology};
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
-use crate::snapshot::Compression;
 use crate::tls::{Fault, Tls};
 
 /// Default of `keyPrefix`.

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::endpoint::{Endpoint, Login};
 use posthog_flag_cache::error::{Code, Error, Result};
 use posthog_flag_cache::options::{Given, Options, Target};
 use posthog_flag_cache::provider::Provider;
-use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::state::{SnapshotInfo, State};
 use posthog_flag_cache::store::redis::RedisStore;
 use posthog_flag_cache::store::shared::SharedStore;

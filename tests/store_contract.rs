@@ -23,9 +23,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::options::{Directory, Given, Options, Target};
-use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::state::{Lease, SnapshotInfo, State};
 use posthog_flag_cache::store::directory::DirectoryStore;
 use posthog_flag_cache::store::redis::RedisStore;

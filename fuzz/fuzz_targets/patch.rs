@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use posthog_flag_cache::patch;
-use posthog_flag_cache::snapshot::Snapshot;
+use posthog_flag_cache::definitions::codec;
+use posthog_flag_cache::definitions::snapshot::Snapshot;
 
 const LIMIT: usize = 1 << 20;
 
@@ -14,11 +14,11 @@ fuzz_target!(|input: (&str, &str, &[u8])| {
         Snapshot::new(format!(r#"{{"flags":[],"x":[{}]}}"#, flags.join(",")))
     };
     let Ok(base) = flags(base) else { return };
-    let foreign = patch::of_steps(steps, &base).unwrap();
-    if let Ok(text) = patch::apply(&foreign, &base, LIMIT) {
+    let foreign = codec::of_steps(steps, &base).unwrap();
+    if let Ok(text) = codec::apply(&foreign, &base, LIMIT) {
         assert!(text.len() <= LIMIT);
     }
     let Ok(new) = flags(new) else { return };
-    let made = patch::make(&new, &base).unwrap();
-    assert_eq!(patch::apply(&made, &base, LIMIT).unwrap(), new.text().as_bytes());
+    let made = codec::make(&new, &base).unwrap();
+    assert_eq!(codec::apply(&made, &base, LIMIT).unwrap(), new.text().as_bytes());
 });

@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use posthog_flag_cache::delivery::Delivery;
+use posthog_flag_cache::definitions::delivery::Delivery;
 use posthog_flag_cache::limits::{MAX_PIECE_BYTES, MAX_PIECES};
-use posthog_flag_cache::snapshot::{Compression, Snapshot};
+use posthog_flag_cache::definitions::snapshot::{Compression, Snapshot};
 use serde_json::value::RawValue;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -7,8 +7,8 @@ use napi::bindgen_prelude::{Buffer, Either, Env, JsValue, ToNapiValue};
 use napi::sys;
 use napi_derive::napi;
 
-use crate::delivery::{Definitions, Delivery};
-use crate::snapshot::Snapshot;
+use crate::definitions::delivery::{Definitions, Delivery};
+use crate::definitions::snapshot::Snapshot;
 
 /// JSON in Latin-1.
 pub struct Slice(Vec<u8>);

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::promise::{Promises, coded, rejection};
 use super::{backend_json, given, millis};
+use crate::definitions::snapshot::Snapshot;
 use crate::doctor::Finding;
 use crate::error::Result;
 use crate::inspector::{Inspector, Record};
 use crate::options::Options;
-use crate::snapshot::Snapshot;
 
 /// Looks at a store, as `lib/cli/` drives it; never takes the turn.
 #[napi]

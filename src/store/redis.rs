@@ -35,11 +35,11 @@ use tokio::sync::watch;
 
 use self::connection::Connection;
 use super::{Commit, Reading, Store, StoreFuture};
+use crate::definitions::snapshot::Encoded;
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
 use crate::limits::MAX_STORED_BYTES;
 use crate::options::Options;
-use crate::snapshot::Encoded;
 use crate::state::{Lease, Millis, SnapshotInfo, State, countable, millis};
 use crate::status::Backend;
 

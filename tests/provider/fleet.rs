@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use posthog_flag_cache::definitions::snapshot::{Encoded, Snapshot};
 use posthog_flag_cache::error::Result;
 use posthog_flag_cache::options::{Given, Options};
 use posthog_flag_cache::provider::Provider;
-use posthog_flag_cache::snapshot::{Encoded, Snapshot};
 use posthog_flag_cache::state::State;
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::memory::MemoryStore;

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use crate::snapshot::{Snapshot, ZSTD_LEVEL, decompress};
+use crate::definitions::snapshot::{Snapshot, ZSTD_LEVEL, decompress};
 
 /// How a patch begins. (`redis/read.lua` reads the version behind it.)
 pub const MAGIC: &[u8] = b"PATCH1:";

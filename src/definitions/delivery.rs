@@ -17,8 +17,8 @@ use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::sync::Arc;
 
-use crate::pieces::{Member, Name, Parts, Span, name};
-use crate::snapshot::Snapshot;
+use crate::definitions::pieces::{Member, Name, Parts, Span, name};
+use crate::definitions::snapshot::Snapshot;
 
 /// So much text is parsed at once, in a millisecond or two. V8 keeps strings of more than 128 KiB apart
 /// from other young objects; with these among them, its collector comes more often and pauses less long.

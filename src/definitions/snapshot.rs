@@ -7,10 +7,10 @@ use bytes::Bytes;
 use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
 
+use crate::definitions::codec;
+use crate::definitions::pieces::{Fault, Parts, Pieces};
 use crate::error::{Code, Error, Result};
 use crate::limits::{MAX_STORED_BYTES, MAX_TEXT_BYTES, require};
-use crate::patch;
-use crate::pieces::{Fault, Parts, Pieces};
 
 /// From this size on `Compression::Auto` compresses: below, a network packet costs as much.
 pub const AUTO_COMPRESS_FROM: usize = 64 * 1024;
@@ -104,7 +104,7 @@ impl Snapshot {
     pub fn decode(bytes: &[u8], version: &str, base: Option<&Snapshot>) -> Result<Self> {
         let corrupt = |what: &str| Error::new(Code::Corrupt, format!("the stored snapshot {what}"));
         let text = if let (true, Some(base)) = (is_patch(bytes), base) {
-            patch::apply(bytes, base, MAX_TEXT_BYTES)
+            codec::apply(bytes, base, MAX_TEXT_BYTES)
                 .map_err(|cause| corrupt("has a patch that does not fit").caused_by(cause))?
         } else if bytes.starts_with(&ZSTD_MAGIC) {
             decompress(bytes, MAX_TEXT_BYTES)
@@ -140,7 +140,7 @@ impl Snapshot {
         let bytes: Bytes = zstd::bulk::compress(self.text.as_bytes(), ZSTD_LEVEL).map_err(failed)?.into();
         require(bytes.len(), MAX_STORED_BYTES as usize, "bytes, compressed,")
             .map_err(|excess| unpublishable(Fault::TooLarge(excess)))?;
-        let patch = replaced.map(|base| patch::make(self, base)).transpose().map_err(failed)?;
+        let patch = replaced.map(|base| codec::make(self, base)).transpose().map_err(failed)?;
         let patch = patch.filter(|patch| patch.len() * PATCH_PAYS_FROM <= bytes.len());
         Ok(Encoded { bytes, patch: patch.map(Bytes::from) })
     }
@@ -185,7 +185,7 @@ impl Snapshot {
 
 /// Whether what a store returned for a snapshot is a patch.
 pub fn is_patch(bytes: &[u8]) -> bool {
-    bytes.starts_with(patch::MAGIC)
+    bytes.starts_with(codec::MAGIC)
 }
 
 fn unpublishable(fault: Fault) -> Error {
@@ -378,7 +378,7 @@ mod tests {
         let encodings = [
             text.clone().into_bytes(),
             zstd::bulk::compress(text.as_bytes(), ZSTD_LEVEL).unwrap(),
-            patch::of_steps(&step, &base).unwrap(),
+            codec::of_steps(&step, &base).unwrap(),
             zstd::bulk::compress(&vec![b' '; MAX_TEXT_BYTES + 1], ZSTD_LEVEL).unwrap(),
             vec![b' '; MAX_TEXT_BYTES + 1],
         ];
