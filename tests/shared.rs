@@ -121,7 +121,7 @@ async fn the_answer_to_the_question_goes_for_the_read_that_follows_at_once() {
 async fn definitions_that_look_like_a_patch_are_damaged_ones_whatever_is_held() {
     let (_, store, shared) = published().await;
     let held = Arc::new(definitions(2));
-    for start in ["PATCH1:".to_owned(), format!("PATCH1:{}", held.version())] {
+    for start in ["PATCH2:".to_owned(), format!("PATCH2:{}", held.version())] {
         let reading = store.read().await.unwrap();
         let bytes = Bytes::from(start + "x");
         let info = reading.state.snapshot.clone().unwrap();

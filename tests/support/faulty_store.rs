@@ -133,7 +133,7 @@ impl Store for FaultyStore {
                 reading.now = set_back(reading.now);
             }
             if let (Fault::DamagesPatches, Some(known)) = (fault, known) {
-                return Ok((reading, Some(Bytes::from(format!("PATCH1:{known}damaged")))));
+                return Ok((reading, Some(Bytes::from(format!("PATCH2:{known}damaged")))));
             }
             self.loaded.fetch_add(usize::from(bytes.is_some()), Ordering::Relaxed);
             Ok((reading, bytes))
