@@ -17,7 +17,8 @@ use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::sync::Arc;
 
-use crate::definitions::pieces::{Member, Name, Parts, Span, name};
+use crate::definitions::json::{Name, name};
+use crate::definitions::pieces::{Member, Parts, Span};
 use crate::definitions::snapshot::Snapshot;
 
 /// So much text is parsed at once, in a millisecond or two. V8 keeps strings of more than 128 KiB apart

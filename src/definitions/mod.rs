@@ -2,5 +2,6 @@
 
 pub mod codec;
 pub mod delivery;
+mod json;
 pub mod pieces;
 pub mod snapshot;

@@ -2,13 +2,12 @@
 //!
 //! A piece is the unit in which definitions are compared, sent and parsed: a flag, a cohort.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::Error as _;
 use serde_json::value::RawValue;
 
+use crate::definitions::json::{Elements, Entries, Entry, Flag, Malformed, name};
 use crate::limits::{
     Excess, MAX_PIECE_BYTES, MAX_PIECES, MAX_TEXT_BYTES, require, require_memory, require_values,
 };
@@ -64,32 +63,6 @@ pub enum Fault {
     TooLarge(Excess),
 }
 
-/// What serde says of it, without the text that it quotes: that may be anything, a key of an API too.
-#[derive(Debug)]
-pub struct Malformed(String);
-
-impl From<serde_json::Error> for Malformed {
-    fn from(cause: serde_json::Error) -> Self {
-        let text = cause.to_string();
-        let quoted = text.find('"').zip(text.rfind("\", expected"));
-        Malformed(match quoted {
-            Some((start, end)) => {
-                let around = (text.get(..=start).unwrap_or_default(), text.get(end..).unwrap_or_default());
-                format!("{}…{}", around.0, around.1)
-            }
-            None => text,
-        })
-    }
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Malformed {}
-
 impl From<serde_json::Error> for Fault {
     fn from(cause: serde_json::Error) -> Self {
         Fault::Malformed(cause.into())
@@ -115,12 +88,12 @@ impl Span {
     }
 
     /// Where it begins, in bytes.
-    pub fn start(self) -> usize {
+    fn start(self) -> usize {
         self.start as usize
     }
 
     /// Where it ends, in bytes.
-    pub fn end(self) -> usize {
+    fn end(self) -> usize {
         self.end as usize
     }
 
@@ -160,11 +133,6 @@ impl Pieces {
         let flags = flags.ok_or_else(|| serde_json::Error::missing_field("flags"))?;
         Ok(Pieces { members, flags })
     }
-
-    /// Every piece that has no parts.
-    pub fn leaves(&self) -> impl Iterator<Item = Span> {
-        self.members.iter().flat_map(Member::leaves)
-    }
 }
 
 impl Member {
@@ -186,28 +154,6 @@ impl Parts {
         };
         entries.iter().map(|(key, _)| *key)
     }
-}
-
-/// What a key means: as bytes, because it may hold a lone surrogate.
-pub type Name<'a> = Cow<'a, [u8]>;
-
-/// What a key means that is written so, quotes included.
-pub fn name(key: &str) -> Name<'_> {
-    struct Bytes;
-    impl<'de> Visitor<'de> for Bytes {
-        type Value = Name<'de>;
-        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-            f.write_str("a key")
-        }
-        fn visit_bytes<E>(self, key: &[u8]) -> Result<Self::Value, E> {
-            Ok(Cow::Owned(key.to_owned()))
-        }
-        fn visit_borrowed_bytes<E>(self, key: &'de [u8]) -> Result<Self::Value, E> {
-            Ok(Cow::Borrowed(key))
-        }
-    }
-    // It was parsed before: it is a string.
-    serde_json::Deserializer::from_str(key).deserialize_bytes(Bytes).unwrap_or(Cow::Borrowed(key.as_bytes()))
 }
 
 /// The parts of a value.
@@ -236,10 +182,19 @@ fn flags_of(value: &str, text: &str) -> Result<Vec<Span>, Fault> {
     }
     let Elements(flags) = serde_json::from_str::<Elements<Flag>>(value)?;
     require(flags.len(), MAX_PIECES, PARTS)?;
-    Ok(flags.into_iter().map(|flag| flag.span(text)).collect())
+    Ok(flags.iter().map(|flag| flag_span(flag, text)).collect())
 }
 
-type Entry<'a> = (&'a str, &'a str);
+/// Where a flag stands. Only whitespace is between its braces and what is in them.
+fn flag_span(flag: &Flag, text: &str) -> Span {
+    let (first, last) = (Span::within(text, flag.first_key), Span::within(text, flag.last_value));
+    let before = text.get(..first.start()).and_then(|before| before.rfind('{'));
+    let behind = text.get(last.end()..).and_then(|behind| behind.find('}'));
+    Span {
+        start: before.map_or(first.start, |at| at as u32),
+        end: behind.map_or(last.end, |at| last.end + at as u32 + 1),
+    }
+}
 
 /// One entry for each key.
 fn settle(entries: Vec<Entry<'_>>) -> Vec<Entry<'_>> {
@@ -255,109 +210,14 @@ fn settle(entries: Vec<Entry<'_>>) -> Vec<Entry<'_>> {
     settled
 }
 
-/// The entries of an object as written; one more than `MAX_PARTS` at most, the rest only checked.
-struct Entries<'a>(Vec<Entry<'a>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
-    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
-        value.deserialize_map(Entries(Vec::new()))
-    }
-}
-
-impl<'de: 'a, 'a> Visitor<'de> for Entries<'a> {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
-        while self.0.len() <= MAX_PIECES {
-            let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? else { return Ok(self) };
-            self.0.push((key.get(), value.get()));
-        }
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(self)
-    }
-}
-
-/// The elements of an array; one more than `MAX_PIECES` at most, the rest only checked.
-struct Elements<T>(Vec<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Elements<T> {
-    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
-        value.deserialize_seq(Elements(Vec::new()))
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Self, A::Error> {
-        while self.0.len() <= MAX_PIECES {
-            let Some(element) = seq.next_element()? else { return Ok(self) };
-            self.0.push(element);
-        }
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(self)
-    }
-}
-
-/// A flag: an object with a string `key`.
-struct Flag<'a> {
-    first_key: &'a str,
-    last_value: &'a str,
-}
-
-impl Flag<'_> {
-    /// Only whitespace is between the braces and what is in them.
-    fn span(&self, text: &str) -> Span {
-        let (first, last) = (Span::within(text, self.first_key), Span::within(text, self.last_value));
-        let before = text.get(..first.start()).and_then(|before| before.rfind('{'));
-        let behind = text.get(last.end()..).and_then(|behind| behind.find('}'));
-        Span {
-            start: before.map_or(first.start, |at| at as u32),
-            end: behind.map_or(last.end, |at| last.end + at as u32 + 1),
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Flag<'a> {
-    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Flag<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a flag, an object with a string `key`")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let (mut flag, mut has_key): (Option<Flag>, _) = (None, false);
-                while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-                    let (written, value) = (key.get(), value.get());
-                    if written == "\"key\"" || (written.contains('\\') && *name(written) == *b"key") {
-                        has_key = value.starts_with('"');
-                    }
-                    let first_key = flag.map_or(written, |flag| flag.first_key);
-                    flag = Some(Flag { first_key, last_value: value });
-                }
-                flag.filter(|_| has_key).ok_or_else(|| A::Error::custom("a flag has no string `key`"))
-            }
-        }
-        value.deserialize_map(Entries)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::limits::MAX_PIECE_VALUES;
 
     fn leaves(text: &str) -> Vec<&str> {
-        Pieces::of(text).unwrap().leaves().map(|span| span.of(text)).collect()
+        let members = Pieces::of(text).unwrap().members;
+        members.iter().flat_map(Member::leaves).map(|span| span.of(text)).collect()
     }
 
     #[test]
