@@ -28,8 +28,8 @@ const DAMAGE = {
   'has null as a flag': ['{"flags":[null]}', /expected a flag, an object with a string `key`/],
   'has a flag without a key': ['{"flags":[{"key":"a","k\\u0065y":1}]}', /a flag has no string `key`/],
   'is too large for JavaScript': [`{"flags":[],"x":[[${'[],'.repeat(200_000)}[]]]}`, /JSON values and keys of one flag, .* exceed the limit of 100000/],
-  'begins as a patch does': ['PATCH1:', /is not flag definitions/],
-  'looks like a patch to what is held': [({ version }) => `PATCH1:${version}`, /is not flag definitions/],
+  'begins as a patch does': ['PATCH2:', /is not flag definitions/],
+  'looks like a patch to what is held': [({ version }) => `PATCH2:${version}`, /is not flag definitions/],
   'is followed by something else': [`${TEXT} ${TEXT}`, /is not flag definitions/],
   'is nested a million times': [`{"flags":${'['.repeat(1_000_000)}`, /is not flag definitions/],
   'is a truncated zstd frame': [zstdFrame(TEXT).subarray(0, 100), /cannot be decompressed/],
@@ -102,7 +102,7 @@ for (const kind of ['redis', 'directory']) {
 
     test('that look like a patch are reported as damage by status and doctor', async (t) => {
       const { projectKey } = await published(t)
-      await store.damage(projectKey, Buffer.from('PATCH1:'))
+      await store.damage(projectKey, Buffer.from('PATCH2:'))
       const env = environment({ url: store.url, projectKey })
       const status = await cli(['status', '--json'], { env })
       assert.match(JSON.parse(status.stdout).damage, /^ERR_FLAG_CACHE_CORRUPT: the stored snapshot is not flag definitions/)

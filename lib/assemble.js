@@ -10,7 +10,7 @@ const SLICE_ELEMENTS = 12 * 1024
 const LITTER = 4
 
 /**
- * Makes definitions of slices, or of the only one, and of those held before (`src/delivery.rs` says what is
+ * Makes definitions of slices, or of the only one, and of those held before (`src/definitions/delivery.rs` says what is
  * in them): `{ version, definitions }`. Nothing handed out earlier is changed.
  */
 async function assemble(slices, held) {

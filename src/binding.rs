@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use self::definitions::{NativeFetched, NativeFound, NativePoll, found};
 use self::promise::{Coded, Promises, coded};
 use self::text::NativeText;
+use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::Failure;
 use crate::lock::lock;
@@ -27,7 +28,6 @@ use crate::observer::{Event, observe};
 use crate::options::{Given, Options};
 use crate::provider::Provider;
 use crate::runtime::{off_runtime, spawn};
-use crate::snapshot::Snapshot;
 use crate::status::ms;
 use crate::store::shared::SharedStore;
 

@@ -2,12 +2,12 @@
 //! fleet of Node.js processes, and one fetch per refresh interval.
 //!
 //! [`lease`] is the rule: who fetches, who follows, who waits. [`provider`] applies it for one
-//! posthog-node client, whose [`replica`] keeps its [`snapshot`] in step with a [`store`] (Redis, a
+//! posthog-node client, whose [`replica`] keeps its [`definitions`] in step with a [`store`] (Redis, a
 //! directory, memory). `binding` is the only module that knows Node.js.
 
 pub mod blocking;
 pub mod cadence;
-pub mod delivery;
+pub mod definitions;
 pub mod doctor;
 pub mod endpoint;
 pub mod error;
@@ -18,12 +18,9 @@ pub mod lock;
 pub mod memory;
 pub mod observer;
 pub mod options;
-pub mod patch;
-pub mod pieces;
 pub mod provider;
 pub mod replica;
 pub mod runtime;
-pub mod snapshot;
 pub mod state;
 pub mod status;
 pub mod store;

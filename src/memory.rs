@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 use crate::cadence::Cadence;
+use crate::definitions::snapshot::Snapshot;
 use crate::lease::FailedFetch;
 use crate::lock::lock;
-use crate::snapshot::Snapshot;
 use crate::state::{Millis, State};
 use crate::status::Counters;
 use crate::store::Reading;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::definitions::snapshot::Compression;
 use crate::endpoint::{Endpoint, Login, Topology};
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
-use crate::snapshot::Compression;
 use crate::tls::{Fault, Tls};
 
 /// Default of `keyPrefix`.

@@ -13,14 +13,14 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, timeout};
 
 use self::poll::{Found, Outcome};
-use crate::delivery::{Definitions, Delivery};
+use crate::definitions::delivery::{Definitions, Delivery};
+use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::{FailedFetch, Failure, Rule};
 use crate::memory::{Client, Memory};
 use crate::options::{Options, Role, WhenRefused, WhenUnavailable};
 use crate::replica::Replica;
 use crate::runtime::off_runtime;
-use crate::snapshot::Snapshot;
 use crate::state::{Millis, is_etag};
 use crate::status::{Held, Status};
 use crate::store::Reading;

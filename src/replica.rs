@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep};
 
+use crate::definitions::snapshot::{Compression, Encoded, Snapshot};
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 use crate::memory::{Held, Memory, Unpublished, Unshared};
 use crate::options::{Options, Role, Target};
 use crate::runtime::off_runtime;
-use crate::snapshot::{Compression, Encoded, Snapshot};
 use crate::state::{Millis, SnapshotInfo, State, millis};
 use crate::store::shared::SharedStore;
 use crate::store::{Commit, Reading, Store};

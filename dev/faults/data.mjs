@@ -46,7 +46,7 @@ export const DATA_FAULTS = [
   once('definitions-wrongtype', 'the definitions become a list', ({ admin, keys }) =>
     admin.multi().del(keys.data).rpush(keys.data, 'x').exec()),
   once('state-wrongtype', 'the state becomes a string', ({ admin, keys }) => admin.set(keys.state, 'x')),
-  once('patch-damaged', 'the patch is damaged', ({ admin, keys }) => admin.hset(keys.state, 'patch', 'PATCH1:')),
+  once('patch-damaged', 'the patch is damaged', ({ admin, keys }) => admin.hset(keys.state, 'patch', 'PATCH2:')),
   again('deleted-again', 'a key is deleted every 50 ms, each in turn', ({ admin, keys }) => {
     const names = Object.values(keys)
     return admin.del(names[Math.floor(Date.now() / AGAIN_MS) % names.length])

@@ -7,9 +7,9 @@ use napi::bindgen_prelude::{Buffer, Either, Env, JsValue, Null, ToNapiValue};
 use napi::sys;
 use napi_derive::napi;
 
-use crate::delivery::{Definitions, Delivery};
+use crate::definitions::delivery::{Definitions, Delivery};
+use crate::definitions::snapshot::Snapshot;
 use crate::provider::Poll;
-use crate::snapshot::Snapshot;
 
 /// JSON in Latin-1.
 pub struct Slice(Vec<u8>);

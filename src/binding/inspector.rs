@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::promise::{Coded, Promises};
 use super::{options_of, uncoded};
+use crate::definitions::snapshot::Snapshot;
 use crate::error::Result;
 use crate::inspector::{Inspector, Record};
-use crate::snapshot::Snapshot;
 use crate::status::ms;
 
 /// Looks at a store, as `lib/cli/` drives it; never takes the turn.

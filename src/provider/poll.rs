@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::Provider;
+use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::{Decision, Failure, Worker};
 use crate::options::WhenRefused;
 use crate::replica::Synced;
-use crate::snapshot::Snapshot;
 use crate::state::{Millis, State};
 use crate::store::Commit;
 

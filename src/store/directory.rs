@@ -28,9 +28,9 @@ use self::folder::Folder;
 use self::watcher::Watcher;
 use super::{Commit, Reading, Store, StoreFuture, is_news};
 use crate::blocking::Blocking;
+use crate::definitions::snapshot::Encoded;
 use crate::error::{Code, Error, Result};
 use crate::options::{Directory, Options};
-use crate::snapshot::Encoded;
 use crate::state::State;
 use crate::status::Backend;
 

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Commit, Reading, Store, StoreFuture};
+use crate::definitions::snapshot::Encoded;
 use crate::lock::lock;
-use crate::snapshot::Encoded;
 use crate::state::{Millis, State, millis};
 use crate::status::Backend;
 

@@ -15,8 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::definitions::snapshot::Encoded;
 use crate::error::{Error, Result};
-use crate::snapshot::Encoded;
 use crate::state::{Millis, State};
 use crate::status::Backend;
 

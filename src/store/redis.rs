@@ -9,7 +9,7 @@
 //! The state is one hash with the fields `revision`, `fence`, `owner` and `expires_at` (of the
 //! lease), `granted_at`, `version`, `etag`, `bytes` and `published_at` (of the snapshot),
 //! `confirmed_at`, `retry_at`, `invalidated_at`, `failures`, `refused_at`, `outdated_at`, and `patch`,
-//! which makes the snapshot of the one before. Both keys expire together.
+//! which turns the previous snapshot into this one. Both keys expire together.
 
 mod bounded;
 mod cluster;
@@ -35,11 +35,11 @@ use tokio::sync::watch;
 
 use self::connection::Connection;
 use super::{Commit, Reading, Store, StoreFuture};
+use crate::definitions::snapshot::Encoded;
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
 use crate::limits::MAX_STORED_BYTES;
 use crate::options::Options;
-use crate::snapshot::Encoded;
 use crate::state::{Lease, Millis, SnapshotInfo, State, countable, millis};
 use crate::status::Backend;
 

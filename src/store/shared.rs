@@ -13,11 +13,11 @@ use super::directory::DirectoryStore;
 use super::memory::MemoryStore;
 use super::redis::RedisStore;
 use super::{Commit, Reading, Store};
+use crate::definitions::snapshot::{Encoded, Snapshot, is_patch};
 use crate::error::Result;
 use crate::lock::lock;
 use crate::options::{Options, Target};
 use crate::runtime::off_runtime;
-use crate::snapshot::{Encoded, Snapshot, is_patch};
 use crate::state::State;
 
 /// Those in use. (Worker threads load this addon once for all.)

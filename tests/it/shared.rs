@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthog_flag_cache::delivery::Definitions;
+use posthog_flag_cache::definitions::delivery::Definitions;
+use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::error::{Code, Result};
 use posthog_flag_cache::options::Given;
 use posthog_flag_cache::provider::{Poll, Provider};
-use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::state::{SnapshotInfo, State};
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::memory::MemoryStore;
@@ -100,7 +100,7 @@ async fn a_poll_brings_the_definitions_in_the_same_round_trip() {
 async fn definitions_that_look_like_a_patch_are_damaged_ones_whatever_is_held() {
     let (_, store, shared) = published().await;
     let held = Arc::new(definitions(2));
-    for start in ["PATCH1:".to_owned(), format!("PATCH1:{}", held.version())] {
+    for start in ["PATCH2:".to_owned(), format!("PATCH2:{}", held.version())] {
         let reading = store.read().await.unwrap();
         let bytes = Bytes::from(start + "x");
         let info = reading.state.snapshot.clone().unwrap();

@@ -11,8 +11,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::state::State;
 use posthog_flag_cache::store::Store;
 use tempfile::TempDir;

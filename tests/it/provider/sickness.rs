@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use posthog_flag_cache::delivery::Definitions;
+use posthog_flag_cache::definitions::delivery::Definitions;
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::lease::Failure;
 use posthog_flag_cache::options::Given;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::options::Given;
 use posthog_flag_cache::provider::Provider;
-use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::state::State;
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::redis::RedisStore;
@@ -172,7 +172,7 @@ async fn an_edit_reaches_a_follower_as_a_patch_and_anybody_else_as_a_whole() {
     leader.received(versions[2].clone(), None).await.unwrap();
     let whole = load(None).await;
     assert_eq!(load(Some(&versions[0])).await, whole, "two versions behind");
-    for damage in ["PATCH1:", &format!("PATCH1:{}", versions[1].version()), "", "x"] {
+    for damage in ["PATCH2:", &format!("PATCH2:{}", versions[1].version()), "", "x"] {
         let _: () = client.hset(STATE, "patch", damage).unwrap();
         let follower = SharedStore::new(Arc::new(RedisStore::new(&server.endpoint(), &options)));
         let found = follower.load(Some(&versions[1])).await.unwrap().1.unwrap();

@@ -1,6 +1,6 @@
 //! What holds while others commit.
 
-use posthog_flag_cache::snapshot::Snapshot;
+use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::state::State;
 use tokio::task::JoinSet;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use posthog_flag_cache::definitions::snapshot::{Compression, Snapshot};
 use posthog_flag_cache::options::{Given, Options};
-use posthog_flag_cache::snapshot::{Compression, Snapshot};
 use posthog_flag_cache::state::{SnapshotInfo, State};
 
 /// Valid options: these, and a project key unless one is among them.

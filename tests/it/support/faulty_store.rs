@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use posthog_flag_cache::definitions::snapshot::Encoded;
 use posthog_flag_cache::error::{Code, Error, Result};
-use posthog_flag_cache::snapshot::Encoded;
 use posthog_flag_cache::state::{Millis, State};
 use posthog_flag_cache::status::Backend;
 use posthog_flag_cache::store::{Commit, Reading, Store, StoreFuture};
@@ -133,7 +133,7 @@ impl Store for FaultyStore {
                 reading.now = set_back(reading.now);
             }
             if let (Fault::DamagesPatches, Some(known)) = (fault, known) {
-                return Ok((reading, Some(Bytes::from(format!("PATCH1:{known}damaged")))));
+                return Ok((reading, Some(Bytes::from(format!("PATCH2:{known}damaged")))));
             }
             self.loaded.fetch_add(usize::from(bytes.is_some()), Ordering::Relaxed);
             Ok((reading, bytes))
