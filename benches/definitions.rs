@@ -6,7 +6,8 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use posthog_flag_cache::definitions::codec::{Base, make_patch};
 use posthog_flag_cache::definitions::delivery::Delivery;
-use posthog_flag_cache::definitions::snapshot::{Compression, Snapshot};
+use posthog_flag_cache::definitions::codec::Compression;
+use posthog_flag_cache::definitions::snapshot::Snapshot;
 
 /// 2,500 flags with a score of conditions each; the one in the middle has been edited so often.
 fn definitions(edits: u32) -> Snapshot {

@@ -24,12 +24,12 @@ use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::Failure;
 use crate::lock::lock;
-use crate::observer::{Event, observe};
 use crate::options::{Given, Options};
-use crate::provider::Provider;
 use crate::runtime::{off_runtime, spawn};
-use crate::status::ms;
 use crate::store::shared::SharedStore;
+use crate::worker::events::{Event, observe};
+use crate::worker::provider::Provider;
+use crate::worker::status::ms;
 
 /// One worker of the fleet, as `index.js` drives it.
 #[napi]

@@ -12,7 +12,7 @@ use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 use crate::lock::lock;
 use crate::options::Options;
-use crate::status::Backend;
+use crate::store::Backend;
 use crate::store::Reading;
 use crate::store::shared::{InUse, SharedStore};
 

@@ -1,12 +1,11 @@
 //! The engine of `posthog-flag-cache`: one copy of PostHog's feature flag definitions for a whole
 //! fleet of Node.js processes, and one fetch per refresh interval.
 //!
-//! [`lease`] is the rule: who fetches, who follows, who waits. [`provider`] applies it for one
-//! posthog-node client, whose [`replica`] keeps its [`definitions`] in step with a [`store`] (Redis, a
-//! directory, memory). `binding` is the only module that knows Node.js.
+//! [`lease`] is the rule: who fetches, who follows, who waits. A [`worker`] applies it for one posthog-node client, and keeps
+//! the client's [`definitions`] in step with a [`store`] (Redis, a directory, memory). `binding` is the only module that knows
+//! Node.js.
 
 pub mod blocking;
-pub mod cadence;
 pub mod definitions;
 pub mod doctor;
 pub mod endpoint;
@@ -15,15 +14,11 @@ pub mod inspector;
 pub mod lease;
 pub mod limits;
 pub mod lock;
-pub mod memory;
-pub mod observer;
 pub mod options;
-pub mod provider;
-pub mod replica;
 pub mod runtime;
 pub mod state;
-pub mod status;
 pub mod store;
 pub mod tls;
+pub mod worker;
 
 mod binding;

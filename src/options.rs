@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::definitions::snapshot::Compression;
+use crate::definitions::codec::Compression;
 use crate::endpoint::{Endpoint, Login, Topology};
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;

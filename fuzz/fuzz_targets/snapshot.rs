@@ -4,7 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use posthog_flag_cache::definitions::delivery::Delivery;
 use posthog_flag_cache::definitions::pieces::{Member, Parts};
-use posthog_flag_cache::definitions::snapshot::{Compression, Snapshot};
+use posthog_flag_cache::definitions::codec::Compression;
+use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::limits::MAX_PIECES;
 use serde_json::value::RawValue;
 

@@ -9,7 +9,7 @@ use napi_derive::napi;
 
 use crate::definitions::delivery::{Definitions, Delivery};
 use crate::definitions::snapshot::Snapshot;
-use crate::provider::Poll;
+use crate::worker::provider::Poll;
 
 /// JSON in Latin-1.
 pub struct Slice(Vec<u8>);

@@ -12,7 +12,7 @@ use super::{options_of, uncoded};
 use crate::definitions::snapshot::Snapshot;
 use crate::error::Result;
 use crate::inspector::{Inspector, Record};
-use crate::status::ms;
+use crate::worker::status::ms;
 
 /// Looks at a store, as `lib/cli/` drives it; never takes the turn.
 #[napi]

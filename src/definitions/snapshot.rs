@@ -5,12 +5,10 @@ use std::fmt::Write;
 use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
 
-use crate::definitions::codec::{self, Base, corrupt};
+use crate::definitions::codec::{self, Base, Compression, Encoded, corrupt};
 use crate::definitions::pieces::{Fault, Parts, Pieces};
 use crate::error::{Code, Error, Result};
 use crate::limits::{MAX_STORED_BYTES, require};
-
-pub use crate::definitions::codec::{Compression, Encoded, is_patch};
 
 /// Definitions that are known to be a JSON object with an array `flags`, and not to cost too much.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,11 +28,11 @@ use self::folder::Folder;
 use self::watcher::Watcher;
 use super::{Commit, Reading, Store, StoreFuture, is_news};
 use crate::blocking::Blocking;
-use crate::definitions::snapshot::Encoded;
+use crate::definitions::codec::Encoded;
 use crate::error::{Code, Error, Result};
 use crate::options::{Directory, Options};
 use crate::state::State;
-use crate::status::Backend;
+use crate::store::Backend;
 
 /// How often a waiting committer tries the lock. Blocking on it could take for ever: its holder may
 /// be stopped.

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Commit, Reading, Store, StoreFuture};
-use crate::definitions::snapshot::Encoded;
+use crate::definitions::codec::Encoded;
 use crate::lock::lock;
 use crate::state::{Millis, State, millis};
-use crate::status::Backend;
+use crate::store::Backend;
 
 /// A state and a snapshot behind a mutex. Its clock is Tokio's, so that a test can pause it.
 pub struct MemoryStore {

@@ -13,12 +13,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::definitions::snapshot::Encoded;
+use crate::definitions::codec::Encoded;
 use crate::error::{Error, Result};
 use crate::state::{Millis, State};
-use crate::status::Backend;
 
 /// What a store's methods return: boxed, so that the provider needs no type parameter.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -65,6 +65,17 @@ pub trait Store: Send + Sync {
     fn close(&self) {}
 
     fn backend(&self) -> Backend;
+}
+
+/// What kind of store, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Backend {
+    /// `redis`, `directory` or `memory`.
+    pub kind: &'static str,
+    /// Without credentials.
+    pub location: String,
+    /// Its software and version, once known.
+    pub server: Option<String>,
 }
 
 /// A state, and when it was read.

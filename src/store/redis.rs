@@ -35,13 +35,13 @@ use tokio::sync::watch;
 
 use self::connection::Connection;
 use super::{Commit, Reading, Store, StoreFuture};
-use crate::definitions::snapshot::Encoded;
+use crate::definitions::codec::Encoded;
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
 use crate::limits::MAX_STORED_BYTES;
 use crate::options::Options;
 use crate::state::{Lease, Millis, SnapshotInfo, State, countable, millis};
-use crate::status::Backend;
+use crate::store::Backend;
 
 const STATE: &str = include_str!("redis/state.lua");
 static READ: LazyLock<Script> = LazyLock::new(|| Script::new([STATE, include_str!("redis/read.lua")]));

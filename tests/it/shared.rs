@@ -8,11 +8,11 @@ use posthog_flag_cache::definitions::delivery::Definitions;
 use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::error::{Code, Result};
 use posthog_flag_cache::options::Given;
-use posthog_flag_cache::provider::{Poll, Provider};
 use posthog_flag_cache::state::{SnapshotInfo, State};
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::memory::MemoryStore;
 use posthog_flag_cache::store::shared::SharedStore;
+use posthog_flag_cache::worker::provider::{Poll, Provider};
 
 use tokio::time::timeout;
 

@@ -6,7 +6,7 @@ mod urls;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use posthog_flag_cache::definitions::snapshot::Compression;
+use posthog_flag_cache::definitions::codec::Compression;
 use posthog_flag_cache::endpoint::{Endpoint, Login, Topology};
 use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::options::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::lease::Failure;
-use posthog_flag_cache::status::Counters;
+use posthog_flag_cache::worker::status::Counters;
 use tokio::time::sleep;
 
 use super::fleet::{A_SECOND, COLD_START_WAIT, Fleet, INTERVAL, LEASE, Worker, version};

@@ -6,7 +6,7 @@ use posthog_flag_cache::definitions::delivery::Definitions;
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::lease::Failure;
 use posthog_flag_cache::options::Given;
-use posthog_flag_cache::provider::Poll;
+use posthog_flag_cache::worker::provider::Poll;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 

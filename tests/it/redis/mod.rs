@@ -9,11 +9,11 @@ use bytes::Bytes;
 use posthog_flag_cache::endpoint::{Endpoint, Login};
 use posthog_flag_cache::error::{Code, Error, Result};
 use posthog_flag_cache::options::{Given, Options, Target};
-use posthog_flag_cache::provider::Provider;
 use posthog_flag_cache::state::{SnapshotInfo, State};
 use posthog_flag_cache::store::redis::RedisStore;
 use posthog_flag_cache::store::shared::SharedStore;
 use posthog_flag_cache::store::{Reading, Store};
+use posthog_flag_cache::worker::provider::Provider;
 use redis::Value;
 
 use crate::support::content::{options, published, state};

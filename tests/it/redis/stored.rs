@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::options::Given;
-use posthog_flag_cache::provider::Provider;
 use posthog_flag_cache::state::State;
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::redis::RedisStore;
 use posthog_flag_cache::store::shared::SharedStore;
+use posthog_flag_cache::worker::provider::Provider;
 use redis::Commands;
 
 use super::store;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use posthog_flag_cache::definitions::snapshot::{Compression, Snapshot};
+use posthog_flag_cache::definitions::codec::Compression;
+use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::options::{Given, Options};
 use posthog_flag_cache::state::{SnapshotInfo, State};
 

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthog_flag_cache::definitions::snapshot::Encoded;
+use posthog_flag_cache::definitions::codec::Encoded;
 use posthog_flag_cache::error::{Code, Error, Result};
 use posthog_flag_cache::state::{Millis, State};
-use posthog_flag_cache::status::Backend;
+use posthog_flag_cache::store::Backend;
 use posthog_flag_cache::store::{Commit, Reading, Store, StoreFuture};
 use tokio::sync::watch;
 

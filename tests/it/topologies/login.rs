@@ -1,6 +1,6 @@
 //! Users, passwords, databases, sockets, and the rights that docs/redis.md says are enough.
 
-use posthog_flag_cache::definitions::snapshot::Encoded;
+use posthog_flag_cache::definitions::codec::Encoded;
 use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::options::{Given, Options, Target};

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::error::{Code, Error};
-use crate::provider::Provider;
+use crate::worker::provider::Provider;
 
 /// Minimum delay between two looks at the store after notices.
 const NOTICES_APART: Duration = Duration::from_millis(50);

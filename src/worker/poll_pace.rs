@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::options::MIN_REFRESH_INTERVAL_MS;
 
-/// So many polls at an even pace make a cadence; a reload in between does not.
+/// So many polls at an even pace make a pace; a reload in between does not.
 const POLLS: usize = 6;
 
 /// A poll that takes more than this part of the interval delays the next one.
@@ -18,12 +18,12 @@ const TOLERANCE: f64 = 1.25;
 
 /// The pace of this worker's polls.
 #[derive(Default)]
-pub struct Cadence {
+pub struct PollPace {
     last: Option<Instant>,
     gaps: VecDeque<Duration>,
 }
 
-impl Cadence {
+impl PollPace {
     pub fn poll(&mut self, now: Instant) {
         let Some(last) = self.last.replace(now) else { return };
         self.gaps.push_back(now - last);
@@ -74,45 +74,45 @@ mod tests {
 
     #[test]
     fn a_poll_that_waits_is_no_part_of_the_pace() {
-        let (mut cadence, mut now) = (Cadence::default(), Instant::now());
+        let (mut pace, mut now) = (PollPace::default(), Instant::now());
         for _ in 0..20 {
-            cadence.poll(now);
-            cadence.delay();
+            pace.poll(now);
+            pace.delay();
             now += Duration::from_secs(35);
         }
-        assert_eq!(cadence.mismatch(Duration::from_secs(30)), None);
-        assert_eq!(cadence.mismatch(Duration::from_secs(5)), None);
+        assert_eq!(pace.mismatch(Duration::from_secs(30)), None);
+        assert_eq!(pace.mismatch(Duration::from_secs(5)), None);
     }
 
     #[test]
     fn a_poll_that_takes_long_is_no_part_of_the_pace() {
         let configured = Duration::from_secs(8);
         let after_polls_of = |millis| {
-            let (mut cadence, mut now) = (Cadence::default(), Instant::now());
+            let (mut pace, mut now) = (PollPace::default(), Instant::now());
             for _ in 0..=POLLS {
-                cadence.poll(now);
-                cadence.took(Duration::from_millis(millis), configured);
+                pace.poll(now);
+                pace.took(Duration::from_millis(millis), configured);
                 now += Duration::from_secs(5);
             }
-            cadence.mismatch(configured)
+            pace.mismatch(configured)
         };
         assert_eq!(after_polls_of(1_000), Some(Duration::from_secs(5)));
         assert_eq!(after_polls_of(1_001), None);
     }
 
-    fn cadence(gaps_ms: &[u64]) -> Cadence {
+    fn pace(gaps_ms: &[u64]) -> PollPace {
         let mut now = Instant::now();
-        let mut cadence = Cadence::default();
-        cadence.poll(now);
+        let mut pace = PollPace::default();
+        pace.poll(now);
         for gap in gaps_ms {
             now += Duration::from_millis(*gap);
-            cadence.poll(now);
+            pace.poll(now);
         }
-        cadence
+        pace
     }
 
     fn mismatch(gaps_ms: &[u64]) -> Option<u64> {
-        cadence(gaps_ms).mismatch(Duration::from_secs(30)).map(|interval| interval.as_millis() as u64)
+        pace(gaps_ms).mismatch(Duration::from_secs(30)).map(|interval| interval.as_millis() as u64)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! posthog-node's four provider methods, and what goes with them, as policy over a [`Replica`].
+//! posthog-node's four provider methods, and what goes with them, as policy over a [`Mirror`].
 //!
 //! Every method is bounded as a whole: posthog-node awaits them without a limit and polls again only
 //! afterwards, so that one which never settles would stop flag updates for good.
@@ -17,14 +17,14 @@ use crate::definitions::delivery::{Definitions, Delivery};
 use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::{FailedFetch, Failure, Rule};
-use crate::memory::{Client, Memory};
 use crate::options::{Options, Role, WhenRefused, WhenUnavailable};
-use crate::replica::Replica;
 use crate::runtime::off_runtime;
 use crate::state::{Millis, is_etag};
-use crate::status::{Held, Status};
 use crate::store::Reading;
 use crate::store::shared::{InUse, SharedStore};
+use crate::worker::memory::{Client, Memory};
+use crate::worker::mirror::Mirror;
+use crate::worker::status::{Held, Status};
 
 /// One worker of the fleet.
 pub struct Provider {
@@ -37,7 +37,7 @@ pub struct Provider {
     /// For a whole method, without the cold-start wait.
     limit: Duration,
     memory: Arc<Memory>,
-    replica: Replica,
+    mirror: Mirror,
     /// Wakes those that wait, to see that they need not.
     closing: Notify,
 }
@@ -75,7 +75,7 @@ impl Provider {
         let memory = Arc::new(Memory::default());
         memory.with(|memory| memory.client.in_use = Some(Arc::new(store.enter())));
         Provider {
-            replica: Replica::new(owner.clone(), options, store, memory.clone()),
+            mirror: Mirror::new(owner.clone(), options, store, memory.clone()),
             owner,
             role: options.role,
             rule: options.rule,
@@ -101,7 +101,7 @@ impl Provider {
         let (wait, began) = (self.rule.cold_start_wait, Instant::now());
         let outcome = self.within(self.limit + wait, self.ask(began + wait, earlier)).await;
         self.client(|client| {
-            client.cadence.took(began.elapsed(), self.rule.refresh_interval);
+            client.pace.took(began.elapsed(), self.rule.refresh_interval);
             if matches!(outcome, Ok(Outcome::Fetch) | Err(_)) {
                 client.fetched_at = Some(Instant::now());
             }
@@ -140,8 +140,8 @@ impl Provider {
     pub async fn received(&self, snapshot: Arc<Snapshot>, etag: Option<String>) -> Result<()> {
         let _in_use = self.require_writer()?;
         self.client(|client| client.received = Some(snapshot.clone()).filter(|_| !client.is_observed));
-        self.replica.stage(snapshot, etag.filter(|etag| is_etag(etag)), self.succeeded());
-        self.bounded(self.replica.publish()).await
+        self.mirror.stage(snapshot, etag.filter(|etag| is_etag(etag)), self.succeeded());
+        self.bounded(self.mirror.publish()).await
     }
 
     /// Notes that the API has answered 304 to the ETag of this version. Where the store does not have it, it is
@@ -149,12 +149,12 @@ impl Provider {
     pub async fn confirmed(&self, version: &str) -> Result<()> {
         let _in_use = self.require_writer()?;
         let fence = self.succeeded();
-        if self.replica.stage_unshared(version, fence) {
-            return self.bounded(self.replica.publish()).await;
+        if self.mirror.stage_unshared(version, fence) {
+            return self.bounded(self.mirror.publish()).await;
         }
         let confirm =
             |reading: &Reading| self.rule.confirm(&reading.state, reading.now, &self.owner, fence, version);
-        if self.bounded(self.replica.change(confirm)).await? {
+        if self.bounded(self.mirror.change(confirm)).await? {
             self.memory.with(|memory| memory.counters.confirms += 1);
         }
         Ok(())
@@ -165,19 +165,19 @@ impl Provider {
     pub async fn received_is_current(&self) -> Result<()> {
         let _in_use = self.require_writer()?;
         let Some(snapshot) = self.client(|client| client.received.clone()) else { return Ok(()) };
-        let stored = self.replica.last_reading().and_then(|reading| reading.state.snapshot);
+        let stored = self.mirror.last_reading().and_then(|reading| reading.state.snapshot);
         if stored.is_some_and(|stored| stored.version == snapshot.version()) {
             return self.confirmed(snapshot.version()).await;
         }
-        self.replica.stage(snapshot, None, self.succeeded());
-        self.bounded(self.replica.publish()).await
+        self.mirror.stage(snapshot, None, self.succeeded());
+        self.bounded(self.mirror.publish()).await
     }
 
     /// Notes that a fetch has failed.
     pub async fn failed(&self, failure: Failure) -> Result<()> {
         let _in_use = self.require_writer()?;
         // Known to this worker even while it cannot tell the others.
-        self.note_failure(self.replica.last_reading().unwrap_or_default().now);
+        self.note_failure(self.mirror.last_reading().unwrap_or_default().now);
         self.bounded(self.release_after(failure)).await
     }
 
@@ -185,8 +185,8 @@ impl Provider {
     pub async fn unshareable(&self) -> Result<()> {
         let _in_use = self.require_writer()?;
         self.succeeded();
-        self.replica.unstage();
-        self.bounded(self.replica.outdate(None)).await
+        self.mirror.unstage();
+        self.bounded(self.mirror.outdate(None)).await
     }
 
     /// Tells the fleet why posthog-node's definitions cannot be shared. If that fails, nobody hears of it: the caller
@@ -205,7 +205,7 @@ impl Provider {
         let _in_use = self.require_writer()?;
         self.client(|client| client.impatient = true);
         let invalidate = |reading: &Reading| self.rule.invalidate(&reading.state, reading.now);
-        self.bounded(self.replica.change(invalidate)).await.map(drop)
+        self.bounded(self.mirror.change(invalidate)).await.map(drop)
     }
 
     /// Releases this worker's lease, as well as can be; every later call fails with `Closed`.
@@ -217,7 +217,7 @@ impl Provider {
         }
         let release = async {
             // A publish may be under way: without the lease it would be refused.
-            self.replica.publish().await?;
+            self.mirror.publish().await?;
             self.release().await
         };
         // An error changes nothing: a lease that is not released lapses.
@@ -226,13 +226,13 @@ impl Provider {
 
     /// What the next definitions request should send, by what this worker knows.
     pub fn plan(&self) -> Plan {
-        let newest = self.replica.newest();
+        let newest = self.mirror.newest();
         let failed = self.memory.with(|memory| {
             memory.client.fetched_at = Some(Instant::now());
             memory.client.is_observed = true;
             memory.client.failed
         });
-        let pause = self.replica.last_reading().and_then(|Reading { state, now }| {
+        let pause = self.mirror.last_reading().and_then(|Reading { state, now }| {
             let own = failed
                 .filter(|_| newest.is_none())
                 .and_then(|failed| self.rule.stands_back_until(failed, &state, now, &self.owner))
@@ -248,7 +248,7 @@ impl Provider {
 
     /// The newest definitions that this worker has, if they are of this version.
     pub fn newest(&self, version: &str) -> Option<Arc<Snapshot>> {
-        let (snapshot, _) = self.replica.newest()?;
+        let (snapshot, _) = self.mirror.newest()?;
         Some(snapshot).filter(|snapshot| snapshot.version() == version)
     }
 
@@ -270,28 +270,28 @@ impl Provider {
 
     /// The snapshot that this worker holds.
     pub fn held(&self) -> Option<Arc<Snapshot>> {
-        self.replica.held().map(|(snapshot, _)| snapshot)
+        self.mirror.held().map(|(snapshot, _)| snapshot)
     }
 
     /// The version of the snapshot in the store.
     pub async fn stored_version(&self) -> Result<Option<String>> {
         let _in_use = self.require_open()?;
-        Ok(self.replica.store().read().await?.state.snapshot.map(|snapshot| snapshot.version))
+        Ok(self.mirror.store().read().await?.state.snapshot.map(|snapshot| snapshot.version))
     }
 
     /// Changes whenever there may be a new version. Must be called within the runtime.
     pub fn notices(&self) -> watch::Receiver<u64> {
-        self.replica.store().watch()
+        self.mirror.store().watch()
     }
 
     /// Failures that no caller hears of.
     pub fn reports(&self) -> broadcast::Receiver<Error> {
-        self.replica.reports()
+        self.mirror.reports()
     }
 
     /// The store's failures in the background.
     pub fn trouble(&self) -> Option<watch::Receiver<Option<Error>>> {
-        self.replica.store().trouble()
+        self.mirror.store().trouble()
     }
 
     /// Counts a failure that its caller hears of.
@@ -301,11 +301,11 @@ impl Provider {
 
     /// What this worker knows, without asking anybody.
     pub fn status(&self) -> Status {
-        let reading = self.replica.last_reading().unwrap_or_default();
+        let reading = self.mirror.last_reading().unwrap_or_default();
         let since = |at: Option<u64>| Some(Duration::from_millis(reading.now.saturating_sub(at?)));
         let (counters, failed, suggested_refresh_interval) = self.memory.with(|memory| {
             let client = &memory.client;
-            let suggested = client.cadence.mismatch(self.rule.refresh_interval);
+            let suggested = client.pace.mismatch(self.rule.refresh_interval);
             (memory.counters.clone(), client.failed, suggested)
         });
         let leader = self.rule.leader(&reading.state, reading.now);
@@ -315,7 +315,7 @@ impl Provider {
             is_leader: leader == Some(self.owner.as_str()),
             leader: leader.map(str::to_owned),
             fence: reading.state.fence,
-            held: self.replica.held().map(|(snapshot, seen)| Held {
+            held: self.mirror.held().map(|(snapshot, seen)| Held {
                 version: snapshot.version().to_owned(),
                 flags: snapshot.flags(),
                 text_bytes: snapshot.text().len(),
@@ -329,8 +329,8 @@ impl Provider {
             fleet_failed_fetches: reading.state.failures,
             counters,
             suggested_refresh_interval,
-            round_trip: self.replica.round_trip(),
-            backend: self.replica.store().backend(),
+            round_trip: self.mirror.round_trip(),
+            backend: self.mirror.store().backend(),
         }
     }
 
@@ -340,18 +340,18 @@ impl Provider {
             let count = memory.client.failed.map_or(0, |failed| failed.count).saturating_add(1);
             memory.client.failed = Some(FailedFetch { at, count });
             // posthog-node polls less often after some of them.
-            memory.client.cadence.delay();
+            memory.client.pace.delay();
         });
     }
 
     async fn release(&self) -> Result<()> {
         let release = |reading: &Reading| self.rule.release(&reading.state, reading.now, &self.owner);
-        self.replica.change(release).await.map(drop)
+        self.mirror.change(release).await.map(drop)
     }
 
     async fn release_after(&self, failure: Failure) -> Result<()> {
         let fail = |reading: &Reading| self.rule.fail(&reading.state, reading.now, &self.owner, failure);
-        self.replica.change(fail).await.map(drop)
+        self.mirror.change(fail).await.map(drop)
     }
 
     /// Notes that PostHog has answered, and returns the grant under which it was asked.
@@ -359,18 +359,17 @@ impl Provider {
         self.client(|client| {
             client.failed = None;
             let began = client.fetched_at.unwrap_or_else(Instant::now);
-            client.cadence.took(began.elapsed(), self.rule.refresh_interval);
+            client.pace.took(began.elapsed(), self.rule.refresh_interval);
             client.fence
         })
     }
 
     /// The definitions to go on with while the store is out of reach, where that is wanted.
     fn stale(&self) -> Option<Arc<Snapshot>> {
-        let is_refused =
-            self.replica.last_reading().is_some_and(|reading| reading.state.refused_at.is_some());
+        let is_refused = self.mirror.last_reading().is_some_and(|reading| reading.state.refused_at.is_some());
         let is_wanted = self.when_unavailable == WhenUnavailable::Stale
             && !(is_refused && self.when_refused == WhenRefused::Clear);
-        is_wanted.then(|| self.replica.younger_than(self.max_age)).flatten()
+        is_wanted.then(|| self.mirror.younger_than(self.max_age)).flatten()
     }
 
     /// Bounds work by the limit of a call.

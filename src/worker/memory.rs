@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
-use crate::cadence::Cadence;
 use crate::definitions::snapshot::Snapshot;
 use crate::lease::FailedFetch;
 use crate::lock::lock;
 use crate::state::{Millis, State};
-use crate::status::Counters;
 use crate::store::Reading;
 use crate::store::shared::InUse;
+use crate::worker::poll_pace::PollPace;
+use crate::worker::status::Counters;
 
 /// A snapshot, and the state in which it was last seen in the store.
 pub type Held = (Arc<Snapshot>, State);
@@ -79,8 +79,8 @@ pub struct Client {
     pub delivered: Option<Arc<Snapshot>>,
     /// Whether `invalidate()` was called after its last load.
     pub impatient: bool,
-    pub cadence: Cadence,
-    pub cadence_reported: bool,
+    pub pace: PollPace,
+    pub is_pace_reported: bool,
     /// The refusal of PostHog that was last reported.
     pub refusal_reported: Option<Millis>,
     /// `None` after the shutdown. A call under way has its own.

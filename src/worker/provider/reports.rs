@@ -12,9 +12,9 @@ impl Provider {
         let configured = self.rule.refresh_interval;
         let mismatch = self.client(|client| {
             client.asks = true;
-            client.cadence.poll(Instant::now());
-            let mismatch = client.cadence.mismatch(configured)?;
-            (!std::mem::replace(&mut client.cadence_reported, true)).then_some(mismatch)
+            client.pace.poll(Instant::now());
+            let mismatch = client.pace.mismatch(configured)?;
+            (!std::mem::replace(&mut client.is_pace_reported, true)).then_some(mismatch)
         });
         if let Some(interval) = mismatch {
             let (actual, configured) = (interval.as_millis(), configured.as_millis());
@@ -23,7 +23,7 @@ impl Provider {
                  refreshIntervalMs to {actual}, like featureFlagsPollingInterval; or, if several PostHog clients \
                  use this cache object, create one for each"
             );
-            self.replica.report(Error::new(Code::Options, message));
+            self.mirror.report(Error::new(Code::Options, message));
         }
     }
 
@@ -43,7 +43,7 @@ impl Provider {
                 "PostHog refuses the flag definitions of this project (402, quota exceeded): {goes_on} until it \
                  answers again. Check the billing limits of the project"
             );
-            self.replica.report(Error::new(Code::Api, message));
+            self.mirror.report(Error::new(Code::Api, message));
         }
     }
 }

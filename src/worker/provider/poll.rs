@@ -10,9 +10,9 @@ use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::{Decision, Failure, Worker};
 use crate::options::WhenRefused;
-use crate::replica::Synced;
 use crate::state::{Millis, State};
 use crate::store::Commit;
+use crate::worker::mirror::Synced;
 
 /// How often a waiting worker looks although no notice came.
 const WAIT_POLL: Duration = Duration::from_millis(100);
@@ -39,16 +39,16 @@ pub(super) enum Found {
 impl Provider {
     /// `earlier` is the grant that this worker was given before this poll.
     pub(super) async fn ask(&self, deadline: Instant, earlier: Option<u64>) -> Result<Outcome> {
-        self.replica.publish().await?;
+        self.mirror.publish().await?;
         // Before it looks: who has only just loaded an old snapshot still waits for the new one.
-        let held = self.replica.held();
+        let held = self.mirror.held();
         // The leader need not look: nobody else has committed anything since, or its next commit fails.
-        let mut led = self.replica.led();
+        let mut led = self.mirror.led();
         loop {
             let is_led = led.is_some();
             let (reading, stored) = match led.take() {
                 Some(reading) => (reading.clone(), reading.state.snapshot),
-                None => self.replica.sync().await.map(|synced| (synced.reading, synced.stored))?,
+                None => self.mirror.sync().await.map(|synced| (synced.reading, synced.stored))?,
             };
             if self.has_failed_unobserved(&reading.state, earlier) {
                 self.note_failure(reading.now);
@@ -62,7 +62,7 @@ impl Provider {
             let granted = match self.rule.decide(&reading.state, reading.now, me) {
                 Decision::Grant(next) => {
                     let next = State { snapshot: stored, ..next };
-                    let Commit::Committed(now) = self.replica.commit(&reading, &next, None).await? else {
+                    let Commit::Committed(now) = self.mirror.commit(&reading, &next, None).await? else {
                         continue;
                     };
                     if is_led && now.abs_diff(reading.now) > CLOCK_TOLERANCE {
@@ -107,7 +107,7 @@ impl Provider {
 
     pub(super) async fn look(&self, deadline: Instant) -> Result<Option<Found>> {
         loop {
-            let Synced { reading, damage, .. } = self.replica.sync().await?;
+            let Synced { reading, damage, .. } = self.mirror.sync().await?;
             self.note_refusal(&reading.state);
             if reading.state.snapshot.is_some() {
                 return Ok(self.found(&reading.state));
@@ -128,13 +128,13 @@ impl Provider {
         if state.refused_at.is_some() && self.when_refused == WhenRefused::Clear {
             return Some(Found::Refused);
         }
-        self.replica.newest().map(|(snapshot, _)| Found::Snapshot(snapshot))
+        self.mirror.newest().map(|(snapshot, _)| Found::Snapshot(snapshot))
     }
 
     async fn wait(&self, deadline: Instant, millis: u64) {
         self.memory.with(|memory| {
             memory.counters.waits += 1;
-            memory.client.cadence.delay();
+            memory.client.pace.delay();
         });
         let until = Instant::now() + Duration::from_millis(millis).min(WAIT_POLL);
         let mut notices = self.notices();

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::error::Code;
 use crate::options::Role;
+use crate::store::Backend;
 
 /// What happened since this worker was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -80,17 +81,6 @@ pub struct Held {
     /// How long ago PostHog last said that they are current.
     #[serde(rename = "ageMs", serialize_with = "in_ms")]
     pub age: Option<Duration>,
-}
-
-/// What kind of store, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Backend {
-    /// `redis`, `directory` or `memory`.
-    pub kind: &'static str,
-    /// Without credentials.
-    pub location: String,
-    /// Its software and version, once known.
-    pub server: Option<String>,
 }
 
 fn in_ms<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
