@@ -10,8 +10,7 @@ import { newProjectKey } from './support/stores.mjs'
 
 const require = createRequire(import.meta.url)
 const { NativeProvider } = require('../native.js')
-const { assemble } = require('../lib/assemble.js')
-const { toNative } = require('../lib/text.js')
+const { assemble, toNative } = require('../lib/transfer.js')
 
 /** JSON as nobody writes it, and `JSON.parse` takes it. */
 const oddity = fc.constantFrom(

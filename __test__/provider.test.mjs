@@ -38,10 +38,10 @@ describe('the package', () => {
   test('answers with promises of the realm that loaded it, as posthog-node asks of shutdown() with instanceof', async () => {
     // As Jest does: the module's code runs in a context with a Promise of its own.
     const context = vm.createContext({})
-    const code = readFileSync(require.resolve('../index.js'), 'utf8')
+    const code = readFileSync(require.resolve('../lib/cache.js'), 'utf8')
     const run = vm.compileFunction(code, ['module', 'exports', 'require', 'process'], { parsingContext: context })
     const module = { exports: {} }
-    run(module, module.exports, (id) => require(id.replace(/^\.\//, '../')), process)
+    run(module, module.exports, (id) => require(id.replace(/^\.\//, '../lib/')), process)
     const foreign = vm.runInContext('Promise', context)
     for (const [Cache, Realm] of [[module.exports.FlagDefinitionCache, foreign], [FlagDefinitionCache, Promise]]) {
       const cache = new Cache({ projectKey: newProjectKey(), url: 'memory:' })

@@ -1,6 +1,6 @@
 'use strict'
 
-const { assemble } = require('./assemble.js')
+const { assemble } = require('./transfer.js')
 const { FlagCacheError, translate } = require('./error.js')
 const { describe, tellFailure } = require('./failure.js')
 const { NativeText } = require('./native.js')

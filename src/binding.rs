@@ -31,7 +31,7 @@ use crate::worker::events::{Event, observe};
 use crate::worker::provider::Provider;
 use crate::worker::status::ms;
 
-/// One worker of the fleet, as `index.js` drives it.
+/// One worker of the fleet, as `lib/cache.js` drives it.
 #[napi]
 pub struct NativeProvider {
     provider: Arc<Provider>,

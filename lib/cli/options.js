@@ -2,7 +2,7 @@
 
 const { readFileSync } = require('node:fs')
 
-const { urlOfEnvironment } = require('../environment.js')
+const { urlOfEnvironment } = require('../options.js')
 const { UsageError } = require('./usage.js')
 
 const MS = '<ms>'

@@ -20,7 +20,7 @@ pub struct NativeSlices {
     slices: VecDeque<Vec<u8>>,
 }
 
-/// Of what `lib/assemble.js` makes definitions. Mostly that is one slice: then no object of a class is made.
+/// Of what `lib/transfer.js` makes definitions. Mostly that is one slice: then no object of a class is made.
 pub type NativeDefinitions = Either<Slice, NativeSlices>;
 
 /// Definitions as the API has them.

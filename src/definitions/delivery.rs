@@ -1,7 +1,7 @@
 //! Definitions on their way to JavaScript: the pieces that it does not have yet, a plan of how to make the
 //! whole, and the version that it is.
 //!
-//! The plan is JSON in the shape of the definitions; `lib/assemble.js` carries it out:
+//! The plan is JSON in the shape of the definitions; `lib/transfer.js` carries it out:
 //!
 //! - an object stands for an object, with a plan for each value;
 //! - an array of runs `[first, count]` stands for an array. `first` is the number of a new piece, or
