@@ -31,8 +31,8 @@ pub trait Store: Send + Sync {
     /// state says: a state that nobody can use is no better than none.
     fn read(&self) -> StoreFuture<'_, Reading>;
 
-    /// The same, with the snapshot's bytes unless its version is the `known` one. Where the store has
-    /// a patch from that one, it may return this instead.
+    /// The same, with the snapshot's bytes unless its version is the `known` one. If the store has a
+    /// patch for the known version, it may return the patch instead.
     fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)>;
 
     /// Replaces the state if its revision is still `expected`, and if the store has the snapshot that `next` keeps.

@@ -123,10 +123,10 @@ impl SharedStore {
             let found = match bytes {
                 None => known.cloned().map(Ok),
                 Some(bytes) => {
-                    // A store that was told of no version has no patch to return: then these are damaged definitions.
+                    // Without a known version a store returns no patch: then these are damaged definitions.
                     let is_patch = known.is_some() && is_patch(&bytes);
                     match decode(bytes, info.version.clone(), known.cloned()).await {
-                        // The whole will do.
+                        // Whatever is wrong with the patch, the whole may be sound.
                         Err(_) if is_patch => {
                             known = None;
                             continue;

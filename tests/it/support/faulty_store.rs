@@ -23,7 +23,7 @@ pub enum Fault {
     Hangs,
     /// Every load is answered after a while, `FaultyStore::DELAY`.
     DelaysLoads,
-    /// To whoever knows a version, every load returns a damaged patch.
+    /// Each load of a caller that knows a version returns a damaged patch.
     DamagesPatches,
     /// Every commit fails, and changes nothing.
     FailsCommits,
