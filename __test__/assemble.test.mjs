@@ -14,32 +14,63 @@ const { assemble } = require('../lib/assemble.js')
 const { toNative } = require('../lib/text.js')
 
 /** JSON as nobody writes it, and `JSON.parse` takes it. */
+// biome-ignore format: many values to a line
 const oddity = fc.constantFrom(
   '0', '-0', '1e400', '-1E+2', '0.1e-7', '9007199254740993', '123456789012345678901234567890', '5e-324',
   '""', '"\\u0041"', '"\\ud800"', '"\\udc00\\ud800"', '"\\ud83d\\ude00"', '"😀"', '"é"', '"ÿĀ"', '"€"', '"\\/\\b\\"\\\\"', '"\u2028"', '"\u007f"',
   'true', 'false', 'null', '[]', '{}', ' [ 1 , { } ] ', '{"a":1,"a":2}', '{"__proto__":{"x":1}}', '{"constructor":1,"1":2,"0":3}',
 )
-const raw = fc.oneof(oddity, fc.json(), fc.string({ unit: 'binary' }).map((text) => JSON.stringify(text)))
+const raw = fc.oneof(
+  oddity,
+  fc.json(),
+  fc.string({ unit: 'binary' }).map((text) => JSON.stringify(text)),
+)
 /** Few, so that many come twice. */
 const rawKey = fc.oneof(
-  fc.constantFrom('"a"', '"\\u0061"', '"b"', '"7"', '"07"', '"2"', '"__proto__"', '"\\u005f_proto__"', '"é"', '"ключ"', '"\\ud800"', '""', '"toString"'),
+  // biome-ignore format: many values to a line
+  fc.constantFrom(
+    '"a"', '"\\u0061"', '"b"', '"7"', '"07"', '"2"', '"__proto__"', '"\\u005f_proto__"', '"é"', '"ключ"', '"\\ud800"', '""', '"toString"',
+  ),
   fc.string({ unit: 'binary' }).map((text) => JSON.stringify(text)),
 )
 const list = fc.array(raw, { maxLength: 8 })
 const entries = fc.array(fc.tuple(rawKey, raw), { maxLength: 8 })
 /** Flags: what they hold is as odd as anything. */
 const rawFlag = fc.oneof(
-  fc.constantFrom('{"key":"a"}', ' { "k\\u0065y" : "é" , "a" : 1 } ', '{"key":1,"x":"}","key":""}', '{"x":{"key":[]},"key":"\\ud800"}', '{"key":"a","__proto__":{}}'),
+  fc.constantFrom(
+    '{"key":"a"}',
+    ' { "k\\u0065y" : "é" , "a" : 1 } ',
+    '{"key":1,"x":"}","key":""}',
+    '{"x":{"key":[]},"key":"\\ud800"}',
+    '{"key":"a","__proto__":{}}',
+  ),
   raw.map((value) => `{"key":"b","x":${value}}`),
   fc.tuple(raw, raw).map(([value, other]) => `{"x":${value},"key":"c","x":${other}}`),
 )
 /** A member of the top object: `[key, value]`, where the value is a list, entries, or text. */
 const member = fc.oneof(
-  fc.tuple(fc.constantFrom('"flags"', '"fl\\u0061gs"', '"x"'), list.map((list) => ({ list }))),
-  fc.tuple(fc.constantFrom('"cohorts"', '"__proto__"', '"x"'), entries.map((entries) => ({ entries }))),
-  fc.tuple(rawKey, raw.map((text) => ({ text }))),
+  fc.tuple(
+    fc.constantFrom('"flags"', '"fl\\u0061gs"', '"x"'),
+    list.map((list) => ({ list })),
+  ),
+  fc.tuple(
+    fc.constantFrom('"cohorts"', '"__proto__"', '"x"'),
+    entries.map((entries) => ({ entries })),
+  ),
+  fc.tuple(
+    rawKey,
+    raw.map((text) => ({ text })),
+  ),
 )
-const edit = fc.record({ at: fc.nat(), part: fc.nat(), kind: fc.constantFrom('add', 'remove', 'replace', 'move', 'rename', 'none'), raw, rawFlag, rawKey, member })
+const edit = fc.record({
+  at: fc.nat(),
+  part: fc.nat(),
+  kind: fc.constantFrom('add', 'remove', 'replace', 'move', 'rename', 'none'),
+  raw,
+  rawFlag,
+  rawKey,
+  member,
+})
 const history = fc.record({
   members: fc.array(member, { maxLength: 6 }),
   flags: fc.array(rawFlag, { maxLength: 8 }),
@@ -66,7 +97,7 @@ function edited(members, { at, part, kind, raw, rawFlag, rawKey, member }) {
 
 function textOf(members, blanks) {
   let count = 0
-  const blank = () => blanks[(count += 1) % blanks.length]
+  const blank = () => blanks[++count % blanks.length]
   const join = (parts) => parts.map((part) => blank() + part + blank()).join(',') || blank()
   const entry = ([key, value]) => `${key}${blank()}:${blank()}${value}`
   const text = ({ list, entries, text }) => text ?? (list ? `[${join(list)}]` : `{${join(entries.map(entry))}}`)
@@ -115,10 +146,19 @@ test('a flag or a cohort that did not change keeps its identity', async () => {
     return assemble(await reader.get(held.version), held)
   }
   const flag = (key, version = 1) => ({ key, version })
-  const first = await read({ flags: ['a', 'b', 'c', 'd'].map((key) => flag(key)), cohorts: { 1: { x: 1 }, 2: { x: 2 } }, other: { y: [] } }, {})
-  const second = await read({ flags: [flag('d'), flag('a'), flag('b', 2), flag('c')], cohorts: { 2: { x: 2 }, 1: { x: 3 } }, other: { y: [] } }, first)
+  const first = await read(
+    { flags: ['a', 'b', 'c', 'd'].map((key) => flag(key)), cohorts: { 1: { x: 1 }, 2: { x: 2 } }, other: { y: [] } },
+    {},
+  )
+  const second = await read(
+    { flags: [flag('d'), flag('a'), flag('b', 2), flag('c')], cohorts: { 2: { x: 2 }, 1: { x: 3 } }, other: { y: [] } },
+    first,
+  )
   const [before, now] = [first.definitions, second.definitions]
-  assert.deepEqual(now.flags.map((flag) => before.flags.indexOf(flag)), [3, 0, -1, 2])
+  assert.deepEqual(
+    now.flags.map((flag) => before.flags.indexOf(flag)),
+    [3, 0, -1, 2],
+  )
   assert.equal(now.cohorts[2], before.cohorts[2])
   assert.notEqual(now.cohorts, before.cohorts)
   assert.equal(now.other, before.other)

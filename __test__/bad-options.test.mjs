@@ -8,7 +8,11 @@ import { FlagCacheError, FlagDefinitionCache } from './support/client.mjs'
 
 const SECRET = 's3cret-p4ssword'
 const DURATIONS = ['refreshIntervalMs', 'leaseTtlMs', 'maxAgeMs', 'coldStartWaitMs', 'connectTimeoutMs', 'commandTimeoutMs']
-const TEXTS = ['projectKey', 'url', 'keyPrefix', 'role', 'whenUnavailable', 'whenRefused', 'compression', 'username', 'password', 'sentinelUsername', 'sentinelPassword', 'clientName']
+// biome-ignore format: many values to a line
+const TEXTS = [
+  'projectKey', 'url', 'keyPrefix', 'role', 'whenUnavailable', 'whenRefused', 'compression', 'username', 'password', 'sentinelUsername',
+  'sentinelPassword', 'clientName',
+]
 
 /** The error with which the constructor refuses `options`. */
 function refusal(options, what = inspect(options)) {
@@ -51,6 +55,7 @@ describe('the constructor refuses', () => {
 
   test('what is not a whole number of milliseconds of a sensible length where a duration belongs', () => {
     for (const name of DURATIONS) {
+      // biome-ignore format: many values to a line
       for (const value of [
         null, '1000', '', true, 1000n, Symbol('1000'), [1000], { valueOf: () => 1000 }, () => 1000, new Number(1000),
         NaN, Infinity, -Infinity, -1, 0.5, 1000.5, 31_536_000_001, 2 ** 31 * 1000, Number.MAX_SAFE_INTEGER, 1e300, Number.MIN_VALUE,
@@ -93,6 +98,7 @@ describe('the constructor refuses', () => {
   })
 
   test('a URL that names no store, whatever of it is wrong', () => {
+    // biome-ignore format: many values to a line
     for (const url of [
       'localhost:6379', 'localhost', '/var/cache', 'C:\\cache', '//host', 'http://host', 'https://host', 'rediss', 'redis', 'redis:',
       'redis://', 'redis:///0', 'redis://host:0', 'memory', 'memory://host', 'postgres://host', 'unix:///tmp/redis.sock', 'file:',
@@ -106,6 +112,7 @@ describe('the constructor refuses', () => {
   })
 
   test('without ever echoing a password', () => {
+    // biome-ignore format: many values to a line
     for (const url of [
       `redis://somebody:${SECRET}@host:notaport`, `redis://:${SECRET}@`, `redis://:${SECRET}@host/${SECRET}`, `${SECRET}://host`,
       `${SECRET}`, `:${SECRET}@host`, `somebody:${SECRET}@host:6379`, `http://somebody:${SECRET}@host`, `redis:${SECRET}@host`,
@@ -122,7 +129,19 @@ describe('the constructor refuses', () => {
     const url = 'rediss://host'
     const cyclic = {}
     cyclic.tls = cyclic
-    for (const tls of [null, 7, true, SECRET, [], [SECRET], () => SECRET, Buffer.from(SECRET), new Map(), cyclic, { rejectUnauthorized: false }]) {
+    for (const tls of [
+      null,
+      7,
+      true,
+      SECRET,
+      [],
+      [SECRET],
+      () => SECRET,
+      Buffer.from(SECRET),
+      new Map(),
+      cyclic,
+      { rejectUnauthorized: false },
+    ]) {
       const { message } = refusal({ projectKey: 'phc_x', url, tls: tls instanceof Map ? { ca: tls } : tls })
       assert.match(message, /^option 'tls[^ ]*' .*; allowed: /)
     }
@@ -156,11 +175,14 @@ describe('the constructor refuses', () => {
       const error = refusal(options, `a getter of ${name}`)
       assert.equal(error.cause, thrown)
     }
-    const hostile = new Proxy({}, {
-      ownKeys() {
-        throw thrown
+    const hostile = new Proxy(
+      {},
+      {
+        ownKeys() {
+          throw thrown
+        },
       },
-    })
+    )
     refusal(hostile, 'a proxy')
   })
 })

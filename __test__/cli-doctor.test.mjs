@@ -1,7 +1,18 @@
 // doctor: what it says of a store, and what to do. (tests/topologies/doctor.rs has TLS, Sentinel, clusters and each right.)
 
 import assert from 'node:assert/strict'
-import { chmodSync, chownSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
@@ -28,7 +39,10 @@ async function examine(env, args = []) {
   return { isUsable, ...Object.fromEntries(findings.map((finding) => [finding.check, finding])) }
 }
 
-const troubles = ({ isUsable, ...findings }) => Object.values(findings).filter(({ verdict }) => verdict !== 'ok').map(({ check }) => check)
+const troubles = ({ isUsable, ...findings }) =>
+  Object.values(findings)
+    .filter(({ verdict }) => verdict !== 'ok')
+    .map(({ check }) => check)
 
 describe('doctor over Redis', () => {
   const project = (url) => environment({ url, projectKey: newProjectKey() })
@@ -39,7 +53,10 @@ describe('doctor over Redis', () => {
     assert.deepEqual([code, stderr], [0, ''])
     const lines = stdout.trimEnd().split('\n')
     assert.deepEqual(lines.splice(-2), ['', '0 errors, 0 warnings'])
-    assert.deepEqual(lines.filter((line) => !line.startsWith('ok  ')), [])
+    assert.deepEqual(
+      lines.filter((line) => !line.startsWith('ok  ')),
+      [],
+    )
     assert.match(stdout, /^ok +server +redis \d+\.\d+/m)
     assert.match(stdout, /^ok +definitions +none yet/m)
   })
@@ -113,7 +130,13 @@ describe('doctor over a directory', () => {
   function place(t) {
     const directory = temporaryDirectory(t)
     const projectKey = newProjectKey()
-    return { directory, path: join(directory, 'posthog%3Aflags', projectKey), projectKey, url: pathToFileURL(directory).href, env: environment({ url: pathToFileURL(directory).href, projectKey }) }
+    return {
+      directory,
+      path: join(directory, 'posthog%3Aflags', projectKey),
+      projectKey,
+      url: pathToFileURL(directory).href,
+      env: environment({ url: pathToFileURL(directory).href, projectKey }),
+    }
   }
 
   test('one that is not there yet is well, and is not made', async (t) => {
@@ -160,20 +183,24 @@ describe('doctor over a directory', () => {
     assert.deepEqual(troubles(await examine(env)), [])
   })
 
-  test('one that is reached by a link is warned of where other users can replace the link, or what is above its target', unix, async (t) => {
-    const [{ directory, projectKey }, elsewhere] = [place(t), temporaryDirectory(t)]
-    const [open, link] = [join(elsewhere, 'open'), join(directory, 'link')]
-    mkdirSync(join(open, 'target'), { recursive: true })
-    symlinkSync(join(open, 'target'), link)
-    const env = environment({ url: pathToFileURL(link).href, projectKey })
-    assert.deepEqual(troubles(await examine(env)), [])
-    for (const path of [open, directory]) {
-      chmodSync(path, 0o777)
-      const { path: found } = await examine(env)
-      assert.deepEqual([found.verdict, found.message.startsWith(`${realpathSync(path)} has the mode 0777`)], ['warning', true])
-      chmodSync(path, 0o755)
-    }
-  })
+  test(
+    'one that is reached by a link is warned of where other users can replace the link, or what is above its target',
+    unix,
+    async (t) => {
+      const [{ directory, projectKey }, elsewhere] = [place(t), temporaryDirectory(t)]
+      const [open, link] = [join(elsewhere, 'open'), join(directory, 'link')]
+      mkdirSync(join(open, 'target'), { recursive: true })
+      symlinkSync(join(open, 'target'), link)
+      const env = environment({ url: pathToFileURL(link).href, projectKey })
+      assert.deepEqual(troubles(await examine(env)), [])
+      for (const path of [open, directory]) {
+        chmodSync(path, 0o777)
+        const { path: found } = await examine(env)
+        assert.deepEqual([found.verdict, found.message.startsWith(`${realpathSync(path)} has the mode 0777`)], ['warning', true])
+        chmodSync(path, 0o755)
+      }
+    },
+  )
 
   test('one below a directory of another user is warned of', { skip: UID !== 0 && 'only root can give a directory away' }, async (t) => {
     const { directory, env } = place(t)

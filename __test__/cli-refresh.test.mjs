@@ -83,7 +83,11 @@ for (const kind of ['redis', 'directory']) {
       await asked
       release()
       const outcomes = await Promise.all(all)
-      assert.deepEqual(outcomes.map(({ code }) => code), [0, 0, 0], JSON.stringify(outcomes))
+      assert.deepEqual(
+        outcomes.map(({ code }) => code),
+        [0, 0, 0],
+        JSON.stringify(outcomes),
+      )
       const versions = new Set(outcomes.map(({ outcome }) => outcome.version))
       assert.equal(versions.size, 1)
       assert.equal(statuses().filter((status) => status === 200).length, 1)
@@ -122,7 +126,7 @@ for (const kind of ['redis', 'directory']) {
       'a 500': [(api) => api.next(500), /PostHog answered 500: it fails; try again later/],
       'no answer in time': [(api) => api.next('silence'), /PostHog did not answer within 500 ms/, ['--request-timeout-ms', '500']],
       'a broken connection': [(api) => api.next('cut'), /PostHog cannot be reached at http:/],
-      'HTML': [(api) => api.next('html'), /something else than flag definitions/],
+      HTML: [(api) => api.next('html'), /something else than flag definitions/],
       'half an answer': [(api) => api.next('truncated'), /something else than flag definitions/],
     }
     for (const [failure, [strike, message, args]] of Object.entries(failures)) {

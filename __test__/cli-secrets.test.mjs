@@ -13,11 +13,27 @@ const SECRET_KEY = 'phs_v3ry_s3cret_k3y'
 
 /** Parts of it that survive quoting, and what encodings make of the whole. */
 const FORMS = [
-  's3cret', 'p@ss', 'wörd', 'p%40ss', 'w%C3%B6rd', 'w%c3%b6rd', SECRET_KEY,
+  's3cret',
+  'p@ss',
+  'wörd',
+  'p%40ss',
+  'w%C3%B6rd',
+  'w%c3%b6rd',
+  SECRET_KEY,
   ...['base64', 'base64url', 'hex', 'latin1'].map((encoding) => Buffer.from(PASSWORD).toString(encoding).replace(/=+$/, '')),
 ]
 
-const COMMANDS = [['status'], ['status', '--json'], ['get'], ['refresh'], ['refresh', '--json'], ['purge', '--yes'], ['doctor'], ['doctor', '--json'], ['watch']]
+const COMMANDS = [
+  ['status'],
+  ['status', '--json'],
+  ['get'],
+  ['refresh'],
+  ['refresh', '--json'],
+  ['purge', '--yes'],
+  ['doctor'],
+  ['doctor', '--json'],
+  ['watch'],
+]
 
 /** How a command may come by the password: its arguments and variables. */
 const WAYS = {
@@ -81,14 +97,22 @@ describe('a password in --url, which other users can read, is rejected', () => {
       for (const args of [['--url', url], [`--url=${url}`]]) {
         const { code, stdout, stderr } = await cli(['status', '--project-key', 'phc_x', ...args])
         assert.deepEqual([code, stdout], [2, ''], stderr)
-        assert.match(stderr, /^error: --url has a password.* POSTHOG_FLAG_CACHE_URL or REDIS_URL .*POSTHOG_FLAG_CACHE_PASSWORD .*POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD/)
+        assert.match(
+          stderr,
+          /^error: --url has a password.* POSTHOG_FLAG_CACHE_URL or REDIS_URL .*POSTHOG_FLAG_CACHE_PASSWORD .*POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD/,
+        )
         hidden(stderr)
       }
     })
   }
 
   test('but what only looks like one is not', async () => {
-    for (const url of ['redis://user@127.0.0.1:1', 'redis-sentinel://user@127.0.0.1:1,127.0.0.1:2/0?master=author', 'redis://[::1]:1/0', 'file:///nowhere/a:b@c']) {
+    for (const url of [
+      'redis://user@127.0.0.1:1',
+      'redis-sentinel://user@127.0.0.1:1,127.0.0.1:2/0?master=author',
+      'redis://[::1]:1/0',
+      'file:///nowhere/a:b@c',
+    ]) {
       const { stderr } = await cli(['status', '--project-key', 'phc_x', '--url', url])
       assert.doesNotMatch(stderr, /has a password/, url)
     }

@@ -9,6 +9,7 @@ import { elsewhere, openCache, publish, standIn, startClient } from './support/c
 import { startSharing } from './support/shared.mjs'
 import { newProjectKey, STORES } from './support/stores.mjs'
 
+// biome-ignore format: many values to a line
 const FIELDS = [
   'projectKey', 'backend', 'time', 'definitions', 'damage', 'leader', 'leaseRemainingMs', 'fence', 'lastGrantMsAgo',
   'invalidatedMsAgo', 'failedFetches', 'refusedMsAgo', 'outdatedMsAgo', 'retryInMs', 'expiresInMs', 'roundTripMs',
@@ -37,8 +38,19 @@ for (const kind of ['redis', 'directory']) {
       assert.ok(Math.abs(Date.parse(time) - Date.now()) < 60_000, time)
       assert.ok(roundTripMs >= 0)
       assert.deepEqual(rest, {
-        projectKey, definitions: null, damage: null, leader: null, leaseRemainingMs: null, fence: 0, lastGrantMsAgo: null,
-        invalidatedMsAgo: null, failedFetches: 0, refusedMsAgo: null, outdatedMsAgo: null, retryInMs: null, expiresInMs: null,
+        projectKey,
+        definitions: null,
+        damage: null,
+        leader: null,
+        leaseRemainingMs: null,
+        fence: 0,
+        lastGrantMsAgo: null,
+        invalidatedMsAgo: null,
+        failedFetches: 0,
+        refusedMsAgo: null,
+        outdatedMsAgo: null,
+        retryInMs: null,
+        expiresInMs: null,
       })
       assert.equal(await store.stored(projectKey), undefined, 'it writes nothing')
     })

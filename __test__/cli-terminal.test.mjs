@@ -22,7 +22,17 @@ const BIDI = '\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068
 const HOSTILE_LINE = `evil${CLIPBOARD}${ESC}[2J\b\v\f${C1}${BIDI}\u2028\u2029\u200b`
 const HOSTILE = `${HOSTILE_LINE}\r\nok   forged`
 
-const COMMANDS = [['status'], ['status', '--json'], ['get', '--flag', HOSTILE], ['refresh'], ['doctor'], ['doctor', '--json'], ['purge', '--yes'], ['watch'], ['watch', '--json']]
+const COMMANDS = [
+  ['status'],
+  ['status', '--json'],
+  ['get', '--flag', HOSTILE],
+  ['refresh'],
+  ['doctor'],
+  ['doctor', '--json'],
+  ['purge', '--yes'],
+  ['watch'],
+  ['watch', '--json'],
+]
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
 
 function assertHarmless(text) {
@@ -54,10 +64,16 @@ async function runAll(env, more = []) {
 async function hostileRedis(t, answer) {
   const server = createServer((socket) => {
     let held = ''
-    socket.setEncoding('latin1').on('error', () => {}).on('data', (data) => {
-      held += data
-      for (let command; (command = firstCommand(held)); held = held.slice(command.length)) socket.write(answer(command.words))
-    })
+    socket
+      .setEncoding('latin1')
+      .on('error', () => {})
+      .on('data', (data) => {
+        held += data
+        for (let command = firstCommand(held); command; command = firstCommand(held)) {
+          held = held.slice(command.length)
+          socket.write(answer(command.words))
+        }
+      })
     t.after(() => socket.destroy())
   })
   server.listen(0, '127.0.0.1')
@@ -82,7 +98,8 @@ function firstCommand(text) {
 }
 
 const bulk = (text) => `$${Buffer.byteLength(text)}\r\n${text}\r\n`
-const hello = (server, version) => `%3\r\n${bulk('server')}${bulk(server)}${bulk('version')}${bulk(version)}${bulk('role')}${bulk('master')}`
+const hello = (server, version) =>
+  `%3\r\n${bulk('server')}${bulk(server)}${bulk('version')}${bulk(version)}${bulk('role')}${bulk('master')}`
 
 describe('whatever a state in Redis holds, no command writes a control character', () => {
   /** Definitions with a hostile flag, and what the state says of them. */
@@ -100,17 +117,24 @@ describe('whatever a state in Redis holds, no command writes a control character
     const env = await open(t, (client, key) => client.hset(key, 'owner', HOSTILE, 'etag', HOSTILE, 'expires_at', Date.now() + 5_000))
     const told = await runAll(env)
     assert.match(told['status --json'], /evil\\u001b\]52;c;aGFjaw==\\u0007/)
-    assert.match(told.status, /^leader +evil\\u001b\]52;c;aGFjaw==\\u0007.*\\u007f.*\\u009f.*\\u202e.*\\u2028.*\\u000d\\u000aok {3}forged, for /m)
+    assert.match(
+      told.status,
+      /^leader +evil\\u001b\]52;c;aGFjaw==\\u0007.*\\u007f.*\\u009f.*\\u202e.*\\u2028.*\\u000d\\u000aok {3}forged, for /m,
+    )
     assert.match(told[`get --flag ${HOSTILE}`], /"key": "evil\\u001b/)
   })
 
   test('with every field hostile', async (t) => {
-    await runAll(await open(t, (client, key, state) => client.hset(key, Object.fromEntries(Object.keys(state).map((name) => [name, HOSTILE])))))
+    await runAll(
+      await open(t, (client, key, state) => client.hset(key, Object.fromEntries(Object.keys(state).map((name) => [name, HOSTILE])))),
+    )
   })
 
   test('with every text hostile and every number sound', async (t) => {
     await runAll(
-      await open(t, (client, key, state) => client.hset(key, Object.fromEntries(Object.entries(state).map(([name, value]) => [name, /^\d+$/.test(value) ? value : HOSTILE])))),
+      await open(t, (client, key, state) =>
+        client.hset(key, Object.fromEntries(Object.entries(state).map(([name, value]) => [name, /^\d+$/.test(value) ? value : HOSTILE]))),
+      ),
     )
   })
 
@@ -135,7 +159,11 @@ describe('whatever a state in Redis holds, no command writes a control character
 })
 
 describe('whatever a server answers, no command writes a control character', () => {
-  const project = (url) => ({ ...environment({ url, projectKey: 'phc_x' }), POSTHOG_SECRET_KEY: 'phs_x', POSTHOG_HOST: 'http://127.0.0.1:1' })
+  const project = (url) => ({
+    ...environment({ url, projectKey: 'phc_x' }),
+    POSTHOG_SECRET_KEY: 'phs_x',
+    POSTHOG_HOST: 'http://127.0.0.1:1',
+  })
   // Either way it is escaped: by the output, or by the engine.
   // Doctor waits for a notice that never comes.
   const examine = (url) => runAll(project(url), ['--command-timeout-ms', '300'])
@@ -159,7 +187,9 @@ describe('whatever a server answers, no command writes a control character', () 
   }
 
   test('its name and version', async (t) => {
-    const port = await hostileRedis(t, ([name]) => (name === 'HELLO' ? hello(HOSTILE, HOSTILE) : name === 'CLIENT' ? '+OK\r\n' : bulk(HOSTILE)))
+    const port = await hostileRedis(t, ([name]) =>
+      name === 'HELLO' ? hello(HOSTILE, HOSTILE) : name === 'CLIENT' ? '+OK\r\n' : bulk(HOSTILE),
+    )
     await examine(`redis://127.0.0.1:${port}`)
   })
 
@@ -201,7 +231,7 @@ test('nor does a refresh, whatever PostHog answers', async (t) => {
     'no JSON': [200, {}, HOSTILE],
   }
   let answer
-  const api = createHttpServer((request, response) => {
+  const api = createHttpServer((_request, response) => {
     const [status, headers, body] = answer
     response.writeHead(status, bytes, headers).end(body)
   })
@@ -211,7 +241,11 @@ test('nor does a refresh, whatever PostHog answers', async (t) => {
   for (const [what, given] of Object.entries(answers)) {
     answer = given
     for (const args of [[], ['--json']]) {
-      const env = { ...environment({ url: 'memory:', projectKey: newProjectKey() }), POSTHOG_SECRET_KEY: 'phs_x', POSTHOG_HOST: `http://127.0.0.1:${api.address().port}` }
+      const env = {
+        ...environment({ url: 'memory:', projectKey: newProjectKey() }),
+        POSTHOG_SECRET_KEY: 'phs_x',
+        POSTHOG_HOST: `http://127.0.0.1:${api.address().port}`,
+      }
       const { code, stdout, stderr } = await cli(['refresh', ...args], { env })
       assert.equal(code, what === 'an ETag' ? 0 : 1, stderr)
       assertHarmless(stdout + stderr)
@@ -221,9 +255,20 @@ test('nor does a refresh, whatever PostHog answers', async (t) => {
 
 test('nor does what is given on the command line', async () => {
   const env = environment({ url: 'memory:', projectKey: 'phc_x' })
-  for (const args of [[HOSTILE], [`--${HOSTILE}`], ['status', HOSTILE], ['status', `--${HOSTILE}`], ['doctor', '--key-prefix', HOSTILE], ['doctor', '--url', HOSTILE],
-    ['status', '--url', `redis://${HOSTILE}`], ['status', '--compression', HOSTILE], ['status', '--project-key', HOSTILE], ['status', '--client-name', HOSTILE],
-    ['get', '--flag', HOSTILE], ['refresh', '--host', HOSTILE]]) {
+  for (const args of [
+    [HOSTILE],
+    [`--${HOSTILE}`],
+    ['status', HOSTILE],
+    ['status', `--${HOSTILE}`],
+    ['doctor', '--key-prefix', HOSTILE],
+    ['doctor', '--url', HOSTILE],
+    ['status', '--url', `redis://${HOSTILE}`],
+    ['status', '--compression', HOSTILE],
+    ['status', '--project-key', HOSTILE],
+    ['status', '--client-name', HOSTILE],
+    ['get', '--flag', HOSTILE],
+    ['refresh', '--host', HOSTILE],
+  ]) {
     const { stdout, stderr } = await cli(args, { env: { ...env, POSTHOG_SECRET_KEY: 'phs_x' } })
     assertHarmless(stdout + stderr)
   }
@@ -232,5 +277,6 @@ test('nor does what is given on the command line', async () => {
 test('only lib/cli/output.js has access to the outputs', () => {
   const folder = new URL('../lib/cli/', import.meta.url)
   const others = readdirSync(folder).filter((name) => name !== 'output.js')
-  for (const name of others) assert.doesNotMatch(readFileSync(new URL(name, folder), 'utf8'), /\bconsole\b|\b(process|output)\.std(out|err)\b/, name)
+  for (const name of others)
+    assert.doesNotMatch(readFileSync(new URL(name, folder), 'utf8'), /\bconsole\b|\b(process|output)\.std(out|err)\b/, name)
 })

@@ -77,14 +77,15 @@ test('at a terminal the table is drawn over the one before, and the cursor comes
   const env = environment({ url: store.url, api })
   const { child, ended } = startCliAtTerminal(['watch'], { env, timeoutMs: 60_000 })
   let shown = ''
-  const saw = (pattern) => new Promise((resolve) => {
-    const look = (text) => {
-      shown += text ?? ''
-      if (pattern.test(shown)) resolve()
-    }
-    look()
-    child.stdout.on('data', look)
-  })
+  const saw = (pattern) =>
+    new Promise((resolve) => {
+      const look = (text) => {
+        shown += text ?? ''
+        if (pattern.test(shown)) resolve()
+      }
+      look()
+      child.stdout.on('data', look)
+    })
   await saw(/round trip/)
   await cli(['refresh'], { env })
   await saw(/24 flags, 2 cohorts/)
@@ -98,7 +99,10 @@ test('an outage is told once, and survived', async (t) => {
   const store = await STORES.redis()
   t.after(() => store.close())
   const api = await standIn(t)
-  const { child, line, ended } = startCli(['watch', '--command-timeout-ms', '200'], { env: environment({ url: store.url, api }), timeoutMs: 60_000 })
+  const { child, line, ended } = startCli(['watch', '--command-timeout-ms', '200'], {
+    env: environment({ url: store.url, api }),
+    timeoutMs: 60_000,
+  })
   await line()
   store.server.pause()
   assert.match(await line(), /cannot be read: \[ERR_FLAG_CACHE_TIMEOUT\]/)

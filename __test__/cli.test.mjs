@@ -40,7 +40,8 @@ describe('help', () => {
       assert.deepEqual([code, stderr], [0, ''])
       for (const command of COMMANDS) assert.match(stdout, new RegExp(`^  ${command} +\\S`, 'm'))
       for (const exit of [0, 1, 2]) assert.match(stdout, new RegExp(`^  ${exit} +\\S`, 'm'))
-      for (const variable of ['POSTHOG_SECRET_KEY', 'POSTHOG_FLAG_CACHE_PASSWORD', 'NO_COLOR']) assert.ok(stdout.includes(variable), variable)
+      for (const variable of ['POSTHOG_SECRET_KEY', 'POSTHOG_FLAG_CACHE_PASSWORD', 'NO_COLOR'])
+        assert.ok(stdout.includes(variable), variable)
     })
   }
 
@@ -58,19 +59,30 @@ describe('help', () => {
   test('lines fit a terminal of 132 columns', async () => {
     for (const args of [[], ...COMMANDS.map((command) => [command])]) {
       const { stdout } = await cli([...args, '--help'])
-      assert.deepEqual(stdout.split('\n').filter((line) => line.length > 132), [])
+      assert.deepEqual(
+        stdout.split('\n').filter((line) => line.length > 132),
+        [],
+      )
     }
   })
 
   test('every option of the class is an option here, a secret of the environment, or of no use', async () => {
     const { CLASS_OPTIONS, SECRETS } = createRequire(import.meta.url)('../lib/cli/options.js')
     const ours = [...Object.values(CLASS_OPTIONS), ...Object.values(SECRETS)].map(({ option }) => option)
-    const theirs = read('src/options.rs').match(/const OPTION_NAMES: &str = "([^"]*)"/)[1].split(/,[\s\\]*/)
-    const tls = read('src/options.rs').match(/an object with (ca, .*)"/)[1].split(', ').map((name) => `tls.${name}`)
+    const theirs = read('src/options.rs')
+      .match(/const OPTION_NAMES: &str = "([^"]*)"/)[1]
+      .split(/,[\s\\]*/)
+    const tls = read('src/options.rs')
+      .match(/an object with (ca, .*)"/)[1]
+      .split(', ')
+      .map((name) => `tls.${name}`)
     const useless = ['whenUnavailable', 'whenRefused'] // a command has no polls
     assert.deepEqual(ours.sort(), [...theirs.filter((name) => name !== 'tls' && !useless.includes(name)), ...tls].sort())
     for (const [flag, { option }] of Object.entries(CLASS_OPTIONS)) {
-      assert.equal(flag, option.replace('.', '-').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`))
+      assert.equal(
+        flag,
+        option.replace('.', '-').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+      )
     }
   })
 
@@ -101,16 +113,42 @@ describe('a command line that cannot be understood ends with 2, and says what is
     'a value without an option': [['status', 'redis://:s3cret@host'], /belongs to no option/],
     'no project': [['status'], /--project-key .*POSTHOG_PROJECT_KEY/],
     'a secret key in place of the project key': [['status', '--project-key', 'phs_s3cret'], /is a secret key/],
-    'words in place of milliseconds': [['status', '--project-key', 'phc_x', '--command-timeout-ms', 's3cret'], /--command-timeout-ms needs a whole number/],
-    'milliseconds out of range': [['status', '--project-key', 'phc_x', '--refresh-interval-ms', '5'], /\[ERR_FLAG_CACHE_OPTIONS\]: --refresh-interval-ms is 5; allowed: .* from 100 to/],
-    'a url of another kind': [['status', '--project-key', 'phc_x', '--url', 'http://s3cret'], /--url has an unknown scheme; allowed: redis:/],
+    'words in place of milliseconds': [
+      ['status', '--project-key', 'phc_x', '--command-timeout-ms', 's3cret'],
+      /--command-timeout-ms needs a whole number/,
+    ],
+    'milliseconds out of range': [
+      ['status', '--project-key', 'phc_x', '--refresh-interval-ms', '5'],
+      /\[ERR_FLAG_CACHE_OPTIONS\]: --refresh-interval-ms is 5; allowed: .* from 100 to/,
+    ],
+    'a url of another kind': [
+      ['status', '--project-key', 'phc_x', '--url', 'http://s3cret'],
+      /--url has an unknown scheme; allowed: redis:/,
+    ],
     'a password in the url': [['status', '--project-key', 'phc_x', '--url', 'redis://:s3cret@host'], /--url has a password/],
-    'a file that is not there': [['status', '--project-key', 'phc_x', '--tls-key', 's3cret.pem'], /--tls-key needs a file that can be read \(ENOENT\)/],
-    'a word that is none of several': [['status', '--project-key', 'phc_x', '--compression', 'gzip'], /--compression is 'gzip'; allowed: 'auto', 'zstd', 'none'/],
-    'TLS options for a url without TLS': [['status', '--project-key', 'phc_x', '--url', 'redis://x', '--tls-server-name', 'y'], /'tls' has no effect on this url/],
+    'a file that is not there': [
+      ['status', '--project-key', 'phc_x', '--tls-key', 's3cret.pem'],
+      /--tls-key needs a file that can be read \(ENOENT\)/,
+    ],
+    'a word that is none of several': [
+      ['status', '--project-key', 'phc_x', '--compression', 'gzip'],
+      /--compression is 'gzip'; allowed: 'auto', 'zstd', 'none'/,
+    ],
+    'TLS options for a url without TLS': [
+      ['status', '--project-key', 'phc_x', '--url', 'redis://x', '--tls-server-name', 'y'],
+      /'tls' has no effect on this url/,
+    ],
     'no secret key for refresh': [['refresh', '--project-key', 'phc_x'], /POSTHOG_SECRET_KEY/],
-    'a host with a password': [['refresh', '--project-key', 'phc_x', '--host', 'https://a:s3cret@b'], /the host must be like/, { POSTHOG_SECRET_KEY: 'phs_x' }],
-    'a secret key that no header can hold': [['refresh', '--project-key', 'phc_x'], /characters that no key has/, { POSTHOG_SECRET_KEY: 's3cr\net' }],
+    'a host with a password': [
+      ['refresh', '--project-key', 'phc_x', '--host', 'https://a:s3cret@b'],
+      /the host must be like/,
+      { POSTHOG_SECRET_KEY: 'phs_x' },
+    ],
+    'a secret key that no header can hold': [
+      ['refresh', '--project-key', 'phc_x'],
+      /characters that no key has/,
+      { POSTHOG_SECRET_KEY: 's3cr\net' },
+    ],
     'a purge without anybody to ask': [['purge', '--project-key', 'phc_x'], /say --yes/],
   }
   for (const [fault, [args, expected, env]] of Object.entries(cases)) {
@@ -186,7 +224,9 @@ test('the class loads nothing of the command line', async () => {
 test('without its binary the command says what is missing', async (t) => {
   const api = await standIn(t)
   for (const command of ['status', 'refresh']) {
-    const { code, stderr } = await cli([command], { env: { ...environment({ url: 'memory:', api }), NAPI_RS_NATIVE_LIBRARY_PATH: '/nowhere.node' } })
+    const { code, stderr } = await cli([command], {
+      env: { ...environment({ url: 'memory:', api }), NAPI_RS_NATIVE_LIBRARY_PATH: '/nowhere.node' },
+    })
     assert.equal(code, 1)
     assert.match(stderr, /^error \[ERR_FLAG_CACHE_NATIVE\]: NAPI_RS_NATIVE_LIBRARY_PATH names \/nowhere\.node/)
   }
@@ -201,10 +241,27 @@ test('docs/cli.md names every command, variable and exit code, and shows what th
   const [table] = page.match(/^project {2,}phc_[^`]*/m)
   const { recordRows } = createRequire(import.meta.url)('../lib/cli/record.js')
   const definitions = { publishedMsAgo: 0, confirmedMsAgo: 0, storedBytes: 0, bytes: 0 }
-  const labels = recordRows({ backend: {}, definitions, failedFetches: 0, refusedMsAgo: null, outdatedMsAgo: null, lastGrantMsAgo: 0, leader: null, retryInMs: null, expiresInMs: null, roundTripMs: 0 }).map(([label]) => label)
+  const labels = recordRows({
+    backend: {},
+    definitions,
+    failedFetches: 0,
+    refusedMsAgo: null,
+    outdatedMsAgo: null,
+    lastGrantMsAgo: 0,
+    leader: null,
+    retryInMs: null,
+    expiresInMs: null,
+    roundTripMs: 0,
+  }).map(([label]) => label)
   const [, example] = page.match(/^```json\n(.*?)^```$/ms)
   const { env } = place(t)
   const { stdout: json } = await cli(['status', '--json'], { env })
   assert.deepEqual(Object.keys(JSON.parse(example)), Object.keys(JSON.parse(json)))
-  assert.deepEqual(table.trim().split('\n').map((line) => line.split(/ {2,}/)[0]), labels)
+  assert.deepEqual(
+    table
+      .trim()
+      .split('\n')
+      .map((line) => line.split(/ {2,}/)[0]),
+    labels,
+  )
 })

@@ -24,7 +24,7 @@ const one = (part) => `[${part}]`
 /** Elements, each of so many values, in pieces as large as can be, for so much memory. */
 function dense(values, make, memory = MEMORY) {
   let index = 0
-  const piece = () => one(several(PIECE_VALUES / values, () => make((index += 1))).join(','))
+  const piece = () => one(several(PIECE_VALUES / values, () => make(++index)).join(','))
   const pieces = [piece()]
   const each = PIECE_VALUES * VALUE_BYTES + pieces[0].length * 1.1 * COPIES
   while ((pieces.length + 1) * each < memory) pieces.push(piece())
@@ -44,7 +44,8 @@ const COSTLY = {
   'objects of a shape of their own': () => one(dense(3, (index) => `{"${unique(index)}":1}`)),
   'objects of a shape of their own, sparse as well': () => one(dense(5, (index) => `{"${unique(index)}":1,"33":1}`)),
   'strings of which none comes twice': () => one(dense(1, (index) => `"${unique(index)}"`)),
-  'arrays in arrays': () => one(several(MEMORY / (VALUE_BYTES + 2 * COPIES) / PIECE_VALUES, () => '['.repeat(PIECE_VALUES) + ']'.repeat(PIECE_VALUES)).join(',')),
+  'arrays in arrays': () =>
+    one(several(MEMORY / (VALUE_BYTES + 2 * COPIES) / PIECE_VALUES, () => '['.repeat(PIECE_VALUES) + ']'.repeat(PIECE_VALUES)).join(',')),
   'small pieces': () => `{${several(PIECES, (index) => `"${unique(index)}":[]`).join(',')}}`,
   'long keys': () => `{${several(100, (index) => `"${unique(index)}${'\\u043a'.repeat(PIECE_BYTES / 700)}":1`).join(',')}}`,
   'long texts': () => one(long('x')),
@@ -74,7 +75,12 @@ const plain = (text) => ({ stored: Buffer.from(text), version: createHash('sha25
 /** Text of which a part is 60 MB of one letter, compressed: so much text alone is more than a store may hold. */
 function repeated(head, tail) {
   const { stored, repeats } = zstdPattern(head, 'x', 6e7, tail)
-  return { stored, version: createHash('sha256').update(head + 'x'.repeat(repeats) + tail).digest('hex') }
+  return {
+    stored,
+    version: createHash('sha256')
+      .update(head + 'x'.repeat(repeats) + tail)
+      .digest('hex'),
+  }
 }
 
 /** Loads what is stored, and says what that cost: `{ code, growthMB, blockMs }`. */
@@ -118,7 +124,13 @@ describe('a process that loads', () => {
   /** As a process of ours publishes it, which may compress it. */
   async function published(value) {
     const projectKey = newProjectKey()
-    const cache = new FlagDefinitionCache({ projectKey, url: store.url, compression: 'zstd', connectTimeoutMs: 30_000, commandTimeoutMs: 30_000 })
+    const cache = new FlagDefinitionCache({
+      projectKey,
+      url: store.url,
+      compression: 'zstd',
+      connectTimeoutMs: 30_000,
+      commandTimeoutMs: 30_000,
+    })
     assert.equal(await cache.shouldFetchFlagDefinitions(), true)
     const fetch = cache.withFetch(async () => new Response(member(value)))
     const response = await fetch(`https://posthog.example/flags/definitions?token=${projectKey}`)

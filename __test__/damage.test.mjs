@@ -27,7 +27,10 @@ const DAMAGE = {
   'has names as flags': ['{"flags":["maintenance"]}', /expected a flag, an object with a string `key`/],
   'has null as a flag': ['{"flags":[null]}', /expected a flag, an object with a string `key`/],
   'has a flag without a key': ['{"flags":[{"key":"a","k\\u0065y":1}]}', /a flag has no string `key`/],
-  'is too large for JavaScript': [`{"flags":[],"x":[[${'[],'.repeat(200_000)}[]]]}`, /JSON values and keys of one flag, .* exceed the limit of 100000/],
+  'is too large for JavaScript': [
+    `{"flags":[],"x":[[${'[],'.repeat(200_000)}[]]]}`,
+    /JSON values and keys of one flag, .* exceed the limit of 100000/,
+  ],
   'begins as a patch does': ['PATCH1:', /is not flag definitions/],
   'looks like a patch to what is held': [({ version }) => `PATCH1:${version}`, /is not flag definitions/],
   'is followed by something else': [`${TEXT} ${TEXT}`, /is not flag definitions/],

@@ -29,15 +29,15 @@ const FAILURES = {
   '429 with an unreadable Retry-After': { answer: 429, retryAfter: () => 'soon', pauseMs: PAUSE_MS },
   '429 without Retry-After': { answer: 429, pauseMs: PAUSE_MS },
   '503 with Retry-After': { answer: 503, retryAfter: () => 120, pauseMs: 120_000 },
-  '402': { answer: 402, pauseMs: PAUSE_MS },
-  '500': { answer: 500 },
-  '404': { answer: 404 },
-  '401': { answer: 401 },
-  '403': { answer: 403 },
+  402: { answer: 402, pauseMs: PAUSE_MS },
+  500: { answer: 500 },
+  404: { answer: 404 },
+  401: { answer: 401 },
+  403: { answer: 403 },
   'no answer in time': { answer: 'silence', posthogOptions: { requestTimeout: 200 } },
   'JSON that stops halfway': { answer: 'truncated' },
   'a connection cut halfway': { answer: 'cut' },
-  'HTML': { answer: 'html' },
+  HTML: { answer: 'html' },
   'JSON without flags': { answer: 'not-flags' },
   'a closed port': { isClosed: true },
 }
@@ -77,8 +77,14 @@ for (const [what, failure] of Object.entries(FAILURES)) {
       await sick.load()
       assert.equal(await store.stored(api.projectKey), undefined)
       const { definitions, counters, failedFetches } = sick.cache.status()
-      assert.deepEqual([definitions, counters.publishes, counters.confirms, counters.errors.ERR_FLAG_CACHE_API, failedFetches], [null, 0, 0, 1, 1])
-      assert.deepEqual(sick.troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_API'])
+      assert.deepEqual(
+        [definitions, counters.publishes, counters.confirms, counters.errors.ERR_FLAG_CACHE_API, failedFetches],
+        [null, 0, 0, 1, 1],
+      )
+      assert.deepEqual(
+        sick.troubles.map(({ code }) => code),
+        ['ERR_FLAG_CACHE_API'],
+      )
       assert.equal(await pauseOf(t, api), null)
 
       const broken = api.count(200)
@@ -186,16 +192,27 @@ describe('a refusal', () => {
         responses.push(await globalThis.fetch(...request))
         return responses.at(-1)
       }
-      const { cache, ready, load, requests, errors, troubles, evaluate } = startSharing(t, { api, inner, url: store.url, refreshIntervalMs: 100 })
+      const { cache, ready, load, requests, errors, troubles, evaluate } = startSharing(t, {
+        api,
+        inner,
+        url: store.url,
+        refreshIntervalMs: 100,
+      })
       await ready()
       api.next(status)
       await cache.invalidate()
       await load()
-      assert.deepEqual(requests.map(({ status }) => status), [200, status])
+      assert.deepEqual(
+        requests.map(({ status }) => status),
+        [200, status],
+      )
       assert.equal(requests.at(-1).response, responses.at(-1))
       assert.equal(errors.length, 1)
       assert.equal(await evaluate(), 'v1')
-      assert.deepEqual(troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_API'])
+      assert.deepEqual(
+        troubles.map(({ code }) => code),
+        ['ERR_FLAG_CACHE_API'],
+      )
       assert.match(troubles[0].message, new RegExp(`PostHog answered ${status}`))
     })
   }
@@ -212,7 +229,10 @@ describe('a refusal', () => {
       const calls = api.calls.length
       await refused.load()
       await refused.load()
-      assert.deepEqual(refused.requests.map((request) => request.status), [200, status, 200])
+      assert.deepEqual(
+        refused.requests.map((request) => request.status),
+        [200, status, 200],
+      )
       assert.equal(refused.requests[2].response.url, refused.requests[2].url)
       assert.equal(await refused.evaluate(), 'v1')
       assert.equal(api.calls.length, calls)
@@ -268,8 +288,15 @@ describe('without its store', () => {
     assert.equal(await evaluate(), 'v2')
     api.next(500)
     await load()
-    for (const seen of [api.calls, requests]) assert.deepEqual(seen.map(({ status }) => status), [200, 200, 500])
-    assert.deepEqual(troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_UNAVAILABLE', 'ERR_FLAG_CACHE_API'])
+    for (const seen of [api.calls, requests])
+      assert.deepEqual(
+        seen.map(({ status }) => status),
+        [200, 200, 500],
+      )
+    assert.deepEqual(
+      troubles.map(({ code }) => code),
+      ['ERR_FLAG_CACHE_UNAVAILABLE', 'ERR_FLAG_CACHE_API'],
+    )
     assert.ok(cache.status().counters.errors.ERR_FLAG_CACHE_UNAVAILABLE >= 3)
   })
 
@@ -277,7 +304,10 @@ describe('without its store', () => {
     const api = await standIn(t)
     const { load } = await startAlone(t, api)
     for (let n = 0; n < 3; n += 1) await load()
-    assert.deepEqual(api.calls.map(({ status }) => status), [200, 304, 304])
+    assert.deepEqual(
+      api.calls.map(({ status }) => status),
+      [200, 304, 304],
+    )
   })
 
   test('definitions that came while it was away are fetched in full once', async (t) => {
@@ -291,7 +321,10 @@ describe('without its store', () => {
     api.edit()
     const before = api.calls.length
     for (let n = 0; n < 3; n += 1) await load()
-    assert.deepEqual(api.calls.slice(before).map(({ status }) => status), [200, 304, 304])
+    assert.deepEqual(
+      api.calls.slice(before).map(({ status }) => status),
+      [200, 304, 304],
+    )
   })
 
   test('that went while definitions were on their way they arrive, and are published when it is back', async (t) => {

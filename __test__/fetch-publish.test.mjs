@@ -81,7 +81,13 @@ describe('new definitions', () => {
     await cache.onFlagDefinitionsReceived(data)
     assert.equal(cache.status().definitions.etag, api.etag)
     assert.equal(await (await load()).json(), data)
-    assert.deepEqual(api.calls.map(({ sentEtag, status }) => [sentEtag, status]), [[null, 200], [api.etag, 304]])
+    assert.deepEqual(
+      api.calls.map(({ sentEtag, status }) => [sentEtag, status]),
+      [
+        [null, 200],
+        [api.etag, 304],
+      ],
+    )
   })
 
   test('of a fetch that knows only what posthog-node needs of a response are shared alike', async (t) => {

@@ -54,7 +54,10 @@ for (const [what, { answer, retryAfter, isClosed, posthogOptions, isKnownLater, 
     await leader.load()
     const { isLeader, failedFetches } = leader.cache.status()
     assert.deepEqual([isLeader, failedFetches], [false, 1])
-    assert.deepEqual(leader.troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_API'])
+    assert.deepEqual(
+      leader.troubles.map(({ code }) => code),
+      ['ERR_FLAG_CACHE_API'],
+    )
     assert.match(leader.troubles[0].message, why)
 
     const other = startClient(t, { api, url: store.url, refreshIntervalMs: INTERVAL_MS })

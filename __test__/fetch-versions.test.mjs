@@ -30,7 +30,8 @@ for (const name of ['posthog-node', 'posthog-node-5.50.0', 'posthog-node-5.45.0'
       })
       // The timer of older versions would outlive the test.
       t.after(() => client.shutdown(1_000))
-      const evaluate = async () => (await client.getAllFlags('somebody', { onlyEvaluateLocally: true, flagKeys: [VERSION_FLAG] }))[VERSION_FLAG]
+      const evaluate = async () =>
+        (await client.getAllFlags('somebody', { onlyEvaluateLocally: true, flagKeys: [VERSION_FLAG] }))[VERSION_FLAG]
       /** Loads until it was its turn. */
       const fetch = async () => {
         const { grants } = cache.status().counters
@@ -53,7 +54,10 @@ for (const name of ['posthog-node', 'posthog-node-5.50.0', 'posthog-node-5.45.0'
     assert.equal(await first.fetch(), 'v1')
     assert.equal(await second.fetch(), 'v1')
     await second.fetch()
-    assert.deepEqual(api.calls.filter(({ status }) => status === 200).map(({ version }) => version), ['v1', 'v2', 'v1'])
+    assert.deepEqual(
+      api.calls.filter(({ status }) => status === 200).map(({ version }) => version),
+      ['v1', 'v2', 'v1'],
+    )
     assert.deepEqual(await openCache(t, { ...options, role: 'reader' }).getFlagDefinitions(), completed(api.text))
     assert.equal(first.cache.status().definitions.etag, api.etag)
   })

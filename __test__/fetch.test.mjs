@@ -60,7 +60,10 @@ describe('what is not a request for the definitions of this project', () => {
       outcome = () => {
         throw error
       }
-      assert.throws(() => fetch(...request), (thrown) => thrown === error)
+      assert.throws(
+        () => fetch(...request),
+        (thrown) => thrown === error,
+      )
     }
     assert.equal(cache.status().retryInMs, null)
   })
@@ -72,7 +75,10 @@ describe('what is not a request for the definitions of this project', () => {
     const isOurs = async (path) => {
       const response = await fetch(`${host}${path}?token=${projectKey}`)
       const first = await response.json()
-      return response.json().then((second) => second === first, () => false)
+      return response.json().then(
+        (second) => second === first,
+        () => false,
+      )
     }
     assert.equal(await isOurs('/flags/definitions/'), true)
     assert.equal(await isOurs('/proxy/flags/definitions'), true)
@@ -90,7 +96,10 @@ test('fetch is bound, and withFetch() takes nothing but a function', async (t) =
   globalThis.fetch = async (url) => new Response(`from ${url}`)
   assert.equal(await (await fetch('https://posthog.example/flags')).text(), 'from https://posthog.example/flags')
   for (const wrong of [undefined, null, {}, 'fetch']) {
-    assert.throws(() => cache.withFetch(wrong), (error) => error instanceof FlagCacheError && error.code === 'ERR_FLAG_CACHE_OPTIONS')
+    assert.throws(
+      () => cache.withFetch(wrong),
+      (error) => error instanceof FlagCacheError && error.code === 'ERR_FLAG_CACHE_OPTIONS',
+    )
   }
 })
 
@@ -113,12 +122,19 @@ test('an answer that is larger than definitions may be is passed on as it comes,
   cache.onError((error) => troubles.push(error))
   const chunk = Buffer.alloc(2 ** 20, ' ')
   let sent = 0
-  const pull = (controller) => (sent < 100 ? controller.enqueue(chunk, (sent += 1)) : controller.close())
+  const pull = (controller) => {
+    if (sent === 100) return controller.close()
+    sent += 1
+    controller.enqueue(chunk)
+  }
   const fetch = cache.withFetch(async () => new Response(new ReadableStream({ pull }, { highWaterMark: 0 })))
   const response = await fetch(`https://posthog.example/flags/definitions?token=${projectKey}`)
   assert.equal(sent, 65, 'the rest is left where it is')
   assert.equal((await response.arrayBuffer()).byteLength, 100 * 2 ** 20)
-  assert.deepEqual(troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_TOO_LARGE'])
+  assert.deepEqual(
+    troubles.map(({ code }) => code),
+    ['ERR_FLAG_CACHE_TOO_LARGE'],
+  )
   assert.match(troubles[0].message, /more than 67108864 bytes/)
 })
 
@@ -160,7 +176,10 @@ test('what an error of the inner fetch says is cut, and no secret of an answer i
     const messages = []
     cache.onError((error) => messages.push(error.message))
     const request = cache.withFetch(answer)(`https://posthog.example/flags/definitions?token=${projectKey}`)
-    await request.then((response) => response.text(), () => {})
+    await request.then(
+      (response) => response.text(),
+      () => {},
+    )
     assert.equal(messages.length, 1)
     assert.ok(messages[0].length < 2_000)
     assert.doesNotMatch(messages[0], /topsecret/)
@@ -280,8 +299,14 @@ describe('a request for the definitions', () => {
         await late.cache.invalidate()
         await late.load()
       }
-      assert.deepEqual(late.requests.map(({ status }) => status), [200])
-      assert.deepEqual(api.calls.map(({ status }) => status), holds === 'nothing' ? [200, 304] : [200, 200, 304])
+      assert.deepEqual(
+        late.requests.map(({ status }) => status),
+        [200],
+      )
+      assert.deepEqual(
+        api.calls.map(({ status }) => status),
+        holds === 'nothing' ? [200, 304] : [200, 200, 304],
+      )
       assert.equal(await late.evaluate(), api.version)
       const [{ response }] = late.requests
       assert.equal(response.ok, true)

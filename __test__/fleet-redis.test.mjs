@@ -33,7 +33,10 @@ test('a fleet that loses its Redis fetches for itself, and is back to one fetch 
   const most = 1 + callsAtMost(now() - returnedAt, POLL_MS)
   assert.ok(calls.length <= most, `${calls.length} calls, where ${most} are allowed`)
   assert.equal(calls.filter(({ status }) => status === 200).length, 1)
-  assert.ok(fleet.errors.every(({ message }) => message.includes('FlagCacheError')), 'posthog-node reports what is wrong')
+  assert.ok(
+    fleet.errors.every(({ message }) => message.includes('FlagCacheError')),
+    'posthog-node reports what is wrong',
+  )
 })
 
 /** Resolves when `n` of ours are connected. */

@@ -38,7 +38,13 @@ const posthogNode = (versions) => `
 async function evaluate(t, versions) {
   const file = join(temporaryDirectory(t), 'posthog.mjs')
   writeFileSync(file, posthogNode(versions))
-  const worker = new FleetWorker({ id: 'w1', host: 'http://127.0.0.1:1', kind: 'none', projectKey: 'phc_x', posthogNode: pathToFileURL(file).href })
+  const worker = new FleetWorker({
+    id: 'w1',
+    host: 'http://127.0.0.1:1',
+    kind: 'none',
+    projectKey: 'phc_x',
+    posthogNode: pathToFileURL(file).href,
+  })
   t.after(() => worker.kill())
   await worker.until('started')
   return { worker, seen: await Promise.all(versions.map(() => worker.evaluate())) }
@@ -54,7 +60,10 @@ test('an evaluation that began before the first load, and ended after one that b
 })
 
 test('but flags that were there, and were gone in between, were lost', async (t) => {
-  for (const versions of [['v1', null, 'v2'], ['v1', null, 'v1']]) {
+  for (const versions of [
+    ['v1', null, 'v2'],
+    ['v1', null, 'v1'],
+  ]) {
     const { worker } = await evaluate(t, versions)
     assert.deepEqual(versionsOf(worker), versions)
   }
@@ -65,11 +74,22 @@ test('an older version that is reported late does not become the current one', (
   assert.equal(record(history, { version: 'v2', at: 2 }), true)
   assert.equal(record(history, { version: 'v1', at: 1 }), true)
   assert.equal(record(history, { version: 'v2', at: 3 }), false)
-  assert.deepEqual(history, [{ version: 'v1', at: 1 }, { version: 'v2', at: 2 }])
+  assert.deepEqual(history, [
+    { version: 'v1', at: 1 },
+    { version: 'v2', at: 2 },
+  ])
 })
 
 test('a change is as old as the first evaluation that saw it', () => {
   const history = []
-  for (const entry of [{ version: 'v1', at: 1 }, { version: 'v2', at: 4 }, { version: 'v2', at: 3 }]) record(history, entry)
-  assert.deepEqual(history, [{ version: 'v1', at: 1 }, { version: 'v2', at: 3 }])
+  for (const entry of [
+    { version: 'v1', at: 1 },
+    { version: 'v2', at: 4 },
+    { version: 'v2', at: 3 },
+  ])
+    record(history, entry)
+  assert.deepEqual(history, [
+    { version: 'v1', at: 1 },
+    { version: 'v2', at: 3 },
+  ])
 })

@@ -37,7 +37,10 @@ test('the file names every crate of Cargo.lock that is linked, and no other; if 
 
 test('every crate has the text of a licence, with its holders', () => {
   const covered = new Set(sections.flatMap(users))
-  assert.deepEqual(listed.filter((crate) => !covered.has(crate)), [])
+  assert.deepEqual(
+    listed.filter((crate) => !covered.has(crate)),
+    [],
+  )
   for (const section of sections) {
     const [, licence] = section.split(/^Used by: .*\n\n/m)
     assert.ok(licence.length > 400, section)
@@ -46,7 +49,11 @@ test('every crate has the text of a licence, with its holders', () => {
 })
 
 test('the C code that crates bundle, and the standard library, are among them', () => {
-  const has = (crate, ...phrases) => assert.ok(sectionsOf(crate).some((section) => phrases.every((phrase) => section.includes(phrase))), `${crate}: ${phrases}`)
+  const has = (crate, ...phrases) =>
+    assert.ok(
+      sectionsOf(crate).some((section) => phrases.every((phrase) => section.includes(phrase))),
+      `${crate}: ${phrases}`,
+    )
   has('zstd-sys', 'For Zstandard software', 'Meta Platforms', 'Redistributions in binary form must reproduce')
   has('ring', 'Apache License', 'BoringSSL')
   has('ring', 'ISC', 'Brian Smith')

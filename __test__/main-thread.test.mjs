@@ -39,7 +39,10 @@ async function fewest(measure) {
 /** Definitions of more than 5 MB: flags with as many conditions as long-lived ones have. */
 function manyFlags() {
   const data = definitions({ version: 'v0', flags: FLAGS })
-  const group = (flag) => ({ ...data.flags[flag % 5].filters.groups[0], properties: data.flags.slice(1, 9).flatMap((flag) => flag.filters.groups[0].properties) })
+  const group = (flag) => ({
+    ...data.flags[flag % 5].filters.groups[0],
+    properties: data.flags.slice(1, 9).flatMap((flag) => flag.filters.groups[0].properties),
+  })
   data.flags = data.flags.map((flag, id) => ({ ...flag, filters: { ...flag.filters, groups: [group(id), group(id + 1), group(id + 2)] } }))
   return data
 }

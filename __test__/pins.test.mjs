@@ -34,18 +34,24 @@ test('npm installs without running scripts, and only what a lock file names', ()
   }
   for (const path of ['package-lock.json', '__test__/package/tools/package-lock.json']) {
     const { packages } = JSON.parse(read(path))
-    for (const [name, { integrity, link }] of Object.entries(packages)) if (name && !link) assert.match(integrity, /^sha512-/, `${path}: ${name}`)
+    for (const [name, { integrity, link }] of Object.entries(packages))
+      if (name && !link) assert.match(integrity, /^sha512-/, `${path}: ${name}`)
   }
 })
 
 test('the lock file of the tools is of their package.json', () => {
-  const [{ dependencies }, { packages }] = ['package.json', 'package-lock.json'].map((name) => JSON.parse(read(`__test__/package/tools/${name}`)))
+  const [{ dependencies }, { packages }] = ['package.json', 'package-lock.json'].map((name) =>
+    JSON.parse(read(`__test__/package/tools/${name}`)),
+  )
   assert.deepEqual(packages[''].dependencies, dependencies)
 })
 
 test('packages of PyPI are pinned by version and hash, and installed with no others', () => {
   for (const path of list('scripts/requirements')) {
-    const requirements = read(path).replaceAll('\\\n', '').split('\n').filter((line) => line && !line.startsWith('#'))
+    const requirements = read(path)
+      .replaceAll('\\\n', '')
+      .split('\n')
+      .filter((line) => line && !line.startsWith('#'))
     assert.ok(requirements.length > 0, path)
     for (const line of requirements) assert.match(line, /^[\w-]+==[\w.]+( +--hash=sha256:[0-9a-f]{64})+$/, path)
   }

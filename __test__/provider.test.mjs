@@ -43,7 +43,10 @@ describe('the package', () => {
     const module = { exports: {} }
     run(module, module.exports, (id) => require(id.replace(/^\.\//, '../')), process)
     const foreign = vm.runInContext('Promise', context)
-    for (const [Cache, Realm] of [[module.exports.FlagDefinitionCache, foreign], [FlagDefinitionCache, Promise]]) {
+    for (const [Cache, Realm] of [
+      [module.exports.FlagDefinitionCache, foreign],
+      [FlagDefinitionCache, Promise],
+    ]) {
       const cache = new Cache({ projectKey: newProjectKey(), url: 'memory:' })
       const promises = [
         cache.getFlagDefinitions(),
@@ -211,11 +214,14 @@ describe('an error', () => {
   })
 
   test('of the constructor has the same shape, and is thrown at once', () => {
-    assert.throws(() => new FlagDefinitionCache({ projectKey: 7 }), (error) => {
-      assert.ok(error instanceof FlagCacheError)
-      assert.deepEqual([error.name, error.code], ['FlagCacheError', 'ERR_FLAG_CACHE_OPTIONS'])
-      assert.match(error.stack, /provider\.test\.mjs/)
-      return true
-    })
+    assert.throws(
+      () => new FlagDefinitionCache({ projectKey: 7 }),
+      (error) => {
+        assert.ok(error instanceof FlagCacheError)
+        assert.deepEqual([error.name, error.code], ['FlagCacheError', 'ERR_FLAG_CACHE_OPTIONS'])
+        assert.match(error.stack, /provider\.test\.mjs/)
+        return true
+      },
+    )
   })
 })

@@ -79,8 +79,15 @@ for (const kind of ['redis', 'directory', 'memory']) {
       // Nothing but the listener loads: what is announced during a load must not be lost.
       await follower.until('v41')
       t.diagnostic(`told ${told.length} times of 40 edits`)
-      assert.deepEqual(told.filter(({ inside }) => inside > 0), [])
-      assert.deepEqual(told.filter(({ version, held }) => version === held), [], 'told of what it has')
+      assert.deepEqual(
+        told.filter(({ inside }) => inside > 0),
+        [],
+      )
+      assert.deepEqual(
+        told.filter(({ version, held }) => version === held),
+        [],
+        'told of what it has',
+      )
       assert.equal(api.calls.length, 0)
     })
 
@@ -148,7 +155,13 @@ for (const kind of ['redis', 'directory', 'memory']) {
         await next
       }
       await follower.getFlagDefinitions()
-      assert.deepEqual(errors.map(({ code, message }) => [code, message]), [['E_THROWN', 'thrown'], ['E_REJECTED', 'rejected']])
+      assert.deepEqual(
+        errors.map(({ code, message }) => [code, message]),
+        [
+          ['E_THROWN', 'thrown'],
+          ['E_REJECTED', 'rejected'],
+        ],
+      )
       assert.ok(told.length >= 2)
     })
 
@@ -181,7 +194,10 @@ for (const kind of ['redis', 'directory', 'memory']) {
         if (process.env.USE) cache.getFlagDefinitions().then(() => console.log('used'))
       `
       const OPTIONS = JSON.stringify(options())
-      for (const [USE, output] of [['', ''], ['yes', 'used\n']]) {
+      for (const [USE, output] of [
+        ['', ''],
+        ['yes', 'used\n'],
+      ]) {
         const { code, signal, stdout, stderr } = await runNode(source, { env: { OPTIONS, USE } })
         assert.deepEqual([code, signal, stdout, stderr], [0, null, output, ''])
       }
@@ -193,7 +209,10 @@ test('a listener that is no function is an error of the options', (t) => {
   const cache = openCache(t, { projectKey: newProjectKey(), url: 'memory:' })
   for (const method of ['onUpdate', 'onError']) {
     for (const wrong of [undefined, null, {}, 'function']) {
-      assert.throws(() => cache[method](wrong), (error) => error instanceof FlagCacheError && error.code === 'ERR_FLAG_CACHE_OPTIONS')
+      assert.throws(
+        () => cache[method](wrong),
+        (error) => error instanceof FlagCacheError && error.code === 'ERR_FLAG_CACHE_OPTIONS',
+      )
     }
   }
 })

@@ -31,7 +31,10 @@ async function publisherAndFollower(t, store, options) {
 
 const idsOf = async (redis, name) => {
   const list = await redis.client('LIST')
-  return list.split('\n').filter((line) => line.includes(` name=${name} `)).map((line) => /^id=(\d+)/.exec(line)[1])
+  return list
+    .split('\n')
+    .filter((line) => line.includes(` name=${name} `))
+    .map((line) => /^id=(\d+)/.exec(line)[1])
 }
 
 describe('a process that was told by push', () => {
@@ -79,7 +82,13 @@ describe('a process that was told by push', () => {
     await first.stop()
     const second = await startRedis({ port: first.port })
     t.after(() => second.stop())
-    while (!(await publish('v2').then(() => true, () => false))) await sleep(50)
+    while (
+      !(await publish('v2').then(
+        () => true,
+        () => false,
+      ))
+    )
+      await sleep(50)
     await fleet.everyone({ version: 'v2', timeoutMs: 30_000 })
     await publish('v3')
     await fleet.everyone({ version: 'v3', timeoutMs: 30_000 })

@@ -40,7 +40,10 @@ for (const kind of ['redis', 'directory']) {
       }
       t.diagnostic(`last process minus first: ${spreads.map(Math.round).join(', ')} ms, polls of ${POLL_MS} ms`)
       assert.ok(median(spreads) < POLL_MS / 10, `a median of ${median(spreads)} ms`)
-      assert.ok(api.calls.every(({ worker }) => worker === leader.id), 'another one called PostHog')
+      assert.ok(
+        api.calls.every(({ worker }) => worker === leader.id),
+        'another one called PostHog',
+      )
       assert.equal(api.count(200), 1 + EDITS)
       const updates = await Promise.all(fleet.workers.map(async (worker) => (await worker.status()).updates))
       assert.deepEqual(updates, [0, ...Array(FLEET - 1).fill(EDITS)], 'told once of each edit, but not who fetched it')

@@ -15,7 +15,12 @@ const SECRET_KEY = 'phs_v3ry_s3cret_k3y'
 
 /** Parts of it that survive quoting, and what encodings make of the whole. */
 const FORMS = [
-  's3cret', 'p@ss', 'wörd', 'p%40ss', 'w%C3%B6rd', 'w%c3%b6rd',
+  's3cret',
+  'p@ss',
+  'wörd',
+  'p%40ss',
+  'w%C3%B6rd',
+  'w%c3%b6rd',
   ...['base64', 'base64url', 'hex', 'latin1'].map((encoding) => Buffer.from(PASSWORD).toString(encoding).replace(/=+$/, '')),
   SECRET_KEY,
 ]
@@ -150,7 +155,8 @@ describe('nothing that is thrown, reported, logged or shown holds the password o
         assert.equal(status, 0, stderr)
         assert.match(stdout, new RegExp(`^codes .*ERR_FLAG_CACHE_${code}`, 'm'))
         const told = stdout + stderr
-        for (const form of FORMS) assert.ok(!told.includes(form), `${form} in: ${told.slice(Math.max(0, told.indexOf(form) - 300), told.indexOf(form) + 100)}`)
+        for (const form of FORMS)
+          assert.ok(!told.includes(form), `${form} in: ${told.slice(Math.max(0, told.indexOf(form) - 300), told.indexOf(form) + 100)}`)
       })
     }
   }

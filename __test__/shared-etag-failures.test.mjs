@@ -11,9 +11,9 @@ const options = { posthogOptions: { requestTimeout: 300 }, leaseTtlMs: 3 * POLL_
 
 const FAILURES = {
   '429 with Retry-After': { answer: 429, retryAfter: 2, pauseMs: 2_000, calls: 2 },
-  '500': { answer: 500 },
-  'silence': { answer: 'silence' },
-  'truncated JSON and HTML in turn': { answer: 'truncated', then: 'html' },
+  500: { answer: 500 },
+  silence: { answer: 'silence' },
+  'truncated JSON and HTML in turn': { answer: 'truncated', next: 'html' },
 }
 
 const stores = {}
@@ -22,10 +22,10 @@ before(async () => {
 })
 after(() => Promise.all(Object.values(stores).map((store) => store.close())))
 
-/** Resolves after `n` failures: `answer`, `then`, and both again. */
-async function failures(api, n, { answer, then = answer, retryAfter }) {
+/** Resolves after `n` failures: `answer`, `next`, and both again. */
+async function failures(api, n, { answer, next = answer, retryAfter }) {
   for (let failure = 0; failure < n; failure += 1) {
-    api.always(failure % 2 === 0 ? answer : then, { retryAfter })
+    api.always(failure % 2 === 0 ? answer : next, { retryAfter })
     await api.nextCall(() => true)
   }
 }
@@ -40,7 +40,11 @@ function assertPauses(calls, pauseMs) {
 
 /** At most one call of each process in an interval: another one tries after each failure. */
 function assertEachPauses(calls, pauseMs) {
-  for (const worker of new Set(calls.map(({ worker }) => worker))) assertPauses(calls.filter((call) => call.worker === worker), pauseMs)
+  for (const worker of new Set(calls.map(({ worker }) => worker)))
+    assertPauses(
+      calls.filter((call) => call.worker === worker),
+      pauseMs,
+    )
 }
 
 for (const [what, { pauseMs, calls = 6, ...failure }] of Object.entries(FAILURES)) {

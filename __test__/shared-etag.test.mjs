@@ -30,7 +30,10 @@ for (const kind of ['redis', 'directory']) {
       t.diagnostic(`${api.calls.length} calls by ${callers.size} processes, billed ${api.bill}`)
       assert.equal(fresh.length, size)
       assert.ok(callers.size > 1, 'nobody else ever fetched')
-      assert.deepEqual(api.calls.slice(1).filter(({ status }) => status !== 304), [])
+      assert.deepEqual(
+        api.calls.slice(1).filter(({ status }) => status !== 304),
+        [],
+      )
       assertPaced(api)
       const { atFloor, paid, bill } = floorOf({ calls: api.calls, intervalMs: POLL_MS, until })
       assert.ok(atFloor, `paid ${paid}, where the floor is ${bill}`)
@@ -47,7 +50,10 @@ for (const kind of ['redis', 'directory']) {
       }
       t.diagnostic(`${api.calls.length} calls, billed ${api.bill}`)
       assert.ok(api.calls.length > 1, 'they lived within one interval')
-      assert.deepEqual(api.calls.slice(1).filter(({ status }) => status !== 304), [])
+      assert.deepEqual(
+        api.calls.slice(1).filter(({ status }) => status !== 304),
+        [],
+      )
       assertPaced(api)
       assert.deepEqual(fleet.errors, [])
     })
@@ -93,7 +99,11 @@ for (const kind of ['redis', 'directory']) {
       const before = api.calls.length
       await fleet.everyone({ version: 'v1' })
       assert.ok(api.calls.length - before <= 2 + LATE_POLLS, `${api.calls.length - before} calls later`)
-      for (const { history } of readers) assert.deepEqual(history.map(({ version }) => version), ['v1', 'v2', 'v1'])
+      for (const { history } of readers)
+        assert.deepEqual(
+          history.map(({ version }) => version),
+          ['v1', 'v2', 'v1'],
+        )
       assert.deepEqual(fleet.errors, [])
     })
   })

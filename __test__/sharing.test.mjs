@@ -70,7 +70,9 @@ test('two threads serve all of them, though worker threads come and go', { skip:
     }
     main()
   `
-  const { code, stdout, stderr } = await runNode(HEAD.replace("const { FlagDefinitionCache }", 'const {}') + source, { env: environment('memory:') })
+  const { code, stdout, stderr } = await runNode(HEAD.replace('const { FlagDefinitionCache }', 'const {}') + source, {
+    env: environment('memory:'),
+  })
   assert.deepEqual([code, stdout], [0, '[2,2,2]\n'], stderr)
 })
 

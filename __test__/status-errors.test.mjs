@@ -38,7 +38,10 @@ describe('a listener of onError()', () => {
       const other = nextTrouble(reader, 'ERR_FLAG_CACHE_API')
       await refused(reader, options.projectKey)
       await other
-      assert.deepEqual(troubles.map(({ code }) => code), ['ERR_FLAG_CACHE_CORRUPT', 'ERR_FLAG_CACHE_API'])
+      assert.deepEqual(
+        troubles.map(({ code }) => code),
+        ['ERR_FLAG_CACHE_CORRUPT', 'ERR_FLAG_CACHE_API'],
+      )
     })
   }
 
@@ -137,7 +140,9 @@ describe('a pace of polls', () => {
     const { message } = await nextTrouble(cache, 'ERR_FLAG_CACHE_OPTIONS')
     const { suggestedRefreshIntervalMs } = cache.status()
     assert.ok(suggestedRefreshIntervalMs >= 200 && suggestedRefreshIntervalMs < 400, `${suggestedRefreshIntervalMs}`)
-    const [, actual, configured, value] = /polls every (\d+) ms, but refreshIntervalMs is (\d+): set refreshIntervalMs to (\d+)/.exec(message)
+    const [, actual, configured, value] = /polls every (\d+) ms, but refreshIntervalMs is (\d+): set refreshIntervalMs to (\d+)/.exec(
+      message,
+    )
     assert.deepEqual([configured, value], ['2000', actual])
     assert.ok(value >= 200 && value < 400, value)
     await polls(cache, 4)

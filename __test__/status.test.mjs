@@ -10,12 +10,26 @@ import { elsewhere, failure, openCache, standIn } from './support/client.mjs'
 import { startSharing } from './support/shared.mjs'
 import { closedPort, newProjectKey, STORES } from './support/stores.mjs'
 
-const UNTOUCHED = { grants: 0, follows: 0, unchanged: 0, loads: 0, publishes: 0, confirms: 0, superseded: 0, heals: 0, waits: 0, errors: {} }
+const UNTOUCHED = {
+  grants: 0,
+  follows: 0,
+  unchanged: 0,
+  loads: 0,
+  publishes: 0,
+  confirms: 0,
+  superseded: 0,
+  heals: 0,
+  waits: 0,
+  errors: {},
+}
 
 /** The fields of an interface in index.d.ts as paths: `a`, `a.b`, … */
 function fieldsOf(name) {
-  const text = readFileSync(new URL('../index.d.ts', import.meta.url), 'utf8').replace(/\/\*\*[^]*?\*\//g, '')
-  const lines = text.slice(text.indexOf(`export interface ${name} {`)).split('\n').slice(1)
+  const text = readFileSync(new URL('../index.d.ts', import.meta.url), 'utf8').replace(/\/\*\*.*?\*\//gs, '')
+  const lines = text
+    .slice(text.indexOf(`export interface ${name} {`))
+    .split('\n')
+    .slice(1)
   const [fields, path] = [[], []]
   for (const line of lines) {
     const [, field, rest] = /^\s*(\w+)\??: (.*)$/.exec(line) ?? []

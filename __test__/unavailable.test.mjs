@@ -145,14 +145,19 @@ describe('no call takes longer than connectTimeoutMs + 2 × commandTimeoutMs, an
   ]
 
   async function assertBounded(caches, code) {
-    await Promise.all(calls.map(async (call, n) => {
-      const startedAt = now()
-      const error = await call(caches[n]).then(() => undefined, (error) => error)
-      const tookMs = now() - startedAt
-      assert.ok(tookMs < limit, `call ${n} took ${tookMs} ms`)
-      // A shutdown absorbs its errors.
-      if (n < 3) assert.match(String(error?.code), code)
-    }))
+    await Promise.all(
+      calls.map(async (call, n) => {
+        const startedAt = now()
+        const error = await call(caches[n]).then(
+          () => undefined,
+          (error) => error,
+        )
+        const tookMs = now() - startedAt
+        assert.ok(tookMs < limit, `call ${n} took ${tookMs} ms`)
+        // A shutdown absorbs its errors.
+        if (n < 3) assert.match(String(error?.code), code)
+      }),
+    )
   }
 
   const cachesFor = (t, url) => {

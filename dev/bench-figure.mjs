@@ -32,7 +32,10 @@ export function figure(stories, conditions) {
   const drawn = [...stories].sort((a, b) => (a.kind === OURS) - (b.kind === OURS))
   const content = [
     text(24, 40, headline(stories), { size: 21, weight: 700 }),
-    text(24, 64, 'What PostHog bills 8 posthog-node processes for flag definitions, added up over the same half hour', { size: 14, fill: SOFT }),
+    text(24, 64, 'What PostHog bills 8 posthog-node processes for flag definitions, added up over the same half hour', {
+      size: 14,
+      fill: SOFT,
+    }),
     ...EVENTS.map(event),
     ...grid(top, step, y),
     ...drawn.map((story) => line(story, y)),
@@ -67,9 +70,10 @@ function event({ at, until, label }) {
   const [from, to] = [x(at), x(until ?? at)]
   const above = EVENTS_BASELINE + 6
   if (at === 0) return text(from, EVENTS_BASELINE, label, { size: 12.5 })
-  const mark = until === undefined
-    ? `<path d="M${round(from)} ${above}V${PLOT.bottom}" stroke="${SOFT}" stroke-dasharray="1.5 3"/>`
-    : `<rect x="${round(from)}" y="${above}" width="${round(to - from)}" height="${PLOT.bottom - above}" fill="${BAND}"/>`
+  const mark =
+    until === undefined
+      ? `<path d="M${round(from)} ${above}V${PLOT.bottom}" stroke="${SOFT}" stroke-dasharray="1.5 3"/>`
+      : `<rect x="${round(from)}" y="${above}" width="${round(to - from)}" height="${PLOT.bottom - above}" fill="${BAND}"/>`
   return mark + text((from + to) / 2, EVENTS_BASELINE, label, { size: 12.5, anchor: 'middle' })
 }
 
@@ -98,9 +102,11 @@ function labels(stories, y) {
     const { name, colour, bold } = LINES[kind]
     const from = x(STORY_LENGTH)
     const join = `<path d="M${round(from + 3)} ${round(end)}L${round(from + 14)} ${round(at)}" stroke="${colour}"/>`
-    return join
-      + text(from + 19, at + 1, thousands(bill), { size: 15, weight: 700, fill: colour })
-      + text(from + 19, at + 15, name, { size: 12.5, weight: bold ? 700 : 400, fill: colour })
+    return (
+      join +
+      text(from + 19, at + 1, thousands(bill), { size: 15, weight: 700, fill: colour }) +
+      text(from + 19, at + 15, name, { size: 12.5, weight: bold ? 700 : 400, fill: colour })
+    )
   })
 }
 

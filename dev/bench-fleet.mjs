@@ -38,7 +38,13 @@ const args = begin(USAGE, {
 })
 if (args.write && (args.rows ?? args.kinds) !== undefined) refuse(`--write takes all rows and kinds\n${USAGE}`)
 const kinds = chosen('kinds', KINDS)
-const rows = args.rows === 'none' ? [] : chosen('rows', ROWS.map(({ id }) => id)).map((id) => ROWS.find((row) => row.id === id))
+const rows =
+  args.rows === 'none'
+    ? []
+    : chosen(
+        'rows',
+        ROWS.map(({ id }) => id),
+      ).map((id) => ROWS.find((row) => row.id === id))
 const runs = atLeast(args, 'runs', 1, USAGE)
 const pollMs = atLeast(args, 'poll', 100, USAGE)
 const figureFile = args.figure ?? (args.write ? README_FIGURE : undefined)
@@ -79,12 +85,16 @@ async function measureRows() {
 
 function tellStories() {
   progress('the story of the figure, a minute')
-  return Promise.all(['none', ...KINDS].map((kind) => inLab({ kind, pollMs: STORY_POLL_MS, projectKey: 'phc_story' }, async (lab) => {
-    const story = await tellStory(lab)
-    const stale = story.strays > 0 ? `${story.strays} processes are not up to date at the end` : ''
-    progress('story', kind.padEnd(18), `${story.bill} billed`, stale)
-    return story
-  })))
+  return Promise.all(
+    ['none', ...KINDS].map((kind) =>
+      inLab({ kind, pollMs: STORY_POLL_MS, projectKey: 'phc_story' }, async (lab) => {
+        const story = await tellStory(lab)
+        const stale = story.strays > 0 ? `${story.strays} processes are not up to date at the end` : ''
+        progress('story', kind.padEnd(18), `${story.bill} billed`, stale)
+        return story
+      }),
+    ),
+  )
 }
 
 async function measureAll() {
@@ -105,7 +115,10 @@ count as one a poll. ${measured.machine}.`
 const report = rows.length > 0 ? `${table(rows, kinds, measured.results)}\n\n${note}` : ''
 console.log(report)
 if (figureFile) {
-  writeFileSync(figureFile, figure(stories, `Measured with polls of ${STORY_POLL_MS / 1000} s, drawn for polls of 30 s; ${measured.machine}`))
+  writeFileSync(
+    figureFile,
+    figure(stories, `Measured with polls of ${STORY_POLL_MS / 1000} s, drawn for polls of 30 s; ${measured.machine}`),
+  )
 }
 if (args.write) {
   writeDocs('README.md', { 'bench:table': `\n${report}\n`, 'bench:figure': `\n![${headline(stories)}](${README_FIGURE})\n` })

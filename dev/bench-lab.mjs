@@ -19,7 +19,10 @@ export async function openLab({ kind, pollMs, projectKey }) {
     async open({ pollMs: pollingIntervalMs = pollMs, ...options } = {}) {
       const api = await startPostHogApi({ projectKey, ...options })
       const fleet = new Fleet({ api, kind, options: { url: redis.url }, pollingIntervalMs, sharedEtag: true, push: true })
-      opened.push(() => fleet.destroy(), () => api.close())
+      opened.push(
+        () => fleet.destroy(),
+        () => api.close(),
+      )
       return { api, fleet }
     },
     async provider() {

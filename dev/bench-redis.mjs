@@ -30,7 +30,7 @@ const { FlagDefinitionCache } = loadOurs()
 /** Caches that share nothing in this process, as if each had one of its own: their limits differ. */
 let others = 0
 const open = (url, options) =>
-  new FlagDefinitionCache({ projectKey: 'phc_bench', url, refreshIntervalMs: INTERVAL_MS, commandTimeoutMs: 30_000 + (others += 1), ...options })
+  new FlagDefinitionCache({ projectKey: 'phc_bench', url, refreshIntervalMs: INTERVAL_MS, commandTimeoutMs: 30_000 + ++others, ...options })
 
 /** Is told to fetch, and gets `set`, or that nothing has changed. */
 async function fetchAs(cache, set, status = 200) {
@@ -52,7 +52,11 @@ async function memoryOf(bytes, compression) {
   const set = largeDefinitions({ bytes, seed: 1 })
   await fetchAs(leader, set)
   await follower.getFlagDefinitions()
-  const found = { flags: set.flags.length, definitions: await client.memory('USAGE', KEY, 'SAMPLES', 0), state: await client.memory('USAGE', `${KEY}:state`, 'SAMPLES', 0) }
+  const found = {
+    flags: set.flags.length,
+    definitions: await client.memory('USAGE', KEY, 'SAMPLES', 0),
+    state: await client.memory('USAGE', `${KEY}:state`, 'SAMPLES', 0),
+  }
   await sleep(INTERVAL_MS)
   await fetchAs(leader, edit(set, 1))
   await follower.getFlagDefinitions()
@@ -119,14 +123,20 @@ const { first, unchanged, changed, confirmed, perConnection } = await polls()
 const row = (title, { sent, received, calls }) => [title, size(sent), size(received), String(Number(calls.toFixed(1)))]
 
 const note = `${machine([])}.`
-const memoryTable = markdown([['JSON', 'definitions', 'server at most', "definitions, `compression: 'none'`", 'server at most, the same'], ...memory], 1)
-const pollTable = markdown([
-  ['', 'to Redis', 'from Redis', 'scripts'],
-  row('poll, nothing changed', unchanged),
-  row('poll, one flag edited', changed),
-  row('poll of the process that fetches, 304', confirmed),
-  row('first read of a process, connecting included', first),
-], 1)
+const memoryTable = markdown(
+  [['JSON', 'definitions', 'server at most', "definitions, `compression: 'none'`", 'server at most, the same'], ...memory],
+  1,
+)
+const pollTable = markdown(
+  [
+    ['', 'to Redis', 'from Redis', 'scripts'],
+    row('poll, nothing changed', unchanged),
+    row('poll, one flag edited', changed),
+    row('poll of the process that fetches, 304', confirmed),
+    row('first read of a process, connecting included', first),
+  ],
+  1,
+)
 const state = `The state takes ${size(Math.max(...states))}, with a patch up to ${size(Math.max(...patched))}.`
 const connection = `A connection takes ${size(perConnection)} of the server's memory; a script that finds nothing changed ${Math.round(unchanged.usec / unchanged.calls)} µs of its time.`
 console.log([memoryTable, state, pollTable, connection, note].join('\n\n'))

@@ -128,7 +128,7 @@ export const ROWS = [
   },
   {
     id: 'release',
-    title: 'a worker whose lock has lapsed leaves: the next holder\'s lock is',
+    title: "a worker whose lock has lapsed leaves: the next holder's lock is",
     floor: 'safe',
     async run(lab) {
       const [filler, late, holder, third] = await Promise.all(Array.from({ length: 4 }, () => lab.provider()))
@@ -160,5 +160,11 @@ async function granted(provider) {
 /** Definitions as posthog-node hands them to a provider. */
 function received(version) {
   const { group_type_mapping: groupTypeMapping, minimal_flag_called_events: minimalFlagCalledEvents, ...rest } = definitions({ version })
-  return { ...rest, group_type_mapping: groupTypeMapping, groupTypeMapping, minimal_flag_called_events: minimalFlagCalledEvents, minimalFlagCalledEvents }
+  return {
+    ...rest,
+    group_type_mapping: groupTypeMapping,
+    groupTypeMapping,
+    minimal_flag_called_events: minimalFlagCalledEvents,
+    minimalFlagCalledEvents,
+  }
 }

@@ -29,7 +29,15 @@ const REDIS = [
  * `flags`: how many there are; `options` of the provider; `clients` of posthog-node in each process; `settings`: more of the
  * fleet's.
  */
-export async function openChaosLab({ topology = startSingle, asUser = false, flags, options, clients = 1, pollMs = POLL_MS, settings } = {}) {
+export async function openChaosLab({
+  topology = startSingle,
+  asUser = false,
+  flags,
+  options,
+  clients = 1,
+  pollMs = POLL_MS,
+  settings,
+} = {}) {
   const api = await startPostHogApi({ projectKey: `phc_${randomUUID()}`, flags })
   const dataKey = `posthog:flags:{${api.projectKey}}`
   const deployment = await topology(REDIS, dataKey)

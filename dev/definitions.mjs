@@ -23,10 +23,7 @@ export function definitions({ version = 'v1', flags = 24 } = {}) {
 }
 
 const COHORTS = {
-  17: cohort('AND', [
-    person('plan', ['scale', 'enterprise']),
-    person('country', COUNTRIES.slice(0, 3)),
-  ]),
+  17: cohort('AND', [person('plan', ['scale', 'enterprise']), person('country', COUNTRIES.slice(0, 3))]),
   23: cohort('OR', [person('email', '@example.com', 'icontains'), person('beta_tester', ['true'])]),
 }
 
@@ -40,24 +37,29 @@ function versionFlag(version) {
 
 const SHAPES = [
   (id) => flag(id, name(id), { groups: [group([], (id * 7) % 101)], payloads: {} }),
-  (id) => flag(id, name(id), {
-    groups: [group([person('email', `@${COUNTRIES[id % 6].toLowerCase()}.example`, 'icontains')]), group([], 5)],
-    payloads: { true: JSON.stringify({ title: `Grüße №${id}`, limit: id * 10 }) },
-  }),
+  (id) =>
+    flag(id, name(id), {
+      groups: [group([person('email', `@${COUNTRIES[id % 6].toLowerCase()}.example`, 'icontains')]), group([], 5)],
+      payloads: { true: JSON.stringify({ title: `Grüße №${id}`, limit: id * 10 }) },
+    }),
   (id) => flag(id, name(id), { groups: [group([{ key: 'id', type: 'cohort', value: id % 2 ? 17 : 23 }])], payloads: {} }),
-  (id) => flag(id, name(id), {
-    groups: [group([person('app_version', '2.4.0', 'semver_gte')]), group([person('seats', 10, 'gt')], 50)],
-    payloads: { control: '{"colour":"grau"}', test: '{"colour":"grün"}' },
-    multivariate: { variants: [
-      { key: 'control', name: 'Wie bisher', rollout_percentage: 50 },
-      { key: 'test', name: 'Neu', rollout_percentage: 50 },
-    ] },
-  }),
-  (id) => flag(id, name(id), {
-    aggregation_group_type_index: 0,
-    groups: [group([{ ...person('name', COUNTRIES[id % 6]), type: 'group', group_type_index: 0 }])],
-    payloads: {},
-  }),
+  (id) =>
+    flag(id, name(id), {
+      groups: [group([person('app_version', '2.4.0', 'semver_gte')]), group([person('seats', 10, 'gt')], 50)],
+      payloads: { control: '{"colour":"grau"}', test: '{"colour":"grün"}' },
+      multivariate: {
+        variants: [
+          { key: 'control', name: 'Wie bisher', rollout_percentage: 50 },
+          { key: 'test', name: 'Neu', rollout_percentage: 50 },
+        ],
+      },
+    }),
+  (id) =>
+    flag(id, name(id), {
+      aggregation_group_type_index: 0,
+      groups: [group([{ ...person('name', COUNTRIES[id % 6]), type: 'group', group_type_index: 0 }])],
+      payloads: {},
+    }),
   (id) => ({ ...flag(id, name(id), { groups: [group([])], payloads: {} }), active: false }),
 ]
 

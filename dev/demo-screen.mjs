@@ -70,19 +70,30 @@ function table({ sides, slots }, paint) {
     const padded = text.padEnd(COLUMN)
     return style ? paint(style, padded) : padded
   }
-  const processes = Array.from({ length: slots }, (_, slot) => row(
-    `process ${slot + 1}`,
-    sides.map((side) => {
-      const { text, style } = place(side, slot)
-      return cell(text, style)
-    }),
-  ))
+  const processes = Array.from({ length: slots }, (_, slot) =>
+    row(
+      `process ${slot + 1}`,
+      sides.map((side) => {
+        const { text, style } = place(side, slot)
+        return cell(text, style)
+      }),
+    ),
+  )
   return [
-    row('', sides.map((side) => cell(side.title, 'bold'))),
+    row(
+      '',
+      sides.map((side) => cell(side.title, 'bold')),
+    ),
     ...processes,
     '',
-    row('calls', sides.map(({ api }) => cell(callsInWords(api)))),
-    row('bill so far', sides.map(({ api, shared }) => cell(`${api.bill} flag requests`, shared ? 'green' : 'yellow'))),
+    row(
+      'calls',
+      sides.map(({ api }) => cell(callsInWords(api))),
+    ),
+    row(
+      'bill so far',
+      sides.map(({ api, shared }) => cell(`${api.bill} flag requests`, shared ? 'green' : 'yellow')),
+    ),
   ]
 }
 

@@ -163,7 +163,9 @@ async function killLeader() {
   say(`${(await takeover).worker} has taken over; ${leader.id} is started again`)
   const before = sides.map(({ api }) => api.calls.length)
   const fresh = await both(async ({ fleet }) => (await fleet.start(1))[0])
-  const [ours, theirs] = sides.map(({ api }, index) => api.calls.slice(before[index]).filter((call) => call.worker === fresh[index].id).length)
+  const [ours, theirs] = sides.map(
+    ({ api }, index) => api.calls.slice(before[index]).filter((call) => call.worker === fresh[index].id).length,
+  )
   say(`the new process has flags after ${ms(fresh[0].readyAfterMs)} and ${ours} calls (without: ${theirs})`)
 }
 
@@ -180,7 +182,8 @@ async function deploy() {
 function verdict() {
   const { api, fleet } = cached
   const floor = floorOf({ calls: api.calls, intervalMs: POLL_MS, until: endedAt })
-  const row = (label, ...cells) => `  ${label.padEnd(24)}${cells.map((cell, index) => String(cell).padStart([9, 13, 13, 17][index])).join('')}`
+  const row = (label, ...cells) =>
+    `  ${label.padEnd(24)}${cells.map((cell, index) => String(cell).padStart([9, 13, 13, 17][index])).join('')}`
   screen.write()
   screen.write(screen.paint('bold', row('the bill', 'calls', '200 (× 10)', '304 (× 1)', 'flag requests')))
   for (const { title, api } of sides) {
@@ -194,15 +197,19 @@ function verdict() {
   screen.write(screen.paint('bold', term(`the floor, in at most ${floor.atMost} calls`, floor.bill)))
   screen.write()
   for (const call of floor.surplus) {
-    screen.write(`  Not needed: call ${call.n + 1}, by ${call.worker}, ${((call.at - startedAt) / 1000).toFixed(1)} s after the start, billed ${call.billed}.`)
+    screen.write(
+      `  Not needed: call ${call.n + 1}, by ${call.worker}, ${((call.at - startedAt) / 1000).toFixed(1)} s after the start, billed ${call.billed}.`,
+    )
   }
   const { errors } = fleet
   for (const line of reports()) screen.write(line)
   const good = floor.atFloor && errors.length === 0
   const saved = Math.round(100 * (1 - api.bill / alone.api.bill))
-  screen.write(good
-    ? screen.paint('green', `  At the floor: ${saved} % less than without the cache.`)
-    : screen.paint('red', `  Not at the floor: ${floor.paid} flag requests in ${floor.calls} calls.`))
+  screen.write(
+    good
+      ? screen.paint('green', `  At the floor: ${saved} % less than without the cache.`)
+      : screen.paint('red', `  Not at the floor: ${floor.paid} flag requests in ${floor.calls} calls.`),
+  )
   screen.write()
   return good
 }

@@ -79,7 +79,12 @@ export async function startWatched(args) {
     async failOver() {
       const [{ admin }] = sentinels
       // It refuses until it has looked at the replica.
-      await until(() => admin.call('SENTINEL', 'FAILOVER', MASTER).then(() => true, () => false))
+      await until(() =>
+        admin.call('SENTINEL', 'FAILOVER', MASTER).then(
+          () => true,
+          () => false,
+        ),
+      )
     },
     /** Resolves once every sentinel names the replica. */
     async untilNamed() {
@@ -103,7 +108,11 @@ export async function startWatched(args) {
   }
 }
 
-const RANGES = [[0, 5460], [5461, 10922], [10923, 16383]]
+const RANGES = [
+  [0, 5460],
+  [5461, 10922],
+  [10923, 16383],
+]
 
 /** Three masters, of which the first has `key`, and a replica of that one. */
 export async function startCluster(args, key) {

@@ -49,7 +49,12 @@ export class FleetWorker extends EventEmitter {
     this.id = config.id
     this.sick = config.sick
     const stdio = ['ignore', 'pipe', 'pipe', 'ipc']
-    this.#child = fork(SCRIPT, [], { stdio, serialization: 'advanced', execArgv: config.execArgv ?? [], env: { ...process.env, ...config.env } })
+    this.#child = fork(SCRIPT, [], {
+      stdio,
+      serialization: 'advanced',
+      execArgv: config.execArgv ?? [],
+      env: { ...process.env, ...config.env },
+    })
     this.pid = this.#child.pid
     alive.add(this.#child)
     for (const stream of [this.#child.stdout, this.#child.stderr]) {

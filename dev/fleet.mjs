@@ -57,7 +57,7 @@ export class Fleet extends EventEmitter {
     const workers = Array.from({ length: n }, () => this.#fork({ ...overrides, together }))
     const loaded = together && workers.map((worker) => worker.until('loaded', { timeoutMs }))
     const begun = workers.map((worker) => worker.until(untilReady ? 'ready' : 'started', { timeoutMs }))
-    begun.forEach((promise) => promise.catch(() => {}))
+    for (const promise of begun) promise.catch(() => {})
     if (together) {
       await Promise.all(loaded)
       await whenLoaded?.()

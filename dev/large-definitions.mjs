@@ -1,8 +1,18 @@
 // Definitions as large as wanted, like those of a project that has grown. The same text for the same size and seed.
 
 const VARIANT_KEYS = ['control', 'test', 'test-2', 'test-3']
-const WORDS = 'account alert annual audit banner billing bulk cart checkout compact contact coupon credit dashboard digest discount editor email export filter header import inline invite invoice layout legacy limit login mobile notice onboarding order payment picker plan preview pricing profile prompt quota ranking refund report retry reward search seat session share shipping signup sync table theme tooltip trial upload usage wallet webhook widget'.split(' ')
-const OTHER_SCRIPTS = ['größerer Warenkorb für Österreich', 'página de pago más rápida', 'панель управления', '新しいダッシュボード', 'نموذج الدفع', 'thème sombre ✓']
+const WORDS =
+  'account alert annual audit banner billing bulk cart checkout compact contact coupon credit dashboard digest discount editor email export filter header import inline invite invoice layout legacy limit login mobile notice onboarding order payment picker plan preview pricing profile prompt quota ranking refund report retry reward search seat session share shipping signup sync table theme tooltip trial upload usage wallet webhook widget'.split(
+    ' ',
+  )
+const OTHER_SCRIPTS = [
+  'größerer Warenkorb für Österreich',
+  'página de pago más rápida',
+  'панель управления',
+  '新しいダッシュボード',
+  'نموذج الدفع',
+  'thème sombre ✓',
+]
 const COUNTRIES = ['AT', 'BR', 'CA', 'DE', 'ES', 'FR', 'GB', 'IN', 'JP', 'MX', 'NL', 'PE', 'SE', 'US']
 const FLAGS_TO_A_COHORT = 12
 /** One name in so many, 5 %. */
@@ -11,7 +21,13 @@ const FLAGS_TO_ANOTHER_SCRIPT = 20
 /** What PostHog answers at `/flags/definitions?send_cohorts`, as an object whose JSON has about so many `bytes`. */
 export function largeDefinitions({ bytes, seed = 1 }) {
   const random = randomFrom(seed)
-  const set = { flags: [], group_type_mapping: { 0: 'organization', 1: 'project' }, cohorts: {}, minimal_flag_called_events: false, property_matching_version: 2 }
+  const set = {
+    flags: [],
+    group_type_mapping: { 0: 'organization', 1: 'project' },
+    cohorts: {},
+    minimal_flag_called_events: false,
+    property_matching_version: 2,
+  }
   for (let size = jsonBytes(set); size < bytes; ) {
     const id = set.flags.length + 1
     if (id % FLAGS_TO_A_COHORT === 1) {
@@ -84,7 +100,7 @@ function property({ chance, from, whole, phrase, email }) {
   return from([
     () => ({ key: 'email', value: several(some, email), operator: 'exact' }),
     () => ({ key: 'email', value: `@${from(WORDS)}.example`, operator: 'icontains' }),
-    () => ({ key: '$geoip_country_code', value: several(some % 9 + 1, () => from(COUNTRIES)), operator: 'exact' }),
+    () => ({ key: '$geoip_country_code', value: several((some % 9) + 1, () => from(COUNTRIES)), operator: 'exact' }),
     () => ({ key: 'app_version', value: `${whole(1, 9)}.${whole(0, 30)}.${whole(0, 9)}`, operator: 'semver_gte' }),
     () => ({ key: 'organization_id', value: several(some, () => String(whole(1e6, 1e7))), operator: from(['exact', 'is_not']) }),
     () => ({ key: `${from(WORDS)}_count`, value: whole(1, 1_000), operator: from(['gt', 'lt']) }),
@@ -93,7 +109,7 @@ function property({ chance, from, whole, phrase, email }) {
   ])()
 }
 
-function variantsOf({ from, whole, phrase }) {
+function variantsOf({ whole, phrase }) {
   const keys = VARIANT_KEYS.slice(0, whole(2, 4))
   const share = Math.floor(100 / keys.length)
   return keys.map((key, index) => ({ key, name: phrase(3), rollout_percentage: index === 0 ? 100 - share * (keys.length - 1) : share }))
@@ -101,7 +117,8 @@ function variantsOf({ from, whole, phrase }) {
 
 function payloads({ chance, whole, phrase }, variants) {
   if (!chance(0.4)) return {}
-  const payload = () => JSON.stringify({ title: phrase(4), text: phrase(whole(5, 100)), limit: whole(1, 500), steps: several(3, () => phrase(2)) })
+  const payload = () =>
+    JSON.stringify({ title: phrase(4), text: phrase(whole(5, 100)), limit: whole(1, 500), steps: several(3, () => phrase(2)) })
   return Object.fromEntries((variants?.map(({ key }) => key) ?? ['true']).map((key) => [key, payload()]))
 }
 

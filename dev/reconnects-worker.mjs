@@ -6,16 +6,28 @@ const [url, count, pollMs] = JSON.parse(process.argv[2])
 const { FlagDefinitionCache } = loadOurs()
 process.once('disconnect', () => process.exit())
 
-const caches = Array.from({ length: count }, (_, n) => new FlagDefinitionCache({
-  projectKey: 'phc_storm',
-  url,
-  role: 'reader',
-  coldStartWaitMs: 0,
-  // Other limits, another connection.
-  maxAgeMs: 86_400_000 + n,
-}))
+const caches = Array.from(
+  { length: count },
+  (_, n) =>
+    new FlagDefinitionCache({
+      projectKey: 'phc_storm',
+      url,
+      role: 'reader',
+      coldStartWaitMs: 0,
+      // Other limits, another connection.
+      maxAgeMs: 86_400_000 + n,
+    }),
+)
 
-const poll = () => Promise.all(caches.map((cache) => cache.getFlagDefinitions().then(() => true, () => false)))
+const poll = () =>
+  Promise.all(
+    caches.map((cache) =>
+      cache.getFlagDefinitions().then(
+        () => true,
+        () => false,
+      ),
+    ),
+  )
 
 setInterval(poll, pollMs)
 // How many of them are answered.

@@ -22,10 +22,12 @@ export async function measureReconnects({ clients, outageMs }) {
   const argument = JSON.stringify([proxy.url, clients / PROCESSES, POLL_MS])
   const workers = Array.from({ length: PROCESSES }, () => fork(SCRIPT, [argument]))
   const answered = async () => {
-    const counts = await Promise.all(workers.map(async (worker) => {
-      worker.send('count')
-      return (await once(worker, 'message'))[0]
-    }))
+    const counts = await Promise.all(
+      workers.map(async (worker) => {
+        worker.send('count')
+        return (await once(worker, 'message'))[0]
+      }),
+    )
     return counts.reduce((sum, count) => sum + count, 0)
   }
   const untilAll = async () => {

@@ -39,8 +39,9 @@ async function startOn(port, args) {
   // A sentinel cannot do without a file that it can write.
   const file = join(dir, 'config')
   writeFileSync(file, '')
-  const options = [file, '--port', port, '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--appendonly', 'no', ...args]
-    .map((option) => String(option).replace('{port}', port))
+  const options = [file, '--port', port, '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--appendonly', 'no', ...args].map((option) =>
+    String(option).replace('{port}', port),
+  )
   const child = spawn(SERVER, options, { stdio: ['ignore', 'pipe', 'pipe'] })
   const exited = new Promise((resolve) => child.once('close', resolve))
   running.add(child)

@@ -11,7 +11,7 @@ const PAPER = '#fdfcf9'
 export function svg({ width, height, title, content }) {
   return `${[
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" font-family="${FONT}">`,
-    `<title>${escape(title)}</title>`,
+    `<title>${escaped(title)}</title>`,
     `<rect x=".5" y=".5" width="${width - 1}" height="${height - 1}" rx="6" fill="${PAPER}" stroke="${RULE}"/>`,
     ...content,
     '</svg>',
@@ -23,7 +23,7 @@ export function text(at, baseline, content, { size, weight = 400, fill = INK, an
   const place = `x="${round(at)}" y="${round(baseline)}" font-size="${size}" fill="${fill}"`
   const style = `${weight === 400 ? '' : ` font-weight="${weight}"`}${anchor === 'start' ? '' : ` text-anchor="${anchor}"`}`
   const edge = halo ? ` stroke="${PAPER}" stroke-width="4" paint-order="stroke"` : ''
-  return `<text ${place}${style}${edge}>${escape(String(content))}</text>`
+  return `<text ${place}${style}${edge}>${escaped(String(content))}</text>`
 }
 
 /** 1, 2 or 5 times a power of ten, for four to nine rules. */
@@ -33,4 +33,4 @@ export function niceStep(most) {
 }
 
 export const round = (number) => Math.round(number * 10) / 10
-const escape = (content) => content.replace(/[&<>]/g, (character) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[character])
+const escaped = (content) => content.replace(/[&<>]/g, (character) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[character])

@@ -21,7 +21,9 @@ describe('a fleet shares again, has lost no evaluation, and leaves nothing behin
   }
 })
 
-describe("with whenUnavailable: 'stale' it makes no call more than without a fault, and recovers as well, after", { concurrency: 3 }, () => {
+describe("with whenUnavailable: 'stale' it makes no call more than without a fault, and recovers as well, after", {
+  concurrency: 3,
+}, () => {
   for (const [family, faults] of Object.entries(FAULTS)) {
     for (const fault of faults.filter(({ alone }) => alone)) {
       test(`${family}: ${fault.name}`, async (t) => {
@@ -78,7 +80,7 @@ async function suffer(t, fault) {
   judge.assertNoHammering(outcome)
 
   // What is told from here on is told after the recovery.
-  fleet.all.forEach(({ errors }) => errors.splice(0))
+  for (const { errors } of fleet.all) errors.splice(0)
   const full = api.count(200)
   const late = api.edit()
   await judge.assertPaced(lab)

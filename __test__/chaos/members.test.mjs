@@ -19,7 +19,9 @@ const ALLOWANCE_MS = 600
 
 const outcomes = []
 
-describe('one process that can reach PostHog is enough for an edit within three intervals, and a lone one recovers', { concurrency: 2 }, () => {
+describe('one process that can reach PostHog is enough for an edit within three intervals, and a lone one recovers', {
+  concurrency: 2,
+}, () => {
   for (const fault of MEMBER_FAULTS) {
     test(fault.name, async (t) => {
       const lab = await openChaosLab({

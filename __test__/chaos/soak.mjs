@@ -29,7 +29,9 @@ const POLL_MS = 1_000
 
 const { between, pick, chance } = randomFrom(seed)
 // One server: other topologies have a lab of their own.
-const faults = Object.values(FAULTS).flat().filter(({ id, topology }) => id !== 'leader-killed' && !topology)
+const faults = Object.values(FAULTS)
+  .flat()
+  .filter(({ id, topology }) => id !== 'leader-killed' && !topology)
 const startedAt = now()
 const endsAt = startedAt + minutes * 60_000
 const tally = { rounds: 0, edits: 0, kills: 0, deploys: 0 }
@@ -53,14 +55,16 @@ try {
   say(`held: ${JSON.stringify(tally)}`)
 } catch (error) {
   console.error(error)
-  console.error(`VIOLATED after ${Math.round((now() - startedAt) / 1_000)} s; to repeat: npm run soak -- --seed ${seed} --minutes ${minutes}`)
+  console.error(
+    `VIOLATED after ${Math.round((now() - startedAt) / 1_000)} s; to repeat: npm run soak -- --seed ${seed} --minutes ${minutes}`,
+  )
   process.exitCode = 1
 } finally {
   await lab.close()
 }
 
 async function run() {
-  const { api, fleet } = lab
+  const { fleet } = lab
   await fleet.start(processes, { together: true, timeoutMs: 120_000 })
   await settle(now())
   const residents = new Residents(fleet.workers.slice(0, processes / 2))
@@ -114,7 +118,10 @@ async function suffer(fault, residents) {
   const sharedAt = await settle(endedAt)
 
   const made = api.calls.length - calls
-  say(fault.id.padEnd(22), `${Math.round(endedAt - begunAt)} ms, shared again after ${Math.max(0, Math.round(sharedAt - endedAt))} ms, ${made} calls`)
+  say(
+    fault.id.padEnd(22),
+    `${Math.round(endedAt - begunAt)} ms, shared again after ${Math.max(0, Math.round(sharedAt - endedAt))} ms, ${made} calls`,
+  )
   judge.assertCalled(lab, fault, { calls: made, elapsedMs: now() - begunAt, strangers })
   judge.assertRecovered(lab, fault, { tookMs: sharedAt - endedAt, lastedMs: endedAt - begunAt })
 }

@@ -19,7 +19,8 @@ test('two halves of a fleet, each with a master of its own, become one again, wi
   await lab.failOver()
   await lab.untilNamed()
   const late = await fleet.start(2, { together: true })
-  const halves = async () => new Set((await Promise.all([...early, ...late].map((worker) => worker.status()))).map(({ provider }) => provider.leader))
+  const halves = async () =>
+    new Set((await Promise.all([...early, ...late].map((worker) => worker.status()))).map(({ provider }) => provider.leader))
 
   const calls = api.calls.length
   const begunAt = now()

@@ -130,7 +130,10 @@ for (const [bundler, args] of Object.entries(BUNDLERS)) {
       // Two answers with definitions for two versions: everything else was "unchanged".
       assert.equal(api.count(200), 2)
       assert.equal(api.count(304), api.calls.length - 2)
-      assert.deepEqual(windows.flatMap(({ complaints }) => complaints), [])
+      assert.deepEqual(
+        windows.flatMap(({ complaints }) => complaints),
+        [],
+      )
       assert.equal(api.remoteEvaluations, 0)
       if (process.env.UPDATE_SCREENSHOT && bundler === 'Turbopack') {
         await windows[0].page.screenshot({ path: join(ROOT, 'docs/nextjs.png') })

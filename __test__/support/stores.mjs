@@ -45,7 +45,11 @@ export const STORES = {
       stateKey: (key) => `${dataKey(key)}:state`,
       stored: async (key) => (await client.getBuffer(dataKey(key))) ?? undefined,
       async damage(key, bytes) {
-        await client.multi().set(dataKey(key), bytes).hset(`${dataKey(key)}:state`, 'bytes', bytes.length).exec()
+        await client
+          .multi()
+          .set(dataKey(key), bytes)
+          .hset(`${dataKey(key)}:state`, 'bytes', bytes.length)
+          .exec()
       },
       expiresInMs: (key) => client.pttl(dataKey(key)),
       lose: () => client.flushall(),

@@ -23,7 +23,7 @@ describe('no healthy process is worse off than without the cache', { concurrency
         try {
           assertNeverWorse(sides, situation, outcome)
         } catch (error) {
-          sides.forEach((side) => story(side).forEach((line) => t.diagnostic(line)))
+          for (const line of sides.flatMap(story)) t.diagnostic(line)
           throw error
         }
         outcomes.set(situation, outcome)

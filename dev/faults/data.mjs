@@ -44,7 +44,8 @@ export const DATA_FAULTS = [
     await admin.config('SET', 'maxmemory', '0')
   }),
   once('definitions-wrongtype', 'the definitions become a list', ({ admin, keys }) =>
-    admin.multi().del(keys.data).rpush(keys.data, 'x').exec()),
+    admin.multi().del(keys.data).rpush(keys.data, 'x').exec(),
+  ),
   once('state-wrongtype', 'the state becomes a string', ({ admin, keys }) => admin.set(keys.state, 'x')),
   once('patch-damaged', 'the patch is damaged', ({ admin, keys }) => admin.hset(keys.state, 'patch', 'PATCH1:')),
   again('deleted-again', 'a key is deleted every 50 ms, each in turn', ({ admin, keys }) => {

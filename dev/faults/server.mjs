@@ -13,13 +13,18 @@ const killClients = async ({ admin }) => {
   for (const type of ['normal', 'pubsub']) await admin.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes')
 }
 
-const config = (...settings) => ({ admin }) => admin.config('SET', ...settings)
+const config =
+  (...settings) =>
+  ({ admin }) =>
+    admin.config('SET', ...settings)
 
 /** A replica whose master is not there. */
-const demote = (staleData) => async ({ admin }) => {
-  await admin.config('SET', 'replica-serve-stale-data', staleData)
-  await admin.call('REPLICAOF', '127.0.0.1', String(await freePort()))
-}
+const demote =
+  (staleData) =>
+  async ({ admin }) => {
+    await admin.config('SET', 'replica-serve-stale-data', staleData)
+    await admin.call('REPLICAOF', '127.0.0.1', String(await freePort()))
+  }
 
 const promote = ({ admin }) => admin.call('REPLICAOF', 'NO', 'ONE')
 
@@ -67,7 +72,9 @@ export const SERVER_FAULTS = [
     name: 'a script runs on and on (BUSY)',
     async begin({ admin, client }) {
       await admin.config('SET', 'busy-reply-threshold', '50')
-      client().eval('while true do end', 0).catch(() => {})
+      client()
+        .eval('while true do end', 0)
+        .catch(() => {})
       while (!(await admin.get('x').catch(({ message }) => message.startsWith('BUSY')))) await sleep(10)
     },
     end: ({ admin }) => admin.call('SCRIPT', 'KILL'),

@@ -47,7 +47,10 @@ async function announceMove({ nodes: [from, to], slot }) {
 const move = ({ nodes: [from, to] }, ...keys) => from.admin.migrate(HOST, to.port, '', 0, 5_000, 'KEYS', ...keys)
 
 async function concludeMove(lab) {
-  const { nodes: [from, to, ...others], slot } = lab
+  const {
+    nodes: [from, to, ...others],
+    slot,
+  } = lab
   for (const node of [to, from, others[0]]) await setSlot(node, slot, 'NODE', to.id)
   await lab.untilOwnedBy(to)
 }

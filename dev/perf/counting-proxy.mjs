@@ -33,9 +33,10 @@ export async function startCountingProxy(port) {
       Object.assign(counted, { sent: 0, received: 0 })
       return { sent, received }
     },
-    close: () => new Promise((resolve) => {
-      server.close(() => resolve())
-      for (const socket of sockets) socket.destroy()
-    }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        for (const socket of sockets) socket.destroy()
+      }),
   }
 }

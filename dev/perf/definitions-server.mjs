@@ -10,7 +10,7 @@ export async function startDefinitionsServer(definitions) {
   let set = unedited
   let edits = 0
   let body
-  const server = createServer((request, response) => {
+  const server = createServer((_request, response) => {
     response.writeHead(200, { 'content-type': 'application/json', etag: `"${edits}"` }).end(body)
   })
   await new Promise((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve))
@@ -18,12 +18,13 @@ export async function startDefinitionsServer(definitions) {
     url: (projectKey) => `http://127.0.0.1:${server.address().port}/flags/definitions?token=${projectKey}&send_cohorts`,
     offer(n) {
       if (n < edits) [set, edits] = [unedited, 0]
-      while (edits < n) set = edit(set, (edits += 1))
+      while (edits < n) set = edit(set, ++edits)
       body = Buffer.from(JSON.stringify(set))
     },
-    close: () => new Promise((resolve) => {
-      server.close(() => resolve())
-      server.closeAllConnections()
-    }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
   }
 }

@@ -19,7 +19,8 @@ export async function measureFootprint({ rounds, redis, progress }) {
   // The first round fills the file system's cache.
   for (let round = 0; round <= rounds; round += 1) {
     for (const kind of KINDS) {
-      const probe = async (what) => Number((await run(process.execPath, ['--expose-gc', PROBE, what, kind, CLIENTS[kind]?.module ?? ROOT, redis.url])).stdout)
+      const probe = async (what) =>
+        Number((await run(process.execPath, ['--expose-gc', PROBE, what, kind, CLIENTS[kind]?.module ?? ROOT, redis.url])).stdout)
       const [loadMs, memoryBytes] = [await probe('load'), await probe('memory')]
       if (round === 0) continue
       footprint[kind].loadMs.push(loadMs)
@@ -33,7 +34,10 @@ export async function measureFootprint({ rounds, redis, progress }) {
 /** What an installation for this platform brings, its dependencies included. */
 function installed(kind) {
   if (kind === OURS) {
-    const packing = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: ROOT, stdio: ['ignore', 'pipe', 'ignore'] })
+    const packing = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+      cwd: ROOT,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
     const [{ files }] = JSON.parse(packing)
     // The other package is this platform's, with the binary.
     const paths = [...files.map(({ path }) => path), ...readdirSync(ROOT).filter((name) => name.endsWith('.node'))]

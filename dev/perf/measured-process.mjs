@@ -23,7 +23,7 @@ export async function startMeasured(settings, execArgv) {
   let requests = 0
 
   async function request(command, args, instrument) {
-    const id = (requests += 1)
+    const id = ++requests
     child.send({ id, command, args, instrument })
     const gone = exited.then(({ code, signal }) => Promise.reject(new Error(`${who}: ended (${signal ?? code}) during "${command}"`)))
     const [{ cost, error }] = await Promise.race([once(child, 'message'), gone])

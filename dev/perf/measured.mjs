@@ -35,7 +35,7 @@ const COMMANDS = {
   },
   changed: (n, measure) => receive(n, measure, poll, { collect: false }),
   unchanged: (n, measure) => receive(n, measure, poll, { collect: false }),
-  async first(n, measure) {
+  async first(_n, measure) {
     const measured = await measure(async () => {
       opened = await open(settings)
       return poll()
@@ -47,14 +47,15 @@ const COMMANDS = {
     const data = asReceived(JSON.parse(textOf(n)))
     return measure(() => opened.provider.onFlagDefinitionsReceived(data))
   },
-  fetch: (n, measure) => receive(n, measure, async () => {
-    const data = await (await opened.provider.fetch(settings.definitionsUrl)).json()
-    await opened.provider.onFlagDefinitionsReceived(asReceived(data))
-    return data
-  }),
+  fetch: (n, measure) =>
+    receive(n, measure, async () => {
+      const data = await (await opened.provider.fetch(settings.definitionsUrl)).json()
+      await opened.provider.onFlagDefinitionsReceived(asReceived(data))
+      return data
+    }),
   json: (n, measure) => receive(n, measure, async () => (await fetch(settings.definitionsUrl)).json()),
   /** To another thread and back. */
-  access: (n, measure) => measure(() => access(process.execPath), { collect: false }),
+  access: (_n, measure) => measure(() => access(process.execPath), { collect: false }),
   parse(n, measure) {
     const text = Buffer.from(textOf(n)).toString()
     return receive(n, measure, async () => JSON.parse(text))
@@ -105,7 +106,7 @@ async function receive(n, measure, work, options) {
 
 function advanceTo(n) {
   expected ??= largeDefinitions(settings.definitions)
-  while (edits < n) expected = edit(expected, (edits += 1))
+  while (edits < n) expected = edit(expected, ++edits)
 }
 
 function textOf(n) {

@@ -38,8 +38,13 @@ const ALLOCATION_ROUNDS = 3
 export async function measureSize({ bytes, rounds, seed, redis, progress }) {
   const results = {}
   const record = (id, kind, values) => {
-    const lists = ((results[id] ??= {})[kind] ??= {})
-    for (const [name, value] of Object.entries(values)) (lists[name] ??= []).push(value)
+    results[id] ??= {}
+    results[id][kind] ??= {}
+    const lists = results[id][kind]
+    for (const [name, value] of Object.entries(values)) {
+      lists[name] ??= []
+      lists[name].push(value)
+    }
   }
   const settings = { definitions: { bytes, seed }, redis, record, progress }
   const few = Math.min(rounds, ALLOCATION_ROUNDS)
@@ -120,12 +125,12 @@ async function openSubject({ kind, definitions, redis, api, execArgv }) {
   }
   return {
     kind,
-    publish: (instrument) => counted(() => publisher.measure('publish', (edits += 1), instrument)),
+    publish: (instrument) => counted(() => publisher.measure('publish', ++edits, instrument)),
     changed: (instrument) => counted(() => reader.measure('changed', edits, instrument)),
     unchanged: (instrument) => counted(() => reader.measure('unchanged', edits, instrument)),
     first: (instrument) => once(start, (fresh) => counted(() => fresh.measure('first', edits, instrument))),
     async fetch(instrument) {
-      api.offer((edits += 1))
+      api.offer(++edits)
       const measured = await counted(() => publisher.measure('fetch', edits, instrument))
       // Only to see that it has arrived.
       await reader.measure('changed', edits, instrument)

@@ -16,7 +16,15 @@ const DELAY_MS = 50
  * flags before it has any, so that posthog-node loads again each time. `delayMs`: how long PostHog takes to answer.
  * `requestTimeoutMs`: how long posthog-node waits for an answer. The rest is for `openChaosLab`.
  */
-export async function openPair({ fetch = true, evaluates = false, delayMs = DELAY_MS, pollMs, requestTimeoutMs = pollMs, options, ...rest }) {
+export async function openPair({
+  fetch = true,
+  evaluates = false,
+  delayMs = DELAY_MS,
+  pollMs,
+  requestTimeoutMs = pollMs,
+  options,
+  ...rest
+}) {
   const settings = {
     sharedEtag: fetch,
     push: fetch,

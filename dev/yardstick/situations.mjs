@@ -88,7 +88,7 @@ function askedAgain() {
     ...rest,
     name: `${name}, and \`coldStartWaitMs\` exceeds the interval`,
     lab: { ...lab, ...LONG_WAIT },
-    waits: (limits, pollMs) => pollMs,
+    waits: (_limits, pollMs) => pollMs,
   }
 }
 
@@ -104,7 +104,7 @@ function down(name, answer, lab) {
     recover: ({ api }) => api.normal(),
     lastsMs: 1.5 * POLL_MS,
     // The fleet pauses once PostHog has failed several of its processes.
-    waits: (limits, pollMs) => 2 * pollMs,
+    waits: (_limits, pollMs) => 2 * pollMs,
   })
 }
 
