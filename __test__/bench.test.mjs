@@ -5,8 +5,8 @@ import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { test } from 'node:test'
 
-import { edit, editedAt, largeDefinitions } from '../dev/large-definitions.mjs'
-import { startCountingProxy } from '../dev/perf/counting-proxy.mjs'
+import { edit, editedAt, largeDefinitions } from '../dev/bench/large-definitions.mjs'
+import { startCountingProxy } from '../dev/bench/perf/counting-proxy.mjs'
 
 const BYTES = 500_000
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 
-import { definitions } from '../dev/definitions.mjs'
+import { definitions } from '../dev/harness/definitions.mjs'
 import { BROKEN_STATES } from './support/broken-states.mjs'
 import { cli, environment } from './support/cli.mjs'
 import { elsewhere, failure, openCache, standIn, startClient } from './support/client.mjs'

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 
-import { sleep } from '../dev/clock.mjs'
+import { sleep } from '../dev/harness/clock.mjs'
 import { openCache, standIn } from './support/client.mjs'
 import { completed, nextUpdate, startSharing } from './support/shared.mjs'
 import { STORES } from './support/stores.mjs'

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { channel } from 'node:diagnostics_channel'
 import { after, before, beforeEach, describe, test } from 'node:test'
 
-import { now, sleep } from '../dev/clock.mjs'
+import { now, sleep } from '../dev/harness/clock.mjs'
 import { openCache, standIn, startClient } from './support/client.mjs'
 import { startSharing } from './support/shared.mjs'
 import { closedPort, STORES } from './support/stores.mjs'

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 
-import { sleep } from '../dev/clock.mjs'
-import { VERSION_FLAG } from '../dev/definitions.mjs'
+import { sleep } from '../dev/harness/clock.mjs'
+import { VERSION_FLAG } from '../dev/harness/definitions.mjs'
 import { openCache, standIn } from './support/client.mjs'
 import { completed } from './support/shared.mjs'
 import { STORES } from './support/stores.mjs'

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 
-import { sleep } from '../dev/clock.mjs'
+import { sleep } from '../dev/harness/clock.mjs'
 import { elsewhere, FlagCacheError, openCache, standIn } from './support/client.mjs'
 import { completed, startSharing } from './support/shared.mjs'
 import { newProjectKey, STORES } from './support/stores.mjs'

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 
-import { now, sleep } from '../dev/clock.mjs'
-import { startRedis } from '../dev/redis.mjs'
+import { now, sleep } from '../dev/harness/clock.mjs'
+import { startRedis } from '../dev/harness/redis.mjs'
 import { callsAtMost, fleetSuite, openFleet, POLL_MS } from './support/fleet-suite.mjs'
 import { STORES } from './support/stores.mjs'
 

@@ -6,9 +6,9 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 
-import { VERSION_FLAG } from '../dev/definitions.mjs'
-import { FleetWorker } from '../dev/fleet-worker.mjs'
-import { record } from '../dev/history.mjs'
+import { VERSION_FLAG } from '../dev/harness/definitions.mjs'
+import { FleetWorker } from '../dev/harness/fleet-worker.mjs'
+import { record } from '../dev/harness/history.mjs'
 import { temporaryDirectory } from './support/stores.mjs'
 
 /** A posthog-node whose evaluations end as the test wants: one that holds `null` after the one that began next. */

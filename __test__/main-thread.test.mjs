@@ -6,7 +6,7 @@ import { performance } from 'node:perf_hooks'
 import { after, before, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 
-import { definitions } from '../dev/definitions.mjs'
+import { definitions } from '../dev/harness/definitions.mjs'
 import { runNode } from './support/child.mjs'
 import { openCache, standIn } from './support/client.mjs'
 import { startSharing } from './support/shared.mjs'
@@ -135,7 +135,7 @@ const LARGE_READ = `
   const { GCProfiler } = require('node:v8')
   const { FlagDefinitionCache } = require('posthog-flag-cache')
   const main = async () => {
-    const { largeDefinitions } = await import('./dev/large-definitions.mjs')
+    const { largeDefinitions } = await import('./dev/bench/large-definitions.mjs')
     const options = { projectKey: 'phc_large', url: 'memory:' }
     const leader = new FlagDefinitionCache(options)
     const data = largeDefinitions({ bytes: 12_000_000, seed: 1 })

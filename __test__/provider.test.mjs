@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test'
 import { inspect } from 'node:util'
 import vm from 'node:vm'
 
-import { now } from '../dev/clock.mjs'
+import { now } from '../dev/harness/clock.mjs'
 import { FlagCacheError, FlagDefinitionCache, failure, openCache, publish } from './support/client.mjs'
 import { closedPort, newProjectKey, STORES } from './support/stores.mjs'
 

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 
-import { sleep } from '../dev/clock.mjs'
-import { definitions } from '../dev/definitions.mjs'
+import { sleep } from '../dev/harness/clock.mjs'
+import { definitions } from '../dev/harness/definitions.mjs'
 import { runNode } from './support/child.mjs'
 import { FlagCacheError, openCache, publish, standIn } from './support/client.mjs'
 import { nextUpdate, startSharing } from './support/shared.mjs'

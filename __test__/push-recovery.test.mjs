@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 
-import { sleep } from '../dev/clock.mjs'
-import { definitions } from '../dev/definitions.mjs'
-import { startRedis } from '../dev/redis.mjs'
+import { sleep } from '../dev/harness/clock.mjs'
+import { definitions } from '../dev/harness/definitions.mjs'
+import { startRedis } from '../dev/harness/redis.mjs'
 import { openCache, publish } from './support/client.mjs'
 import { openSharingFleet } from './support/sharing-fleet.mjs'
 import { STORES } from './support/stores.mjs'

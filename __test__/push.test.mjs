@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 
-import { now } from '../dev/clock.mjs'
+import { now } from '../dev/harness/clock.mjs'
 import { openSharingFleet } from './support/sharing-fleet.mjs'
 import { STORES } from './support/stores.mjs'
 

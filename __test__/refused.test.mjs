@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { inspect } from 'node:util'
 
-import { sleep } from '../dev/clock.mjs'
+import { sleep } from '../dev/harness/clock.mjs'
 import { failure, openCache, publish, standIn, startClient } from './support/client.mjs'
 import { closedPort, newProjectKey, redisFor } from './support/stores.mjs'
 

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 
-import { FAULTS } from '../dev/faults/index.mjs'
-import { MEMBER_FAULTS } from '../dev/faults/members.mjs'
-import { SITUATIONS } from '../dev/yardstick/situations.mjs'
+import { FAULTS } from '../dev/harness/faults/index.mjs'
+import { MEMBER_FAULTS } from '../dev/harness/faults/members.mjs'
+import { SITUATIONS } from '../dev/harness/yardstick/situations.mjs'
 
 const document = readFileSync(new URL('../docs/reliability.md', import.meta.url), 'utf8')
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { describe, test } from 'node:test'
 
-import { NETWORK, startFaultProxy } from '../dev/fault-proxy.mjs'
+import { NETWORK, startFaultProxy } from '../dev/harness/fault-proxy.mjs'
 import { startNode } from './support/child.mjs'
 import { standIn } from './support/client.mjs'
 import { closedPort, redisFor } from './support/stores.mjs'

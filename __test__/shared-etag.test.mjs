@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 
-import { now } from '../dev/clock.mjs'
-import { floorOf } from '../dev/floor.mjs'
+import { now } from '../dev/harness/clock.mjs'
+import { floorOf } from '../dev/bench/floor.mjs'
 import { assertPaced, LATE_POLLS, openSharingFleet, POLL_MS } from './support/sharing-fleet.mjs'
 import { STORES } from './support/stores.mjs'
 

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { describe, test } from 'node:test'
 
-import { startRedis } from '../dev/redis.mjs'
+import { startRedis } from '../dev/harness/redis.mjs'
 import { elsewhere, failure, openCache, standIn } from './support/client.mjs'
 import { startSharing } from './support/shared.mjs'
 import { closedPort, newProjectKey, STORES } from './support/stores.mjs'

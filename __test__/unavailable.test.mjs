@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { connect, createServer } from 'node:net'
 import { describe, test } from 'node:test'
 
-import { nextEvent, now, sleep } from '../dev/clock.mjs'
+import { nextEvent, now, sleep } from '../dev/harness/clock.mjs'
 import { failure, openCache, publish, standIn, startClient } from './support/client.mjs'
 import { closedPort, newProjectKey, redisFor } from './support/stores.mjs'
 

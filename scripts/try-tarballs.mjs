@@ -12,7 +12,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { newProject, npm } from '../__test__/package/support/consumer.mjs'
 import { startRegistry } from '../__test__/package/support/registry.mjs'
 import { run } from '../__test__/package/support/run.mjs'
-import { startPostHogApi } from '../dev/posthog-api.mjs'
+import { startPostHogApi } from '../dev/harness/posthog-api.mjs'
 
 const [folder, platform] = process.argv.slice(2)
 if (!platform) throw new Error('name the folder with the tarballs, and the platform whose binary is expected')

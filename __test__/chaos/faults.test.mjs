@@ -4,9 +4,9 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 
-import { openChaosLab, SHORT } from '../../dev/chaos-lab.mjs'
-import { now, sleep } from '../../dev/clock.mjs'
-import { FAULTS, LASTS_MS } from '../../dev/faults/index.mjs'
+import { openChaosLab, SHORT } from '../../dev/harness/chaos-lab.mjs'
+import { now, sleep } from '../../dev/harness/clock.mjs'
+import { FAULTS, LASTS_MS } from '../../dev/harness/faults/index.mjs'
 import * as judge from './judge.mjs'
 import { codesOf, inFamilies, seconds, writeTable } from './report.mjs'
 

@@ -1,8 +1,8 @@
-// What must hold for a fleet of dev/chaos-lab.mjs whatever happened to it.
+// What must hold for a fleet of dev/harness/chaos-lab.mjs whatever happened to it.
 
 import assert from 'node:assert/strict'
 
-import { nextEvent, now } from '../../dev/clock.mjs'
+import { nextEvent, now } from '../../dev/harness/clock.mjs'
 import { runNode } from '../support/child.mjs'
 import { callsAtMost } from '../support/fleet-suite.mjs'
 

@@ -4,9 +4,9 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 
-import { openChaosLab } from '../../dev/chaos-lab.mjs'
-import { nextEvent, now } from '../../dev/clock.mjs'
-import { MEMBER_FAULTS } from '../../dev/faults/members.mjs'
+import { openChaosLab } from '../../dev/harness/chaos-lab.mjs'
+import { nextEvent, now } from '../../dev/harness/clock.mjs'
+import { MEMBER_FAULTS } from '../../dev/harness/faults/members.mjs'
 import * as judge from './judge.mjs'
 import { codesOf, seconds, writeTable } from './report.mjs'
 

@@ -1,6 +1,6 @@
 // Tables of outcomes in docs/reliability.md.
 
-import { writeDocs } from '../../dev/bench-docs.mjs'
+import { writeDocs } from '../../dev/bench/docs.mjs'
 
 export const seconds = (ms) => `${(Math.ceil(ms / 100) / 10).toFixed(1)} s`
 

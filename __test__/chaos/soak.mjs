@@ -1,7 +1,7 @@
 // `npm run soak`: fifty posthog-node clients in ten processes for minutes, with edits, kills and faults at random.
 //
 // What must hold, throughout:
-// - There is at most one call of PostHog an interval. Only a fault that leaves the processes alone (dev/faults/index.mjs) allows,
+// - There is at most one call of PostHog an interval. Only a fault that leaves the processes alone (dev/harness/faults/index.mjs) allows,
 //   from its begin until the fleet shares again, one call of each client a poll; others one for each client that starts meanwhile.
 // - Within two polls after the fleet shares again everyone evaluates the newest version.
 // - No call exceeds its limit, no evaluation is lost, no process ends that was not killed.
@@ -9,10 +9,10 @@
 
 import { parseArgs } from 'node:util'
 
-import { openChaosLab, SHORT } from '../../dev/chaos-lab.mjs'
-import { now, sleep } from '../../dev/clock.mjs'
-import { FAULTS } from '../../dev/faults/index.mjs'
-import { randomFrom } from '../../dev/random.mjs'
+import { openChaosLab, SHORT } from '../../dev/harness/chaos-lab.mjs'
+import { now, sleep } from '../../dev/harness/clock.mjs'
+import { FAULTS } from '../../dev/harness/faults/index.mjs'
+import { randomFrom } from '../../dev/harness/random.mjs'
 import * as judge from './judge.mjs'
 import { Residents } from './residents.mjs'
 

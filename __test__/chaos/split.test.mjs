@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { openChaosLab } from '../../dev/chaos-lab.mjs'
-import { now } from '../../dev/clock.mjs'
-import { startWatched } from '../../dev/deployments.mjs'
+import { openChaosLab } from '../../dev/harness/chaos-lab.mjs'
+import { now } from '../../dev/harness/clock.mjs'
+import { startWatched } from '../../dev/harness/deployments.mjs'
 import * as judge from './judge.mjs'
 
 test('two halves of a fleet, each with a master of its own, become one again, with the newest definitions', async (t) => {

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 
 import { PostHog } from 'posthog-node'
 
-import { sleep } from '../../dev/clock.mjs'
+import { sleep } from '../../dev/harness/clock.mjs'
 import { DocstringProvider } from '../../dev/peers/docstring.mjs'
 import { runNode } from '../support/child.mjs'
 import { failure, openCache, publish, standIn } from '../support/client.mjs'

@@ -2,9 +2,9 @@
 
 import { PostHog } from 'posthog-node'
 
-import { VERSION_FLAG } from '../../dev/definitions.mjs'
-import { startPostHogApi } from '../../dev/posthog-api.mjs'
-import { loadOurs } from '../../dev/providers.mjs'
+import { VERSION_FLAG } from '../../dev/harness/definitions.mjs'
+import { startPostHogApi } from '../../dev/harness/posthog-api.mjs'
+import { loadOurs } from '../../dev/harness/providers.mjs'
 import { newProjectKey } from './stores.mjs'
 
 export const { FlagDefinitionCache, FlagCacheError } = loadOurs()

@@ -6,10 +6,10 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 
-import { now, sleep } from '../../dev/clock.mjs'
-import { Fleet } from '../../dev/fleet.mjs'
-import { startPostHogApi } from '../../dev/posthog-api.mjs'
-import { OURS } from '../../dev/providers.mjs'
+import { now, sleep } from '../../dev/harness/clock.mjs'
+import { Fleet } from '../../dev/harness/fleet.mjs'
+import { startPostHogApi } from '../../dev/harness/posthog-api.mjs'
+import { OURS } from '../../dev/harness/providers.mjs'
 import { openCache } from './client.mjs'
 import { newProjectKey } from './stores.mjs'
 

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-import { startRedis } from '../../dev/redis.mjs'
+import { startRedis } from '../../dev/harness/redis.mjs'
 
-export { freePort as closedPort } from '../../dev/redis.mjs'
+export { freePort as closedPort } from '../../dev/harness/redis.mjs'
 
 /** A project of its own: no test sees what another one stored. */
 export const newProjectKey = () => `phc_${randomUUID()}`

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 
-import { BILLED } from '../../dev/posthog-api.mjs'
+import { BILLED } from '../../dev/harness/posthog-api.mjs'
 
 /** For timers and threads that are late. */
 const ALLOWANCE_MS = 500

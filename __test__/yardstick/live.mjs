@@ -1,7 +1,7 @@
 // Has both fleets of a pair live through a situation at the same time, and measures them.
 
-import { nextEvent, now, sleep } from '../../dev/clock.mjs'
-import { SLOW_MS } from '../../dev/yardstick/situations.mjs'
+import { nextEvent, now, sleep } from '../../dev/harness/clock.mjs'
+import { SLOW_MS } from '../../dev/harness/yardstick/situations.mjs'
 
 /** What takes longer is said to come never. The fleet with the cache has as long again after the other one. */
 const PATIENCE_POLLS = 4

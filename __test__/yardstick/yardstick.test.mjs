@@ -3,8 +3,8 @@
 
 import { after, describe, test } from 'node:test'
 
-import { openPair } from '../../dev/yardstick/lab.mjs'
-import { SITUATIONS } from '../../dev/yardstick/situations.mjs'
+import { openPair } from '../../dev/harness/yardstick/lab.mjs'
+import { SITUATIONS } from '../../dev/harness/yardstick/situations.mjs'
 import { inFamilies, seconds, writeTable } from '../chaos/report.mjs'
 import { assertNeverWorse } from './judge.mjs'
 import { live } from './live.mjs'
