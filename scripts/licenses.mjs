@@ -1,6 +1,6 @@
 // Writes THIRD_PARTY_LICENSES, which every binary package ships: `npm run licenses`, whenever Cargo.lock changes.
 //
-// It is committed, because building cargo-about takes minutes; __test__/licenses.test.mjs holds it against Cargo.lock.
+// It is committed, because building cargo-about takes minutes; __test__/repository/licenses.test.mjs holds it against Cargo.lock.
 
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
