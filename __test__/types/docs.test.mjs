@@ -13,9 +13,7 @@ const engine = {
 
 const [optionsBody] = declarations.split('interface FlagDefinitionCacheOptions')[1].split('\n}\n')
 /** The name of each option, and its documentation. */
-const documented = new Map(
-  [...optionsBody.matchAll(/\/\*\*(.*?)\*\/\s*(\w+)\??:/gs)].map(([, text, name]) => [name, text]),
-)
+const documented = new Map([...optionsBody.matchAll(/\/\*\*(.*?)\*\/\s*(\w+)\??:/gs)].map(([, text, name]) => [name, text]))
 
 /** A constant of options.rs: text, or a product of numbers. */
 function constant(name) {
@@ -75,7 +73,10 @@ test('the error codes are those of the engine, each explained', () => {
 })
 
 test('the table in the README has every option, with the same default', () => {
-  const rows = read('README.md').split('\n## Options\n')[1].split('\n## ')[0].matchAll(/^\| (`\w+`(?:, `\w+`)*) \| (.*?) \|/gm)
+  const rows = read('README.md')
+    .split('\n## Options\n')[1]
+    .split('\n## ')[0]
+    .matchAll(/^\| (`\w+`(?:, `\w+`)*) \| (.*?) \|/gm)
   const table = new Map([...rows].flatMap(([, names, value]) => names.match(/\w+/g).map((name) => [name, value])))
   assert.deepEqual([...table.keys()].sort(), [...documented.keys()].sort())
   for (const [name, text] of documented) {

@@ -8,13 +8,16 @@ function changes({ record, error }, earlier) {
   const before = earlier?.record
   const told = []
   if (earlier?.error) told.push('can be read again')
-  if (before && record.invalidatedAt !== before.invalidatedAt && record.invalidatedAt !== null) told.push('invalidated: somebody said that the definitions have changed')
+  if (before && record.invalidatedAt !== before.invalidatedAt && record.invalidatedAt !== null)
+    told.push('invalidated: somebody said that the definitions have changed')
   // A short turn may be over already.
   if (record.fence > (before?.fence ?? 0)) told.push(`turn ${record.fence} given${record.lease ? ` to ${record.lease.owner}` : ''}`)
   if (!before || record.stored?.version !== before.stored?.version || record.damage !== before.damage) told.push(definitions(record))
-  else if (record.stored && record.confirmedAt > (before.confirmedAt ?? 0)) told.push(`confirmed: version ${record.stored.version} is current`)
+  else if (record.stored && record.confirmedAt > (before.confirmedAt ?? 0))
+    told.push(`confirmed: version ${record.stored.version} is current`)
   if (before?.leader && !record.leader) told.push(`${before.leader} leads no longer`)
-  if (record.retryInMs !== null && (before?.retryInMs ?? null) === null) told.push(`pause: nobody calls PostHog for ${duration(record.retryInMs)}`)
+  if (record.retryInMs !== null && (before?.retryInMs ?? null) === null)
+    told.push(`pause: nobody calls PostHog for ${duration(record.retryInMs)}`)
   else if (before && before.retryInMs !== null && record.retryInMs === null) told.push('pause over')
   return told
 }

@@ -10,7 +10,8 @@ const SHOW_CURSOR = '\x1b[?25h'
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 
 /** Visible, and within a JSON string still the same: `\u001b`. */
-const escaped = (text) => text.replace(UNSAFE, (found) => found.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`))
+const escaped = (text) =>
+  text.replace(UNSAFE, (found) => found.replace(/./gs, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`))
 
 /** Text in a style, made by `paint`. */
 class Painted {

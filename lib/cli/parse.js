@@ -26,10 +26,15 @@ function check(token, options) {
   if (token.kind !== 'option') return
   const option = Object.hasOwn(options, token.name) ? options[token.name] : undefined
   if (!option) {
-    const allowed = Object.keys(options).map((name) => `--${name}`).join(', ')
+    const allowed = Object.keys(options)
+      .map((name) => `--${name}`)
+      .join(', ')
     throw new UsageError(`${isName(token.name) ? token.rawName : 'what you gave'} is no option of this command; allowed: ${allowed}`)
   }
-  if (option.type === 'string' && (token.value === undefined || token.value === '' || (!token.inlineValue && token.value.startsWith('--')))) {
+  if (
+    option.type === 'string' &&
+    (token.value === undefined || token.value === '' || (!token.inlineValue && token.value.startsWith('--')))
+  ) {
     throw new UsageError(`--${token.name} needs a value`)
   }
   if (option.type === 'boolean' && token.value !== undefined) throw new UsageError(`--${token.name} takes no value`)

@@ -67,7 +67,8 @@ async function refresh(cache, { request, projectKey, isPatient }) {
   if (response.status === 200 && confirms === 0) await publish(cache, response)
   const failed = troubles.find((trouble) => trouble.code !== 'ERR_FLAG_CACHE_API')
   if (failed) throw failed
-  if (response.status === 304 && confirms === 0) throw new FlagCacheError('ERR_FLAG_CACHE_API', 'PostHog answered 304 to a request for all definitions')
+  if (response.status === 304 && confirms === 0)
+    throw new FlagCacheError('ERR_FLAG_CACHE_API', 'PostHog answered 304 to a request for all definitions')
   if (cache.status().counters.superseded > 0) throw new Failure(undefined, 'another worker has taken over meanwhile, and fetches anew')
   const { definitions: after } = cache.status()
   return outcomeOf(cache, { outcome: after?.version === before?.version ? 'unchanged' : 'published', before })
@@ -101,7 +102,10 @@ async function publish(cache, response) {
 /** Why it was not our turn, where that is as good as having fetched. */
 function withoutTurn({ retryInMs, definitions, lastGrantMsAgo, leader }, isPatient) {
   if (retryInMs !== null) {
-    throw new FlagCacheError('ERR_FLAG_CACHE_API', `PostHog failed, or asked for a pause: nobody calls it for another ${duration(retryInMs)}`)
+    throw new FlagCacheError(
+      'ERR_FLAG_CACHE_API',
+      `PostHog failed, or asked for a pause: nobody calls it for another ${duration(retryInMs)}`,
+    )
   }
   if (definitions && isPatient) return 'not-due'
   if (definitions && definitions.ageMs <= lastGrantMsAgo) return 'fetched-elsewhere'

@@ -20,7 +20,8 @@ const REFUSALS = {
 /** Where to ask, as whom, and how patiently. Of neither the host nor the key is anything repeated in a message. */
 function requestOptions(values, env = process.env) {
   const secretKey = env.POSTHOG_SECRET_KEY?.trim()
-  if (!secretKey) throw new UsageError('refresh needs the secret key of the project: the environment variable POSTHOG_SECRET_KEY, phs_… or phx_…')
+  if (!secretKey)
+    throw new UsageError('refresh needs the secret key of the project: the environment variable POSTHOG_SECRET_KEY, phs_… or phx_…')
   // What no header can hold would be quoted by the error that says so.
   if (!/^[\x21-\x7e]+$/.test(secretKey)) throw new UsageError('POSTHOG_SECRET_KEY holds characters that no key has')
   const given = values.host ?? (env.POSTHOG_HOST?.trim() || DEFAULT_HOST)

@@ -35,7 +35,10 @@ survived. Reads only, like \`status\`.`,
     show(seen)
     for (;;) {
       await store.changed(LOOK_EVERY_MS)
-      const next = await store.look().then((record) => ({ record }), (error) => ({ record: seen.record, error }))
+      const next = await store.look().then(
+        (record) => ({ record }),
+        (error) => ({ record: seen.record, error }),
+      )
       show(next, seen)
       seen = next
     }
