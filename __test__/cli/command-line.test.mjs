@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url'
 
 import { runNode } from '../support/child.mjs'
 import { CLI, cli, cliAtTerminal, environment, startCli, terminal } from '../support/cli.mjs'
+import { defaultOf, OPTIONS, TLS_OPTIONS } from '../support/typings.mjs'
 import { openCache, publish, standIn } from '../support/client.mjs'
 import { newProjectKey, temporaryDirectory } from '../support/stores.mjs'
 
@@ -69,15 +70,9 @@ describe('help', () => {
   test('every option of the class is an option here, a secret of the environment, or of no use', async () => {
     const { CLASS_OPTIONS, SECRETS } = createRequire(import.meta.url)('../../lib/cli/options.js')
     const ours = [...Object.values(CLASS_OPTIONS), ...Object.values(SECRETS)].map(({ option }) => option)
-    const theirs = read('src/options.rs')
-      .match(/const OPTION_NAMES: &str = "([^"]*)"/)[1]
-      .split(/,[\s\\]*/)
-    const tls = read('src/options.rs')
-      .match(/an object with (ca, .*)"/)[1]
-      .split(', ')
-      .map((name) => `tls.${name}`)
+    const tls = [...TLS_OPTIONS.keys()].map((name) => `tls.${name}`)
     const useless = ['whenUnavailable', 'whenRefused'] // a command has no polls
-    assert.deepEqual(ours.sort(), [...theirs.filter((name) => name !== 'tls' && !useless.includes(name)), ...tls].sort())
+    assert.deepEqual(ours.sort(), [...[...OPTIONS.keys()].filter((name) => name !== 'tls' && !useless.includes(name)), ...tls].sort())
     for (const [flag, { option }] of Object.entries(CLASS_OPTIONS)) {
       assert.equal(
         flag,
@@ -86,13 +81,11 @@ describe('help', () => {
     }
   })
 
-  test('the defaults that the help names are those of the engine, and of posthog-node', async () => {
+  test('the defaults that the help names are those of the typings, and of posthog-node', async () => {
     const { stdout } = await cli(['refresh', '--help'])
-    const engine = read('src/options.rs')
-    for (const name of ['REFRESH_INTERVAL_MS', 'MAX_AGE_MS', 'COLD_START_WAIT_MS', 'CONNECT_TIMEOUT_MS', 'COMMAND_TIMEOUT_MS']) {
-      const [, product] = engine.match(new RegExp(`const ${name}: u64 = ([\\d_ *]+);`))
-      const value = product.split('*').reduce((total, factor) => total * Number(factor.replaceAll('_', '')), 1)
-      assert.match(stdout, new RegExp(`--${name.toLowerCase().replaceAll('_', '-')} <ms> +default: ${value}$`, 'm'))
+    for (const name of ['refreshIntervalMs', 'maxAgeMs', 'coldStartWaitMs', 'connectTimeoutMs', 'commandTimeoutMs']) {
+      const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+      assert.match(stdout, new RegExp(`--${flag} <ms> +default: ${defaultOf(OPTIONS.get(name))}$`, 'm'))
     }
     const [, host] = read('node_modules/posthog-node/dist/client.js').match(/DEFAULT_NODE_HOST = '([^']+)'/)
     assert.match(stdout, new RegExp(`--host <url> +PostHog; default: ${host} `))
