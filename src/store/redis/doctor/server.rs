@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use redis::{FromRedisValue, Value, from_redis_value};
 
-use super::super::connection::LONGEST_NAME;
+use super::super::supervisor::LONGEST_NAME;
 use super::Patient;
 use crate::doctor::{Finding, in_ms};
 use crate::endpoint::Topology;
@@ -57,7 +57,7 @@ fn topology(patient: &Patient<'_>, mode: &str) -> Finding {
         "sentinel" => "a sentinel",
         _ => "a server of its own",
     };
-    match (&patient.route.endpoint().topology, mode) {
+    match (&patient.discovery.endpoint().topology, mode) {
         (Topology::Server(_), "sentinel") => Finding::error(
             "topology",
             "the url names a sentinel as if it were a server",
@@ -70,11 +70,11 @@ fn topology(patient: &Patient<'_>, mode: &str) -> Finding {
         ),
         (Topology::Server(_), _) => Finding::ok("topology", found),
         (Topology::Sentinel { master, .. }, _) => {
-            let address = patient.link.address();
+            let address = patient.connection.address();
             Finding::ok("topology", format!("sentinels lead to {address} as the master {master}"))
         }
         (Topology::Cluster { .. }, _) => {
-            Finding::ok("topology", format!("{found}: {} has our slot", patient.link.address()))
+            Finding::ok("topology", format!("{found}: {} has our slot", patient.connection.address()))
         }
     }
 }
