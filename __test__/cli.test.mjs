@@ -65,8 +65,8 @@ describe('help', () => {
   test('every option of the class is an option here, a secret of the environment, or of no use', async () => {
     const { CLASS_OPTIONS, SECRETS } = createRequire(import.meta.url)('../lib/cli/options.js')
     const ours = [...Object.values(CLASS_OPTIONS), ...Object.values(SECRETS)].map(({ option }) => option)
-    const theirs = read('src/options.rs').match(/const OPTION_NAMES: &str = "([^"]*)"/)[1].split(/,[\s\\]*/)
-    const tls = read('src/options.rs').match(/an object with (ca, .*)"/)[1].split(', ').map((name) => `tls.${name}`)
+    const theirs = read('src/config/options.rs').match(/const OPTION_NAMES: &str = "([^"]*)"/)[1].split(/,[\s\\]*/)
+    const tls = read('src/config/options.rs').match(/an object with (ca, .*)"/)[1].split(', ').map((name) => `tls.${name}`)
     const useless = ['whenUnavailable', 'whenRefused'] // a command has no polls
     assert.deepEqual(ours.sort(), [...theirs.filter((name) => name !== 'tls' && !useless.includes(name)), ...tls].sort())
     for (const [flag, { option }] of Object.entries(CLASS_OPTIONS)) {
@@ -76,7 +76,7 @@ describe('help', () => {
 
   test('the defaults that the help names are those of the engine, and of posthog-node', async () => {
     const { stdout } = await cli(['refresh', '--help'])
-    const engine = read('src/options.rs')
+    const engine = read('src/config/options.rs')
     for (const name of ['REFRESH_INTERVAL_MS', 'MAX_AGE_MS', 'COLD_START_WAIT_MS', 'CONNECT_TIMEOUT_MS', 'COMMAND_TIMEOUT_MS']) {
       const [, product] = engine.match(new RegExp(`const ${name}: u64 = ([\\d_ *]+);`))
       const value = product.split('*').reduce((total, factor) => total * Number(factor.replaceAll('_', '')), 1)

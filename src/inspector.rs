@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use crate::config::options::Options;
 use crate::doctor::{self, Finding};
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 use crate::lock::lock;
-use crate::options::Options;
 use crate::snapshot::Snapshot;
 use crate::status::Backend;
 use crate::store::Reading;

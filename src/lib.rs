@@ -7,9 +7,9 @@
 
 pub mod blocking;
 pub mod cadence;
+pub mod config;
 pub mod delivery;
 pub mod doctor;
-pub mod endpoint;
 pub mod error;
 pub mod inspector;
 pub mod lease;
@@ -17,7 +17,6 @@ pub mod limits;
 pub mod lock;
 pub mod memory;
 pub mod observer;
-pub mod options;
 pub mod patch;
 pub mod pieces;
 pub mod provider;
@@ -27,6 +26,5 @@ pub mod snapshot;
 pub mod state;
 pub mod status;
 pub mod store;
-pub mod tls;
 
 mod binding;

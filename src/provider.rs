@@ -13,11 +13,11 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, timeout};
 
 use self::poll::{Found, Outcome};
+use crate::config::options::{Options, Role, WhenRefused, WhenUnavailable};
 use crate::delivery::{Definitions, Delivery};
 use crate::error::{Code, Error, Result};
 use crate::lease::{FailedFetch, Failure, Rule};
 use crate::memory::{Client, Memory};
-use crate::options::{Options, Role, WhenRefused, WhenUnavailable};
 use crate::replica::Replica;
 use crate::runtime::off_runtime;
 use crate::snapshot::Snapshot;

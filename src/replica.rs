@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep};
 
+use crate::config::options::{Options, Role};
+use crate::config::target::Target;
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 use crate::memory::{Held, Memory, Unpublished, Unshared};
-use crate::options::{Options, Role, Target};
 use crate::runtime::off_runtime;
 use crate::snapshot::{Compression, Encoded, Snapshot};
 use crate::state::{Millis, SnapshotInfo, State, millis};

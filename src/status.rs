@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::config::options::Role;
 use crate::error::Code;
-use crate::options::Role;
 
 /// What happened since this worker was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
+use posthog_flag_cache::config::target::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::error::Code;
 
 use redis_store::{LIMIT, read_error, store_at};

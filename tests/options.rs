@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
-use posthog_flag_cache::error::{Code, Error};
-use posthog_flag_cache::options::{
-    COLD_START_WAIT_MS, COMMAND_TIMEOUT_MS, CONNECT_TIMEOUT_MS, Directory, Given, KEY_PREFIX, MAX_AGE_MS,
-    MAX_DURATION_MS, MIN_REFRESH_INTERVAL_MS, Options, REFRESH_INTERVAL_MS, Role, Target, WhenUnavailable,
+use posthog_flag_cache::config::options::{
+    COLD_START_WAIT_MS, COMMAND_TIMEOUT_MS, CONNECT_TIMEOUT_MS, Given, KEY_PREFIX, MAX_AGE_MS,
+    MAX_DURATION_MS, MIN_REFRESH_INTERVAL_MS, Options, REFRESH_INTERVAL_MS, Role, WhenUnavailable,
 };
+use posthog_flag_cache::config::target::{Address, Directory, Endpoint, Login, Target, Topology};
+use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::snapshot::Compression;
 
 use authority::Authority;

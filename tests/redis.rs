@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use posthog_flag_cache::endpoint::{Endpoint, Login};
+use posthog_flag_cache::config::options::{Given, Options};
+use posthog_flag_cache::config::target::{Endpoint, Login, Target};
 use posthog_flag_cache::error::{Code, Error, Result};
-use posthog_flag_cache::options::{Given, Options, Target};
 use posthog_flag_cache::provider::Provider;
 use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::state::{SnapshotInfo, State};

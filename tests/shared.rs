@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::delivery::Definitions;
 use posthog_flag_cache::error::{Code, Result};
-use posthog_flag_cache::options::Given;
 use posthog_flag_cache::provider::{Poll, Provider};
 use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::state::{SnapshotInfo, State};

@@ -23,15 +23,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
-use posthog_flag_cache::options::{Directory, Given, Options, Target};
+use posthog_flag_cache::config::options::{Given, Options};
+use posthog_flag_cache::config::target::{Address, Directory, Endpoint, Login, Target, Topology};
+use posthog_flag_cache::config::tls::Tls;
 use posthog_flag_cache::snapshot::Snapshot;
 use posthog_flag_cache::state::{Lease, SnapshotInfo, State};
 use posthog_flag_cache::store::directory::DirectoryStore;
 use posthog_flag_cache::store::redis::RedisStore;
 use posthog_flag_cache::store::shared::SharedStore;
 use posthog_flag_cache::store::{Commit, Reading, Store};
-use posthog_flag_cache::tls::Tls;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 

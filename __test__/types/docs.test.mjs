@@ -7,7 +7,7 @@ import { test } from 'node:test'
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 const declarations = read('index.d.ts')
 const engine = {
-  options: read('src/options.rs'),
+  options: read('src/config/options.rs'),
   errors: ['src/error.rs', 'lib/fetch.js', 'lib/native.js', 'unsupported.js'].map(read).join(''),
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::Provider;
+use crate::config::options::WhenRefused;
 use crate::error::{Code, Error, Result};
 use crate::lease::{Decision, Failure, Worker};
-use crate::options::WhenRefused;
 use crate::replica::Synced;
 use crate::snapshot::Snapshot;
 use crate::state::{Millis, State};

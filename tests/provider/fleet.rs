@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use posthog_flag_cache::config::options::{Given, Options};
 use posthog_flag_cache::delivery::Definitions;
 use posthog_flag_cache::error::Result;
-use posthog_flag_cache::options::{Given, Options};
 use posthog_flag_cache::provider::{Poll, Provider};
 use posthog_flag_cache::snapshot::{Encoded, Snapshot};
 use posthog_flag_cache::state::State;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::options::Given;
 use posthog_flag_cache::snapshot::Snapshot;
 use tokio::time::sleep;
 

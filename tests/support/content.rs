@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use posthog_flag_cache::options::{Given, Options};
+use posthog_flag_cache::config::options::{Given, Options};
 use posthog_flag_cache::snapshot::{Compression, Snapshot};
 use posthog_flag_cache::state::{SnapshotInfo, State};
 

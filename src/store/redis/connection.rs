@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::bounded::Bounded;
 use super::dial::{Encryption, dial};
-use crate::endpoint::{Address, Login};
+use crate::config::target::{Address, Login};
 
 /// Several callers may use it at the same time. Dropping the last clone closes it.
 #[derive(Clone)]

@@ -19,7 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::race::race;
 use crate::blocking::Blocking;
-use crate::endpoint::Address;
+use crate::config::target::Address;
 
 /// The delay before the next address of a host is tried as well (RFC 8305, section 5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);

@@ -19,7 +19,7 @@ use super::dial::Encryption;
 use super::errors::described;
 use super::race::race;
 use crate::blocking::Blocking;
-use crate::endpoint::{Address, Endpoint, Topology};
+use crate::config::target::{Address, Endpoint, Topology};
 use crate::error::{Code, Error, Result};
 use crate::lock::lock;
 

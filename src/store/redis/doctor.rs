@@ -14,10 +14,10 @@ use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::discovery::Discovery;
+use crate::config::options::{Options, Role};
+use crate::config::target::{Endpoint, Login, Topology};
 use crate::doctor::{Finding, Verdict, in_ms};
-use crate::endpoint::{Endpoint, Login, Topology};
 use crate::error::{Code, Error, Result};
-use crate::options::{Options, Role};
 
 /// One server under examination, and our names in it.
 struct Patient<'a> {

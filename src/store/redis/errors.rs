@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::bounded::Refused;
-use crate::endpoint::Endpoint;
+use crate::config::target::Endpoint;
 use crate::error::{Code, Error};
 
 /// How Redis says that it does not know a script.

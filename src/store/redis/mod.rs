@@ -30,10 +30,10 @@ use tokio::sync::watch;
 
 use self::supervisor::Supervisor;
 use super::{Commit, Reading, Store, StoreFuture};
-use crate::endpoint::Endpoint;
+use crate::config::options::Options;
+use crate::config::target::Endpoint;
 use crate::error::{Code, Error, Result};
 use crate::limits::MAX_STORED_BYTES;
-use crate::options::Options;
 use crate::snapshot::Encoded;
 use crate::state::{Lease, Millis, SnapshotInfo, State, countable, millis};
 use crate::status::Backend;

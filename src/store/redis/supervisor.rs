@@ -20,10 +20,10 @@ use super::connection::Connection;
 use super::discovery::Discovery;
 use super::errors::{has_password, is_refused, needs_new_connection};
 use super::health::Health;
-use crate::endpoint::Endpoint;
+use crate::config::options::Options;
+use crate::config::target::Endpoint;
 use crate::error::{Code, Error, Result};
 use crate::lock::lock;
-use crate::options::Options;
 
 /// The backoff between attempts to connect. It starts short, because a restart or a failover takes a second or two.
 /// Jitter of up to the delay itself keeps the processes of a fleet from reconnecting at the same moment.

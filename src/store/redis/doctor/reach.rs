@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use super::super::dial::{connect, encrypt, resolve};
 use super::super::discovery::Discovery;
+use crate::config::target::Address;
 use crate::doctor::{Finding, in_ms};
-use crate::endpoint::Address;
 
 /// Its name, TCP and TLS, each with what to do where it fails.
 pub async fn server(address: &Address, discovery: &Discovery, limit: Duration) -> Vec<Finding> {

@@ -9,8 +9,8 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::time::timeout;
 
 use super::Patient;
+use crate::config::target::Topology;
 use crate::doctor::{Finding, in_ms};
-use crate::endpoint::Topology;
 use crate::error::Result;
 
 /// A key of ours that never exists.

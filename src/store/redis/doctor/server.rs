@@ -7,8 +7,8 @@ use redis::{FromRedisValue, Value, from_redis_value};
 
 use super::super::supervisor::LONGEST_NAME;
 use super::Patient;
+use crate::config::target::Topology;
 use crate::doctor::{Finding, in_ms};
-use crate::endpoint::Topology;
 
 /// The oldest version that has what the scripts use.
 const OLDEST: (u64, u64) = (6, 2);
