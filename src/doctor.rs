@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::config::options::Options;
+use crate::config::target::Target;
 use crate::error::{Code, Error};
 use crate::inspector::Inspector;
-use crate::options::{Options, Target};
 use crate::store::{directory, redis};
 
 /// What was found out.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use crate::config::options::Options;
 use crate::definitions::snapshot::Snapshot;
 use crate::doctor::{self, Finding};
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 use crate::lock::lock;
-use crate::options::Options;
 use crate::store::Backend;
 use crate::store::Reading;
 use crate::store::shared::{InUse, SharedStore};

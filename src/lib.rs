@@ -6,19 +6,17 @@
 //! Node.js.
 
 pub mod blocking;
+pub mod config;
 pub mod definitions;
 pub mod doctor;
-pub mod endpoint;
 pub mod error;
 pub mod inspector;
 pub mod lease;
 pub mod limits;
 pub mod lock;
-pub mod options;
 pub mod runtime;
 pub mod state;
 pub mod store;
-pub mod tls;
 pub mod worker;
 
 mod binding;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use posthog_flag_cache::options::{Given, Options};
+use posthog_flag_cache::config::options::{Given, Options};
 
 const PASSWORD: &str = "Z0pf!Z0pf";
 

@@ -28,9 +28,10 @@ use self::folder::Folder;
 use self::watcher::Watcher;
 use super::{Commit, Reading, Store, StoreFuture, is_news};
 use crate::blocking::Blocking;
+use crate::config::options::Options;
+use crate::config::target::Directory;
 use crate::definitions::codec::Encoded;
 use crate::error::{Code, Error, Result};
-use crate::options::{Directory, Options};
 use crate::state::State;
 use crate::store::Backend;
 

@@ -13,11 +13,12 @@ use super::directory::DirectoryStore;
 use super::memory::MemoryStore;
 use super::redis::RedisStore;
 use super::{Commit, Reading, Store};
+use crate::config::options::Options;
+use crate::config::target::Target;
 use crate::definitions::codec::{Encoded, is_patch};
 use crate::definitions::snapshot::Snapshot;
 use crate::error::Result;
 use crate::lock::lock;
-use crate::options::{Options, Target};
 use crate::runtime::off_runtime;
 use crate::state::State;
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep};
 
+use crate::config::options::{Options, Role};
+use crate::config::target::Target;
 use crate::definitions::codec::{Compression, Encoded};
 use crate::definitions::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::lease::Rule;
-use crate::options::{Options, Role, Target};
 use crate::runtime::off_runtime;
 use crate::state::{Millis, SnapshotInfo, State, millis};
 use crate::store::shared::SharedStore;

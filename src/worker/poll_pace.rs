@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::options::MIN_REFRESH_INTERVAL_MS;
+use crate::config::options::MIN_REFRESH_INTERVAL_MS;
 
 /// So many polls at an even pace make a pace; a reload in between does not.
 const POLLS: usize = 6;

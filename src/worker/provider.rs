@@ -13,11 +13,11 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, timeout};
 
 use self::poll::{Found, Outcome};
+use crate::config::options::{Options, Role, WhenRefused, WhenUnavailable};
 use crate::definitions::delivery::{Definitions, Delivery};
 use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::{FailedFetch, Failure, Rule};
-use crate::options::{Options, Role, WhenRefused, WhenUnavailable};
 use crate::runtime::off_runtime;
 use crate::state::{Millis, is_etag};
 use crate::store::Reading;

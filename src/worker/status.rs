@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::config::options::Role;
 use crate::error::Code;
-use crate::options::Role;
 use crate::store::Backend;
 
 /// What happened since this worker was made.

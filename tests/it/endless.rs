@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
+use posthog_flag_cache::config::target::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::error::Code;
 
 use crate::support::child;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use posthog_flag_cache::config::options::Given;
+use posthog_flag_cache::config::target::Target;
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::options::{Given, Target};
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::redis::RedisStore;
 

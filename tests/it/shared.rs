@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::definitions::delivery::Definitions;
 use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::error::{Code, Result};
-use posthog_flag_cache::options::Given;
 use posthog_flag_cache::state::{SnapshotInfo, State};
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::memory::MemoryStore;

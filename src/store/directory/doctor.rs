@@ -10,9 +10,10 @@ use super::DirectoryStore;
 use super::files::Files;
 #[cfg(unix)]
 use super::folder::Folder;
+use crate::config::options::{Options, Role};
+use crate::config::target::Directory;
 use crate::doctor::Finding;
 use crate::error::{Code, Error};
-use crate::options::{Directory, Options, Role};
 
 #[cfg(unix)]
 const MIB: u64 = 1024 * 1024;

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::folder::Folder;
+use crate::config::options::Options;
+use crate::config::target::Directory;
 use crate::error::{Code, Error, Result};
 use crate::limits::MAX_STORED_BYTES;
 use crate::lock::lock;
-use crate::options::{Directory, Options};
 use crate::state::{Millis, State, millis};
 use crate::store::{Commit, Reading, is_kept};
 

@@ -1,7 +1,7 @@
-//! A stream that ends with an error where the other end sends more than a reply may have.
+//! A stream that fails when the server sends a longer reply than is allowed.
 //!
-//! Replies are counted as they arrive, by their outer form (redis.io/docs/reference/protocol-spec): a client that waits for the end
-//! of an endless one, or prepares for the length that one announces, has none of its memory left.
+//! It counts replies as they arrive, by the outer syntax of RESP (redis.io/docs/reference/protocol-spec). A client
+//! that buffers an endless reply, or allocates the length that a reply announces, runs out of memory.
 
 use std::fmt;
 use std::io;
@@ -12,16 +12,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::limits::MAX_STORED_BYTES;
 
-/// Bytes of a reply: definitions, and what comes with them.
+/// The most bytes of a reply: the definitions and the state.
 const MAX_BYTES: u64 = MAX_STORED_BYTES + 1024 * 1024;
 
-/// Bytes of a line: a status, an error, a number or a length.
+/// The most bytes of a line: a status, an error, a number or a length.
 const MAX_LINE_BYTES: u64 = 64 * 1024;
 
-/// Values of a reply: each takes some 50 bytes when it is parsed. The slots of a large cluster are the most.
+/// The most values of a reply; `CLUSTER SLOTS` of a large cluster has the most. A parsed value takes about 50 bytes.
 const MAX_VALUES: u64 = 100_000;
 
-/// Why a stream was given up.
+/// Why a reply was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused(&'static str);
 
@@ -33,7 +33,7 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// A stream whose replies are counted.
+/// A stream that counts replies.
 pub struct Bounded<S> {
     stream: S,
     reply: Reply,
@@ -79,30 +79,30 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     }
 }
 
-/// What has arrived of a reply, or of a message that was pushed.
+/// What has arrived so far of a reply, or of a pushed message.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Reply {
     bytes: u64,
-    /// How many values it has, as far as they have been announced.
+    /// The number of values announced so far.
     values: u64,
-    /// How many values are still to come; 0 before its first.
+    /// The number of values still to come; 0 before the first.
     missing: u64,
     part: Part,
 }
 
-/// What comes next.
+/// What the next byte belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Part {
-    /// The byte that tells the kind of the next value.
+    /// The byte with the kind of the next value.
     #[default]
     Kind,
     /// The rest of a line.
     Line { kind: u8, length: u64, number: Number, after_cr: bool },
-    /// So many bytes of text, the line break behind it included.
+    /// Text of this many bytes, including the line break after it.
     Text(u64),
 }
 
-/// What a line is as a number.
+/// A line, read as a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Number {
     #[default]
@@ -110,7 +110,7 @@ enum Number {
     Minus,
     MinusOne,
     Natural(u64),
-    /// Something that the parser may or may not take for a number.
+    /// Something that the parser may or may not accept as a number.
     Other,
 }
 
@@ -149,7 +149,7 @@ impl Reply {
         Ok(())
     }
 
-    /// The line of a value is complete.
+    /// Handles the complete first line of a value.
     fn value(&mut self, kind: u8, number: Number) -> Result<Part, Refused> {
         let values = match (kind, number) {
             (b'$' | b'*' | b'~' | b'>', Number::MinusOne) => 0,
@@ -160,7 +160,7 @@ impl Reply {
             }
             (b'*' | b'~' | b'>', Number::Natural(length)) => length,
             (b'%', Number::Natural(length)) => length.saturating_mul(2),
-            // Goes before a value.
+            // An attribute precedes the value that it describes.
             (b'|', Number::Natural(length)) => length.saturating_mul(2).saturating_add(1),
             (b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|', _) => {
                 return Err(Refused("a length that is no number"));
@@ -175,7 +175,7 @@ impl Reply {
         Ok(self.ended())
     }
 
-    /// A value has ended, but for those in it.
+    /// Handles the end of a value; nested values may follow.
     fn ended(&mut self) -> Part {
         self.missing -= 1;
         if self.missing == 0 {
@@ -213,7 +213,7 @@ impl Number {
 mod tests {
     use super::*;
 
-    /// Whether it is refused, and how many bytes of it came first, whatever the pieces in which it comes.
+    /// Why and after how many bytes the reply is refused, however it is split.
     fn refused(bytes: &[u8]) -> Option<(Refused, usize)> {
         let mut reply = Reply::default();
         let at = bytes.iter().position(|byte| reply.count(&[*byte]).is_err());

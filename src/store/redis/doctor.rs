@@ -12,17 +12,17 @@ use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, from_redis_value};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::link::Link;
-use super::route::Route;
+use super::connection::Connection;
+use super::discovery::Discovery;
+use crate::config::options::{Options, Role};
+use crate::config::target::{Endpoint, Login, Topology};
 use crate::doctor::{Finding, Verdict, in_ms};
-use crate::endpoint::{Endpoint, Login, Topology};
 use crate::error::{Code, Error, Result};
-use crate::options::{Options, Role};
 
 /// One server under examination, and our names in it.
 struct Patient<'a> {
-    route: &'a Route,
-    link: Link,
+    discovery: &'a Discovery,
+    connection: Connection,
     options: &'a Options,
     /// Wakes for each message on our channel.
     heard: Arc<Notify>,
@@ -30,13 +30,15 @@ struct Patient<'a> {
 
 /// Examines the way to the server, then the server, then our rights there.
 pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
-    let route = Route::new(endpoint, &options.project_key);
+    let discovery = Discovery::new(endpoint, &options.project_key);
     let mut findings = match &endpoint.topology {
-        Topology::Server(address) => reach::server(address, &route, options.connect_timeout).await,
+        Topology::Server(address) => reach::server(address, &discovery, options.connect_timeout).await,
         Topology::Sentinel { sentinels, .. } => {
-            reach::guides("sentinels", sentinels, &route, options.connect_timeout).await
+            reach::guides("sentinels", sentinels, &discovery, options.connect_timeout).await
         }
-        Topology::Cluster { seeds } => reach::guides("nodes", seeds, &route, options.connect_timeout).await,
+        Topology::Cluster { seeds } => {
+            reach::guides("nodes", seeds, &discovery, options.connect_timeout).await
+        }
     };
     if findings.iter().any(|finding| finding.verdict == Verdict::Error) {
         findings.push(Finding::unchecked("login", "the server cannot be reached"));
@@ -44,8 +46,8 @@ pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
     }
     let heard = Arc::new(Notify::new());
     let asked_at = Instant::now();
-    let link = match connect(&route, options.connect_timeout, heard.clone()).await {
-        Ok(link) => link,
+    let connection = match connect(&discovery, options.connect_timeout, heard.clone()).await {
+        Ok(connection) => connection,
         Err(error) => {
             findings.push(refused(&error, endpoint));
             return findings;
@@ -53,11 +55,11 @@ pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
     };
     let took = in_ms(asked_at.elapsed());
     if !matches!(endpoint.topology, Topology::Server(_)) {
-        let address = link.address().clone();
-        findings.extend(reach::server(&address, &route, options.connect_timeout).await);
+        let address = connection.address().clone();
+        findings.extend(reach::server(&address, &discovery, options.connect_timeout).await);
     }
     findings.push(Finding::ok("login", format!("accepted, {took} with connecting")));
-    let patient = Patient { route: &route, link, options, heard };
+    let patient = Patient { discovery: &discovery, connection, options, heard };
     findings.extend(server::identity(&patient).await);
     findings.extend(rights::examine(&patient).await);
     findings.push(server::eviction(&patient).await);
@@ -65,7 +67,7 @@ pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
     findings
 }
 
-async fn connect(route: &Route, limit: Duration, heard: Arc<Notify>) -> Result<Link> {
+async fn connect(discovery: &Discovery, limit: Duration, heard: Arc<Notify>) -> Result<Connection> {
     let on_push = move |push: PushInfo| {
         if push.kind == PushKind::Message {
             heard.notify_one();
@@ -76,8 +78,8 @@ async fn connect(route: &Route, limit: Duration, heard: Arc<Notify>) -> Result<L
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_push_sender(on_push);
-    timeout(limit, route.connect(&config)).await.unwrap_or_else(|_| {
-        let (endpoint, limit) = (route.endpoint(), limit.as_millis());
+    timeout(limit, discovery.connect(&config)).await.unwrap_or_else(|_| {
+        let (endpoint, limit) = (discovery.endpoint(), limit.as_millis());
         Err(Error::new(Code::Timeout, format!("{endpoint} did not let us in within {limit} ms")))
     })
 }
@@ -110,8 +112,8 @@ impl Patient<'_> {
     /// Sends a command; the outer error is that of the connection, and ends the examination of it.
     async fn ask(&self, command: &redis::Cmd) -> Result<redis::RedisResult<Value>> {
         let limit = self.options.command_timeout;
-        match timeout(limit, self.link.send(command)).await {
-            Ok(Err(cause)) if cause.is_io_error() => Err(self.route.failed(&self.link, cause)),
+        match timeout(limit, self.connection.send(command)).await {
+            Ok(Err(cause)) if cause.is_io_error() => Err(self.discovery.failed(&self.connection, cause)),
             Ok(reply) => Ok(reply),
             Err(_) => {
                 let message = format!("no answer within {} ms", limit.as_millis());

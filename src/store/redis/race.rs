@@ -1,4 +1,4 @@
-//! Several ways to one end.
+//! Tries alternatives with staggered starts.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::timeout;
 
-/// Tries one after another, each as soon as the one before has failed or is slow: one that hangs
-/// costs a moment, not all the time there is. The first success ends it; otherwise the errors.
-pub async fn race<T, E, F>(attempts: impl IntoIterator<Item = F>, moment: Duration) -> Result<T, Vec<E>>
+/// Starts the next attempt when one fails, or when none has ended within the delay, so that an attempt that
+/// hangs costs only the delay. Returns the first success, or all errors.
+pub async fn race<T, E, F>(attempts: impl IntoIterator<Item = F>, delay: Duration) -> Result<T, Vec<E>>
 where
     F: Future<Output = Result<T, E>>,
 {
@@ -17,7 +17,7 @@ where
     let mut errors = Vec::new();
     loop {
         running.extend(attempts.next());
-        match timeout(moment, running.next()).await {
+        match timeout(delay, running.next()).await {
             Ok(Some(Ok(success))) => return Ok(success),
             Ok(Some(Err(error))) => errors.push(error),
             Ok(None) => return Err(errors),

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::Provider;
+use crate::config::options::WhenRefused;
 use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::{Decision, Failure, Worker};
-use crate::options::WhenRefused;
 use crate::state::{Millis, State};
 use crate::store::Commit;
 use crate::worker::mirror::Synced;

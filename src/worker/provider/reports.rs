@@ -3,8 +3,8 @@
 use tokio::time::Instant;
 
 use super::Provider;
+use crate::config::options::WhenRefused;
 use crate::error::{Code, Error};
-use crate::options::WhenRefused;
 use crate::state::State;
 
 impl Provider {

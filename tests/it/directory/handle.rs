@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use posthog_flag_cache::config::options::Given;
+use posthog_flag_cache::config::target::Directory;
 use posthog_flag_cache::definitions::snapshot::Snapshot;
-use posthog_flag_cache::options::{Directory, Given};
 use posthog_flag_cache::state::State;
 use posthog_flag_cache::store::directory::DirectoryStore;
 use posthog_flag_cache::store::{Reading, Store};

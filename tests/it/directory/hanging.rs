@@ -4,10 +4,10 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::doctor::Verdict;
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::inspector::Inspector;
-use posthog_flag_cache::options::Given;
 use posthog_flag_cache::runtime::off_runtime;
 use posthog_flag_cache::store::Store;
 use tempfile::TempDir;

@@ -6,13 +6,14 @@ mod urls;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use posthog_flag_cache::definitions::codec::Compression;
-use posthog_flag_cache::endpoint::{Endpoint, Login, Topology};
-use posthog_flag_cache::error::{Code, Error};
-use posthog_flag_cache::options::{
+use posthog_flag_cache::config::options::{
     COLD_START_WAIT_MS, COMMAND_TIMEOUT_MS, CONNECT_TIMEOUT_MS, Given, KEY_PREFIX, MAX_AGE_MS,
-    MAX_DURATION_MS, MIN_REFRESH_INTERVAL_MS, Options, REFRESH_INTERVAL_MS, Role, Target, WhenUnavailable,
+    MAX_DURATION_MS, MIN_REFRESH_INTERVAL_MS, Options, REFRESH_INTERVAL_MS, Role, WhenUnavailable,
 };
+use posthog_flag_cache::config::target::Target;
+use posthog_flag_cache::config::target::{Endpoint, Login, Topology};
+use posthog_flag_cache::definitions::codec::Compression;
+use posthog_flag_cache::error::{Code, Error};
 
 use crate::support::authority::Authority;
 

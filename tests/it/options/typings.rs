@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use posthog_flag_cache::options::{
+use posthog_flag_cache::config::options::{
     COLD_START_WAIT_MS, COMMAND_TIMEOUT_MS, CONNECT_TIMEOUT_MS, Given, KEY_PREFIX, MAX_AGE_MS,
     MIN_REFRESH_INTERVAL_MS, REFRESH_INTERVAL_MS,
 };

@@ -1,7 +1,7 @@
 //! What a URL names.
 
-use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
-use posthog_flag_cache::options::{Directory, Target};
+use posthog_flag_cache::config::target::{Address, Endpoint, Login, Topology};
+use posthog_flag_cache::config::target::{Directory, Target};
 
 use super::{endpoint, fault, target, text};
 

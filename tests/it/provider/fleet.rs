@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use posthog_flag_cache::config::options::{Given, Options};
 use posthog_flag_cache::definitions::codec::Encoded;
 use posthog_flag_cache::definitions::delivery::Definitions;
 use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::error::Result;
-use posthog_flag_cache::options::{Given, Options};
 use posthog_flag_cache::state::State;
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::memory::MemoryStore;

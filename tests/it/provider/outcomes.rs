@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::definitions::delivery::Definitions;
 use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::lease::Failure;
-use posthog_flag_cache::options::Given;
 use tokio::time::sleep;
 
 use super::fleet::{A_SECOND, Fleet, INTERVAL, Worker, version};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::lease::Failure;
-use posthog_flag_cache::options::Given;
 use tokio::runtime::Builder;
 
 use super::fleet::Fleet;

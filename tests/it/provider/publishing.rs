@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::options::Given;
 use tokio::time::sleep;
 
 use super::fleet::{Fleet, INTERVAL, Worker, version};

@@ -3,8 +3,8 @@
 use super::fleet::{A_SECOND, COLD_START_WAIT, Fleet, INTERVAL, LEASE, LIMIT, settles_within, version};
 use crate::support::content::published;
 use crate::support::faulty_store::Fault;
+use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::options::Given;
 use posthog_flag_cache::state::State;
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,8 +4,8 @@ use super::fleet::{
     A_SECOND, COLD_START_WAIT, Fleet, INTERVAL, LEASE, LIMIT, Worker, settles_within, version,
 };
 use crate::support::faulty_store::{Fault, FaultyStore};
+use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::options::Given;
 use posthog_flag_cache::state::{Lease, State};
 use posthog_flag_cache::store::Store;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use super::fleet::{A_SECOND, Fleet, INTERVAL, LEASE, version};
 use crate::support::faulty_store::Fault;
+use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::options::Given;
 use tokio::time::{Instant, sleep};
 
 #[tokio::test(start_paused = true)]

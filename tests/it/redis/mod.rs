@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use posthog_flag_cache::endpoint::{Endpoint, Login};
+use posthog_flag_cache::config::options::{Given, Options};
+use posthog_flag_cache::config::target::Target;
+use posthog_flag_cache::config::target::{Endpoint, Login};
 use posthog_flag_cache::error::{Code, Error, Result};
-use posthog_flag_cache::options::{Given, Options, Target};
 use posthog_flag_cache::state::{SnapshotInfo, State};
 use posthog_flag_cache::store::redis::RedisStore;
 use posthog_flag_cache::store::shared::SharedStore;

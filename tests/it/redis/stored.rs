@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::definitions::snapshot::Snapshot;
-use posthog_flag_cache::options::Given;
 use posthog_flag_cache::state::State;
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::redis::RedisStore;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use posthog_flag_cache::options::Given;
+use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::state::State;
 use tokio::task::JoinSet;
 

@@ -1,7 +1,7 @@
 //! The whole contract, wherever Redis is.
 
-use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
-use posthog_flag_cache::tls::Tls;
+use posthog_flag_cache::config::target::{Address, Endpoint, Login, Topology};
+use posthog_flag_cache::config::tls::Tls;
 
 use super::{concurrent_ones, simple_ones};
 use crate::support::authority::Authority;

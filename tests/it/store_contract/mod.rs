@@ -8,8 +8,8 @@ mod place;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use posthog_flag_cache::endpoint::Endpoint;
-use posthog_flag_cache::options::Given;
+use posthog_flag_cache::config::options::Given;
+use posthog_flag_cache::config::target::Endpoint;
 use posthog_flag_cache::state::{Lease, SnapshotInfo, State};
 use posthog_flag_cache::store::{Commit, Reading, Store};
 

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use posthog_flag_cache::endpoint::Endpoint;
-use posthog_flag_cache::options::{Directory, Given, Options, Target};
+use posthog_flag_cache::config::options::{Given, Options};
+use posthog_flag_cache::config::target::Endpoint;
+use posthog_flag_cache::config::target::{Directory, Target};
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::directory::DirectoryStore;
 use posthog_flag_cache::store::redis::RedisStore;

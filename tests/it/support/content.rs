@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use posthog_flag_cache::config::options::{Given, Options};
 use posthog_flag_cache::definitions::codec::Compression;
 use posthog_flag_cache::definitions::snapshot::Snapshot;
-use posthog_flag_cache::options::{Given, Options};
 use posthog_flag_cache::state::{SnapshotInfo, State};
 
 /// Valid options: these, and a project key unless one is among them.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
+use posthog_flag_cache::config::target::{Address, Endpoint, Login, Topology};
 use redis::{FromRedisValue, Value};
 
 use crate::support::redis_server::RedisServer;

@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
-use posthog_flag_cache::options::{Options, Target};
+use posthog_flag_cache::config::options::Options;
+use posthog_flag_cache::config::target::{Address, Endpoint, Login, Target, Topology};
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use tempfile::TempDir;
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use posthog_flag_cache::endpoint::Endpoint;
+use posthog_flag_cache::config::options::Given;
+use posthog_flag_cache::config::target::Endpoint;
 use posthog_flag_cache::error::{Code, Error};
-use posthog_flag_cache::options::Given;
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::redis::RedisStore;
 

@@ -3,9 +3,9 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use posthog_flag_cache::endpoint::{Address, Endpoint, Login};
+use posthog_flag_cache::config::options::Given;
+use posthog_flag_cache::config::target::{Address, Endpoint, Login};
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::options::Given;
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::redis::RedisStore;
 

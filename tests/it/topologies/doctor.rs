@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use posthog_flag_cache::config::options::{Given, Options};
+use posthog_flag_cache::config::target::{Address, Endpoint, Login, Target, Topology};
+use posthog_flag_cache::config::tls::Tls;
 use posthog_flag_cache::doctor::{Finding, Verdict};
-use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::inspector::Inspector;
-use posthog_flag_cache::options::{Given, Options, Target};
-use posthog_flag_cache::tls::Tls;
 
 use crate::support::authority::Authority;
 use crate::support::content::options;

@@ -4,8 +4,8 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::sync::{Arc, mpsc};
 
-use posthog_flag_cache::endpoint::{Endpoint, Login, Topology};
-use posthog_flag_cache::tls::Tls;
+use posthog_flag_cache::config::target::{Endpoint, Login, Topology};
+use posthog_flag_cache::config::tls::Tls;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};

@@ -1,9 +1,10 @@
 //! Users, passwords, databases, sockets, and the rights that docs/redis.md says are enough.
 
+use posthog_flag_cache::config::options::{Given, Options};
+use posthog_flag_cache::config::target::Target;
+use posthog_flag_cache::config::target::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::definitions::codec::Encoded;
-use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::options::{Given, Options, Target};
 use posthog_flag_cache::store::Store;
 use redis::Commands;
 

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Instant;
 
-use posthog_flag_cache::endpoint::{Address, Endpoint, Login, Topology};
+use posthog_flag_cache::config::target::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::redis::RedisStore;

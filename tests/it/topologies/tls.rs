@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use posthog_flag_cache::endpoint::{Address, Endpoint, Topology};
+use posthog_flag_cache::config::target::{Address, Endpoint, Topology};
+use posthog_flag_cache::config::tls::Tls;
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::tls::Tls;
 use tempfile::TempDir;
 
 use crate::support::authority::Authority;

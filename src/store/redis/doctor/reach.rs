@@ -9,12 +9,12 @@ use rustls::{CertificateError, Error as TlsError, ProtocolVersion};
 use tokio::time::timeout;
 
 use super::super::dial::{connect, encrypt, resolve};
-use super::super::route::Route;
+use super::super::discovery::Discovery;
+use crate::config::target::Address;
 use crate::doctor::{Finding, in_ms};
-use crate::endpoint::Address;
 
 /// Its name, TCP and TLS, each with what to do where it fails.
-pub async fn server(address: &Address, route: &Route, limit: Duration) -> Vec<Finding> {
+pub async fn server(address: &Address, discovery: &Discovery, limit: Duration) -> Vec<Finding> {
     let Address::Tcp(host, port) = address else { return Vec::new() };
     let mut findings = Vec::new();
     let asked_at = Instant::now();
@@ -52,7 +52,7 @@ pub async fn server(address: &Address, route: &Route, limit: Duration) -> Vec<Fi
         }
     };
     findings.push(Finding::ok("connection", format!("{address} takes it in {}", in_ms(asked_at.elapsed()))));
-    let encryption = match within(limit, route.encryption()).await {
+    let encryption = match within(limit, discovery.encryption()).await {
         Ok(encryption) => encryption,
         Err(cause) => {
             let advice = "install the system's certificate authorities, or name one with --tls-ca";
@@ -62,7 +62,7 @@ pub async fn server(address: &Address, route: &Route, limit: Duration) -> Vec<Fi
     };
     findings.push(match encryption {
         Some(encryption) => {
-            let is_verified = route.endpoint().tls.as_ref().is_none_or(|tls| !tls.insecure_skip_verify);
+            let is_verified = discovery.endpoint().tls.as_ref().is_none_or(|tls| !tls.insecure_skip_verify);
             let asked_at = Instant::now();
             match within(limit, encrypt(stream, host, encryption)).await {
                 Ok(stream) => {
@@ -83,11 +83,11 @@ pub async fn server(address: &Address, route: &Route, limit: Duration) -> Vec<Fi
 }
 
 /// Whether the sentinels, or nodes, of the url answer, and agree.
-pub async fn guides(kind: &str, guides: &[Address], route: &Route, limit: Duration) -> Vec<Finding> {
+pub async fn guides(kind: &str, guides: &[Address], discovery: &Discovery, limit: Duration) -> Vec<Finding> {
     let ask = async |guide: &Address| {
         let asked_at = Instant::now();
-        let answer = match timeout(limit, route.ask(guide)).await {
-            Ok(answer) => answer.map_err(|cause| route.described(&guide.to_string(), cause).to_string()),
+        let answer = match timeout(limit, discovery.ask(guide)).await {
+            Ok(answer) => answer.map_err(|cause| discovery.described(&guide.to_string(), cause).to_string()),
             Err(_) => Err(format!("{guide} did not answer within {} ms", limit.as_millis())),
         };
         (answer, asked_at.elapsed())

@@ -9,8 +9,8 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::time::timeout;
 
 use super::Patient;
+use crate::config::target::Topology;
 use crate::doctor::{Finding, in_ms};
-use crate::endpoint::Topology;
 use crate::error::Result;
 
 /// A key of ours that never exists.
@@ -94,7 +94,7 @@ async fn probe_all(patient: &Patient<'_>) -> Result<Vec<Finding>> {
     }
     findings.push(keys(patient).await?);
     findings.push(notices(patient).await?);
-    if matches!(patient.route.endpoint().topology, Topology::Cluster { .. })
+    if matches!(patient.discovery.endpoint().topology, Topology::Cluster { .. })
         && probe(patient, &["ASKING"], &nowhere).await? != Answer::Allowed
     {
         let message = "this user may not run asking, which is needed while slots move";
@@ -129,10 +129,10 @@ async fn notices(patient: &Patient<'_>) -> Result<Finding> {
     let channel = patient.options.updates_channel();
     let limit = patient.options.command_timeout;
     let pattern = format!("&{}:*", patient.options.key_prefix);
-    let subscribed = match timeout(limit, patient.link.subscribe(&channel)).await {
+    let subscribed = match timeout(limit, patient.connection.subscribe(&channel)).await {
         Ok(Ok(())) => Answer::Allowed,
         Ok(Err(cause)) if !cause.is_io_error() => answer(Err(&cause)),
-        Ok(Err(cause)) => return Err(patient.route.failed(&patient.link, cause)),
+        Ok(Err(cause)) => return Err(patient.discovery.failed(&patient.connection, cause)),
         Err(_) => {
             return Ok(Finding::warning("notices", "subscribing takes too long", "check the server's load"));
         }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use redis::{FromRedisValue, Value, from_redis_value};
 
-use super::super::connection::LONGEST_NAME;
+use super::super::supervisor::LONGEST_NAME;
 use super::Patient;
+use crate::config::target::Topology;
 use crate::doctor::{Finding, in_ms};
-use crate::endpoint::Topology;
 
 /// The oldest version that has what the scripts use.
 const OLDEST: (u64, u64) = (6, 2);
@@ -57,7 +57,7 @@ fn topology(patient: &Patient<'_>, mode: &str) -> Finding {
         "sentinel" => "a sentinel",
         _ => "a server of its own",
     };
-    match (&patient.route.endpoint().topology, mode) {
+    match (&patient.discovery.endpoint().topology, mode) {
         (Topology::Server(_), "sentinel") => Finding::error(
             "topology",
             "the url names a sentinel as if it were a server",
@@ -70,11 +70,11 @@ fn topology(patient: &Patient<'_>, mode: &str) -> Finding {
         ),
         (Topology::Server(_), _) => Finding::ok("topology", found),
         (Topology::Sentinel { master, .. }, _) => {
-            let address = patient.link.address();
+            let address = patient.connection.address();
             Finding::ok("topology", format!("sentinels lead to {address} as the master {master}"))
         }
         (Topology::Cluster { .. }, _) => {
-            Finding::ok("topology", format!("{found}: {} has our slot", patient.link.address()))
+            Finding::ok("topology", format!("{found}: {} has our slot", patient.connection.address()))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The option `tls`: whom to trust, and as whom to appear.
+//! The option `tls`: which certificates to trust, and which one to show.
 
 use std::fmt;
 use std::io;
@@ -16,22 +16,22 @@ use rustls::{
 /// How connections are encrypted.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Tls {
-    /// PEM: the only authorities to trust; `None`: those of the system.
+    /// The certificate authorities to trust, in PEM; `None`: those of the system.
     pub ca: Option<String>,
-    /// PEM: the certificate to show, and its key.
+    /// The client certificate and its key, in PEM.
     pub identity: Option<(String, String)>,
-    /// The name that the server's certificate must have; `None`: the host's.
+    /// The name that the server's certificate must have; `None`: the name of the host.
     pub server_name: Option<String>,
-    /// Takes any certificate.
+    /// Accepts any certificate.
     pub insecure_skip_verify: bool,
 }
 
-/// What is wrong with a [`Tls`]: the option, and what of it. Never its text: it may be a key.
+/// An option of [`Tls`] and its fault. It never quotes the value, which may be a key.
 #[derive(Debug)]
 pub struct Fault(pub &'static str, pub String);
 
 impl Tls {
-    /// Whether everything that was given can be used.
+    /// Fails if one of the options cannot be used.
     pub fn check(&self) -> Result<(), Fault> {
         if self.server_name.as_deref().is_some_and(|name| ServerName::try_from(name).is_err()) {
             return Err(Fault("tls.serverName", "is neither a host name nor an address".into()));
@@ -40,7 +40,7 @@ impl Tls {
         self.config(authorities).map(drop)
     }
 
-    /// The same for rustls. Reads the system's certificates, unless there are others.
+    /// The configuration for rustls. Reads the system's certificates if `ca` is `None`.
     pub fn client_config(&self) -> io::Result<ClientConfig> {
         let refused = |Fault(option, fault)| io::Error::other(format!("option '{option}' {fault}"));
         let authorities = match self.authorities().map_err(refused)? {
@@ -61,7 +61,7 @@ impl Tls {
     }
 
     fn config(&self, authorities: RootCertStore) -> Result<ClientConfig, Fault> {
-        // Not the process-wide default: that belongs to the host process, and to other addons in it.
+        // The process-wide default belongs to the host process and to other addons in it.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -88,7 +88,7 @@ fn certificates(option: &'static str, pem: &str) -> Result<Vec<CertificateDer<'s
     }
 }
 
-/// Those that can be read: one damaged file must not make the others useless.
+/// Skips unreadable certificates: one damaged file must not make the others useless.
 fn system_authorities() -> io::Result<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     let mut authorities = RootCertStore::empty();
@@ -101,7 +101,7 @@ fn system_authorities() -> io::Result<RootCertStore> {
     Ok(authorities)
 }
 
-/// `insecureSkipVerify`: takes any certificate, but holds the server to the one that it shows.
+/// `insecureSkipVerify`: accepts any certificate, but verifies that the server has its key.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

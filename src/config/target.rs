@@ -1,42 +1,62 @@
-//! Where Redis (or Valkey) is, and how to log in.
+//! Where the store is, and how to log in.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::tls::Tls;
+use super::tls::Tls;
+
+/// Where the store is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A deployment of Redis (or Valkey).
+    Redis(Box<Endpoint>),
+    /// A directory on this host.
+    Directory(Directory),
+    /// The memory of this process.
+    Memory,
+}
+
+/// A directory of this host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Directory {
+    /// The directory that has one directory per prefix and project.
+    pub path: PathBuf,
+    /// Whether it is the default one. Other users can write to the place it is in, so it must belong to this user.
+    pub is_default: bool,
+}
 
 /// A deployment of Redis, and how to log in.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Its servers.
+    /// The servers.
     pub topology: Topology,
-    /// `None`: not encrypted.
+    /// `None`: connections are not encrypted.
     pub tls: Option<Tls>,
-    /// Index of the database.
+    /// The index of the database.
     pub database: i64,
-    /// For the servers with the data.
+    /// The credentials for the servers that have the data.
     pub login: Login,
-    /// Shown by `CLIENT LIST`.
+    /// The name that `CLIENT LIST` shows.
     pub client_name: Option<String>,
 }
 
-/// Which servers there are, and who knows where the data is.
+/// The servers of a deployment.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Topology {
     /// One server.
     Server(Address),
-    /// A master and its replicas; the sentinels know which is which.
+    /// A primary and its replicas; the sentinels know which is which.
     Sentinel {
-        /// Any of them.
+        /// At least one of the sentinels.
         sentinels: Vec<Address>,
-        /// What they call the master.
+        /// The name that the sentinels have for the primary.
         master: String,
-        /// For the sentinels themselves.
+        /// The credentials for the sentinels.
         login: Login,
     },
-    /// A cluster; each node knows where the slots are.
+    /// A cluster; each node knows which node has which slot.
     Cluster {
-        /// Some of the nodes.
+        /// At least one of the nodes.
         seeds: Vec<Address>,
     },
 }
@@ -44,37 +64,49 @@ pub enum Topology {
 /// One server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// Name or address, and port.
+    /// A host name or an IP address, and a port.
     Tcp(String, u16),
-    /// Socket of this host.
+    /// A Unix socket.
     Unix(PathBuf),
 }
 
-/// A user and a password.
+/// Credentials.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Login {
-    /// ACL user; `None`: the default user.
+    /// The ACL user; `None`: the default user.
     pub username: Option<String>,
-    /// Its password; `None`: no login, or with a user the empty password.
+    /// The password; `None`: no login, or the empty password if there is a user.
     pub password: Option<String>,
 }
 
+impl Directory {
+    /// The temporary directory is on the host's own disk even if the home directory is shared, and is writable even
+    /// if nothing else is.
+    pub fn default_of_this_user() -> Self {
+        #[cfg(unix)]
+        let owner = rustix::process::geteuid().as_raw().to_string();
+        #[cfg(not(unix))]
+        let owner = "user";
+        Directory { path: std::env::temp_dir().join(format!("posthog-flag-cache-{owner}")), is_default: true }
+    }
+}
+
 impl Endpoint {
-    /// What no message may hold.
+    /// The passwords, which no message may contain.
     pub fn passwords(&self) -> impl Iterator<Item = &str> {
-        let guide = match &self.topology {
+        let sentinel = match &self.topology {
             Topology::Sentinel { login, .. } => login.password.as_deref(),
             _ => None,
         };
-        self.login.password.as_deref().into_iter().chain(guide)
+        self.login.password.as_deref().into_iter().chain(sentinel)
     }
 }
 
 impl Address {
-    /// The server that this one calls `host`: its own, where it does not know its name.
+    /// The address of a server that this one calls `host`. A server that does not know its own name leaves it out.
     pub fn neighbour(&self, host: &str, port: u16) -> Address {
         match self {
-            // Longer than any name is (RFC 1035, section 2.3.4): none.
+            // No host name is longer than 255 bytes (RFC 1035, section 2.3.4).
             Address::Tcp(own, _) if matches!(host, "" | "?") || host.len() > 255 => {
                 Address::Tcp(own.clone(), port)
             }
@@ -93,7 +125,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// As a URL without the login, so that any message may hold it.
+/// A URL without credentials, for messages.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Endpoint { tls, database, .. } = self;

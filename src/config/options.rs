@@ -1,18 +1,16 @@
-//! The options of `new FlagDefinitionCache(options)`: typed, with one place for each default.
-
-mod url;
+//! The options, typed and validated, and their defaults.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::target::{Directory, Endpoint, Login, Target, Topology};
+use super::tls::{Fault, Tls};
+use super::{invalid, url};
 use crate::definitions::codec::Compression;
-use crate::endpoint::{Endpoint, Login, Topology};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::lease::Rule;
-use crate::tls::{Fault, Tls};
 
 /// Default of `keyPrefix`.
 pub const KEY_PREFIX: &str = "posthog:flags";
@@ -26,12 +24,12 @@ pub const COLD_START_WAIT_MS: u64 = 5_000;
 pub const CONNECT_TIMEOUT_MS: u64 = 2_000;
 /// Default of `commandTimeoutMs`.
 pub const COMMAND_TIMEOUT_MS: u64 = 1_000;
-/// The shortest `refreshIntervalMs`: posthog-node's own minimum.
+/// The minimum of `refreshIntervalMs`: posthog-node's own minimum.
 pub const MIN_REFRESH_INTERVAL_MS: u64 = 100;
-/// The longest duration of any option: a year.
+/// The maximum of every duration: a year.
 pub const MAX_DURATION_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 
-/// A value as it was given in JavaScript.
+/// A value as JavaScript passed it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Given {
     /// A string.
@@ -42,7 +40,7 @@ pub enum Given {
     Flag(bool),
     /// An object with options of its own.
     Fields(BTreeMap<String, Given>),
-    /// Anything else: the name of its type.
+    /// Any other value: the name of its type.
     Other(&'static str),
 }
 
@@ -62,70 +60,50 @@ impl Given {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Fetches when it is its turn.
+    /// Fetches when the rule grants it.
     Auto,
-    /// Never fetches, never writes.
+    /// Never fetches and never writes.
     Reader,
 }
 
-/// What `shouldFetchFlagDefinitions()` does while the store is out of reach.
+/// What `shouldFetchFlagDefinitions()` does while the store is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenUnavailable {
-    /// Rejects, so that posthog-node fetches for itself.
+    /// It rejects, so that posthog-node fetches on its own.
     Fetch,
-    /// Answers "do not fetch" while this process holds definitions that are young enough.
+    /// It answers "do not fetch" while this process has definitions that are young enough.
     Stale,
 }
 
 /// What the fleet does while PostHog refuses the definitions to the whole project (402, quota exceeded).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenRefused {
-    /// Goes on with the definitions that it has.
+    /// Every process keeps its definitions.
     Keep,
-    /// Goes on without any, as posthog-node does by itself.
+    /// Every process drops its definitions, as posthog-node does without a cache.
     Clear,
 }
 
-/// Where the fleet keeps what it shares.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// A Redis (or Valkey) server.
-    Redis(Box<Endpoint>),
-    /// A directory on this host.
-    Directory(Directory),
-    /// The memory of this process.
-    Memory,
-}
-
-/// A directory, and whether we chose it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Directory {
-    /// Holds one directory per prefix and project.
-    pub path: PathBuf,
-    /// Ours by default: in a place where other users can write, it must belong to this one.
-    pub is_default: bool,
-}
-
-/// Everything that a worker needs to know.
+/// The options of one worker.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Namespaces the keys: one project, one cache.
+    /// The key of the PostHog project.
     pub project_key: String,
-    /// Begins every key.
+    /// The prefix of every key in the store.
     pub key_prefix: String,
-    /// Where the fleet keeps what it shares.
+    /// Where the store is.
     pub target: Target,
     /// When to fetch.
     pub rule: Rule,
-    /// After so long without a grant the store forgets the snapshot.
+    /// The store drops the snapshot after this long without a commit.
     pub max_age: Duration,
-    /// Limit for connecting.
+    /// The timeout for connecting.
     pub connect_timeout: Duration,
-    /// Limit for one command.
+    /// The timeout for one command.
     pub command_timeout: Duration,
     /// What this worker does.
     pub role: Role,
-    /// What happens while the store is out of reach.
+    /// What happens while the store is unavailable.
     pub when_unavailable: WhenUnavailable,
     /// What happens while PostHog refuses the definitions.
     pub when_refused: WhenRefused,
@@ -134,7 +112,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Validates what was given; the first fault is named.
+    /// Validates the options. The error names the first fault.
     pub fn from_given(given: BTreeMap<String, Given>) -> Result<Self> {
         let mut given = Fields(given);
         let project_key = given
@@ -178,13 +156,13 @@ impl Options {
         }
     }
 
-    /// Limit for a whole call, which nobody else bounds: a connect, a command, and the command once more
-    /// where its connection was lost.
+    /// The timeout for a whole call: one connect, one command, and the same command again if its connection
+    /// was lost.
     pub fn call_limit(&self) -> Duration {
         self.connect_timeout + 2 * self.command_timeout
     }
 
-    /// The key of the definitions. The braces keep all keys of a project in one slot of a cluster.
+    /// The key of the definitions. The braces put all keys of a project into one slot of a cluster.
     pub fn data_key(&self) -> String {
         format!("{}:{{{}}}", self.key_prefix, self.project_key)
     }
@@ -208,11 +186,7 @@ fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
 }
 
-fn invalid(name: &str, fault: &str, allowed: &str) -> Error {
-    Error::new(Code::Options, format!("option '{name}' {fault}; allowed: {allowed}"))
-}
-
-/// The given options, each taken out when it is read, so that what is left is unknown.
+/// The options that have not been read yet. What remains at the end is unknown.
 struct Fields(BTreeMap<String, Given>);
 
 impl Fields {
@@ -225,7 +199,7 @@ impl Fields {
         }
     }
 
-    /// A part of a key: braces would break its hash tag, blanks and controls its readability.
+    /// A part of a key. Braces would break its hash tag; blanks and control characters would make it hard to read.
     fn name(&mut self, name: &str) -> Result<Option<String>> {
         const ALLOWED: &str =
             "a string of at most 200 characters without blanks, control characters and braces";
@@ -253,7 +227,7 @@ impl Fields {
         }
     }
 
-    /// One of several words; the first is the default.
+    /// One of these words; the first is the default.
     fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Result<T> {
         let words: Vec<_> = choices.iter().map(|(word, _)| format!("'{word}'")).collect();
         let allowed = words.join(", ");
@@ -277,7 +251,7 @@ impl Fields {
         }
         let target = match url {
             Some(text) => url::parse(&text)?,
-            None => Target::Directory(default_directory()),
+            None => Target::Directory(Directory::default_of_this_user()),
         };
         let Target::Redis(endpoint) = target else { return Ok(target) };
         let endpoint = *endpoint;
@@ -352,14 +326,4 @@ impl Fields {
         })?;
         Ok(Some(tls))
     }
-}
-
-/// On the host's own disk even where the home directory is shared, and writable even where nothing
-/// else is.
-fn default_directory() -> Directory {
-    #[cfg(unix)]
-    let owner = rustix::process::geteuid().as_raw().to_string();
-    #[cfg(not(unix))]
-    let owner = "user";
-    Directory { path: std::env::temp_dir().join(format!("posthog-flag-cache-{owner}")), is_default: true }
 }

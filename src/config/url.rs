@@ -3,16 +3,16 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{Directory, Target, invalid};
-use crate::endpoint::{Address, Endpoint, Login, Topology};
+use super::invalid;
+use super::target::{Address, Directory, Endpoint, Login, Target, Topology};
+use super::tls::Tls;
 use crate::error::{Error, Result};
-use crate::tls::Tls;
 
 pub(super) const SCHEMES: &str = "redis://host:port/db, redis+unix:///socket?db=0, \
     redis-sentinel://host:port,host:port/db?master=name, redis-cluster://host:port,host:port, \
     each also with valkey, and with rediss or valkeys for TLS; file:///directory, memory:";
 
-/// What the URL names. What else there is to say of a server comes from other options.
+/// Parses the URL. The rest of the endpoint comes from other options.
 pub(super) fn parse(text: &str) -> Result<Target> {
     let text = text.trim();
     let Some((scheme, rest)) = text.split_once(':') else { return Err(bad("is not a URL")) };
@@ -30,7 +30,7 @@ pub(super) fn parse(text: &str) -> Result<Target> {
             let (topology, database, login) = match (kind, &tls) {
                 ("+unix", None) => socket(text)?,
                 ("" | "-sentinel" | "-cluster", _) => servers(kind, rest)?,
-                // Not the scheme itself: without its slashes a URL's "scheme" can be a password.
+                // The message must not quote the scheme: in a URL without slashes it can be a password.
                 _ => return Err(bad("has an unknown scheme")),
             };
             let client_name = None;
@@ -44,15 +44,15 @@ fn directory(text: &str, rest: &str) -> Result<Target> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(bad("has a '?' or a '#', which would end the path: write %3F or %23 instead"));
     }
-    // `Url` drops tabs and line breaks; a zero ends what the system takes as the path.
+    // `Url` drops tabs and line breaks, and the system ends a path at a zero byte.
     if rest.contains(char::is_control) || percent_decode_str(url.path()).any(|byte| byte == 0) {
         return Err(bad("has a control character"));
     }
     match url.to_file_path() {
-        // `file:name` parses too, as a path from the root.
+        // `Url` accepts `file:name`, as a path from the root.
         Ok(path) if rest.starts_with("///") => match path.parent() {
             Some(_) => Ok(Target::Directory(Directory { path, is_default: false })),
-            // What is left of `file:///$DIRECTORY` where the variable is empty.
+            // `file:///$DIRECTORY` with an empty variable ends up here.
             None => Err(bad("names the root directory")),
         },
         _ => Err(bad("does not name a directory of this host")),
@@ -85,7 +85,7 @@ fn servers(kind: &str, rest: &str) -> Result<(Topology, i64, Login)> {
         return Err(bad("has several hosts, but is not one of Sentinel or a cluster"));
     }
     let default_port = if kind == "-sentinel" { 26379 } else { 6379 };
-    // As one URL for each host: several hosts are no valid URL.
+    // `Url` accepts one host only, so each host gets a URL of its own.
     let urls = hosts.split(',').map(|host| match host {
         "" => Err(bad("has no host")),
         host => parsed(&format!("redis://{login}{host}{tail}")),
@@ -121,7 +121,7 @@ fn servers(kind: &str, rest: &str) -> Result<(Topology, i64, Login)> {
     Ok((topology, database, login))
 }
 
-/// The value of the one parameter that the query may have; `""`: none.
+/// The value of the only parameter that the query may have; `""` allows none.
 fn query(url: &Url, allowed: &str) -> Result<Option<String>> {
     let fault =
         if allowed.is_empty() { "has a query or a fragment" } else { "has an unknown query or fragment" };

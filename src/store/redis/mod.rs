@@ -12,19 +12,14 @@
 //! which turns the previous snapshot into this one. Both keys expire together.
 
 mod bounded;
-mod cluster;
 mod connection;
 mod dial;
+mod discovery;
 pub(crate) mod doctor;
-mod failure;
-mod link;
-mod quote;
+mod errors;
+mod health;
 mod race;
-mod route;
-mod sentinel;
-#[cfg(unix)]
-mod socket;
-mod standing;
+mod supervisor;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -33,21 +28,21 @@ use bytes::Bytes;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value, from_redis_value};
 use tokio::sync::watch;
 
-use self::connection::Connection;
+use self::supervisor::Supervisor;
 use super::{Commit, Reading, Store, StoreFuture};
+use crate::config::options::Options;
+use crate::config::target::Endpoint;
 use crate::definitions::codec::Encoded;
-use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
 use crate::limits::MAX_STORED_BYTES;
-use crate::options::Options;
 use crate::state::{Lease, Millis, SnapshotInfo, State, countable, millis};
 use crate::store::Backend;
 
-const STATE: &str = include_str!("redis/state.lua");
-static READ: LazyLock<Script> = LazyLock::new(|| Script::new([STATE, include_str!("redis/read.lua")]));
-static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new([STATE, include_str!("redis/commit.lua")]));
+const STATE: &str = include_str!("state.lua");
+static READ: LazyLock<Script> = LazyLock::new(|| Script::new([STATE, include_str!("read.lua")]));
+static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new([STATE, include_str!("commit.lua")]));
 
-/// A script and the hash under which the server knows it once it has run.
+/// A script, and the hash by which the server knows it after its first run.
 struct Script {
     code: String,
     hash: String,
@@ -55,7 +50,7 @@ struct Script {
 
 impl Script {
     fn new(parts: [&str; 2]) -> Self {
-        // Their comments would cross the network, and stay in the server's cache.
+        // The server would receive comments over the network, and keep them in its cache.
         let lines = parts
             .iter()
             .flat_map(|part| part.lines())
@@ -68,7 +63,7 @@ impl Script {
 
 /// The store of one project in Redis.
 pub struct RedisStore {
-    connection: Connection,
+    supervisor: Supervisor,
     data_key: String,
     state_key: String,
     channel: String,
@@ -79,7 +74,7 @@ impl RedisStore {
     /// Connects to nothing yet.
     pub fn new(endpoint: &Endpoint, options: &Options) -> Self {
         RedisStore {
-            connection: Connection::new(endpoint, options),
+            supervisor: Supervisor::new(endpoint, options),
             data_key: options.data_key(),
             state_key: options.state_key(),
             channel: options.updates_channel(),
@@ -93,9 +88,9 @@ impl RedisStore {
             command.arg(script).arg(2).arg(&self.data_key).arg(&self.state_key).arg(arguments);
             command
         };
-        match self.connection.send(&command("EVALSHA", &script.hash)).await {
+        match self.supervisor.send(&command("EVALSHA", &script.hash)).await {
             Err(error) if is_unknown_script(&error) => {
-                self.connection.send(&command("EVAL", &script.code)).await
+                self.supervisor.send(&command("EVAL", &script.code)).await
             }
             result => result,
         }
@@ -116,7 +111,7 @@ impl Store for RedisStore {
     fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
         Box::pin(async move {
             let (reading, bytes) = self.read_with("load", known.unwrap_or_default()).await?;
-            // Bytes of another length than the state says, or of a greater one than is allowed, are not its snapshot.
+            // A length that differs from the state's, or exceeds the limit, means that these bytes are not its snapshot.
             let bytes = bytes.filter(|_| reading.state.snapshot.is_some());
             Ok((reading, bytes))
         })
@@ -156,16 +151,16 @@ impl Store for RedisStore {
         Box::pin(async {
             let mut command = redis::cmd("DEL");
             command.arg(&self.data_key).arg(&self.state_key);
-            Ok(self.connection.send(&command).await? != Value::Int(0))
+            Ok(self.supervisor.send(&command).await? != Value::Int(0))
         })
     }
 
     fn expiry(&self) -> StoreFuture<'_, Option<Duration>> {
         Box::pin(async {
-            match self.connection.send(redis::cmd("PTTL").arg(&self.state_key)).await {
+            match self.supervisor.send(redis::cmd("PTTL").arg(&self.state_key)).await {
                 Ok(Value::Int(left)) => Ok(u64::try_from(left).ok().map(Duration::from_millis)),
                 Ok(_) => Ok(None),
-                // Workers do without this right.
+                // Workers do not need this permission.
                 Err(error) if error.code() == Code::Auth => Ok(None),
                 Err(error) => Err(error),
             }
@@ -173,27 +168,27 @@ impl Store for RedisStore {
     }
 
     fn watch(&self) -> watch::Receiver<u64> {
-        self.connection.notices()
+        self.supervisor.notices()
     }
 
     fn trouble(&self) -> Option<watch::Receiver<Option<Error>>> {
-        Some(self.connection.trouble())
+        Some(self.supervisor.trouble())
     }
 
     fn close(&self) {
-        self.connection.close();
+        self.supervisor.close();
     }
 
     fn backend(&self) -> Backend {
         Backend {
             kind: "redis",
-            location: self.connection.endpoint().to_string(),
-            server: self.connection.server(),
+            location: self.supervisor.endpoint().to_string(),
+            server: self.supervisor.server(),
         }
     }
 }
 
-/// Without the cause, which would quote the reply.
+/// Omits the cause, because it quotes the reply.
 fn garbled() -> Error {
     Error::new(Code::Corrupt, "the server sends a reply that cannot be understood")
 }
@@ -226,8 +221,8 @@ fn encode_state(state: &State) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// A state with unreadable fields is as good as none, but keeps its revision: the next commit
-/// replaces it.
+/// A state with an unreadable field counts as empty, but keeps its revision, so that the next commit
+/// can replace it.
 fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
     let mut fields = fields.into_iter();
     let mut next = || fields.next().flatten();
@@ -270,13 +265,13 @@ fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
 
 /// An absent number is `Some(None)`, an unreadable one `None`.
 fn number(field: Option<String>) -> Option<Option<u64>> {
-    // Digits alone: Rust would also take a sign, the scripts would not.
+    // Rust would also accept a sign; the scripts accept only digits.
     let read =
         |field: String| field.bytes().all(|byte| byte.is_ascii_digit()).then(|| field.parse().ok()).flatten();
     field.map(read).map_or(Some(None), |value| value.map(Some))
 }
 
-/// What the reply to `read.lua` says.
+/// Decodes the reply of `read.lua`.
 pub fn decode_reading(reply: Value) -> redis::RedisResult<(Reading, Option<Bytes>)> {
     type Reply = (u64, u64, u64, Option<Vec<u8>>, Vec<Option<Vec<u8>>>);
     let (seconds, micros, length, bytes, fields): Reply = from_redis_value(reply)?;
@@ -286,7 +281,7 @@ pub fn decode_reading(reply: Value) -> redis::RedisResult<(Reading, Option<Bytes
     Ok((reading, bytes.map(Bytes::from)))
 }
 
-/// What the reply to `commit.lua` says.
+/// Decodes the reply of `commit.lua`.
 pub fn decode_commit(reply: Value) -> redis::RedisResult<Commit> {
     if matches!(&reply, Value::Array(parts) if parts.len() == 2) {
         let (seconds, micros) = from_redis_value(reply)?;

@@ -1,0 +1,247 @@
+//! Finds the primary that has our keys, and connects to it.
+//!
+//! With Sentinel or a cluster, the servers in the URL are *seeds*: each can say which server the primary is.
+//! All keys of a project are in one slot of a cluster, so one connection to the primary of that slot is enough;
+//! other nodes may come, go and hang. The cluster passes pub/sub messages on to it from every node.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use redis::{
+    AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisError, RedisResult, ServerErrorKind, Value,
+    from_redis_value,
+};
+use tokio::sync::OnceCell;
+
+use super::connection::{Connection, setup};
+use super::dial::Encryption;
+use super::errors::described;
+use super::race::race;
+use crate::blocking::Blocking;
+use crate::config::target::{Address, Endpoint, Topology};
+use crate::error::{Code, Error, Result};
+use crate::lock::lock;
+
+/// The delay before the next seed is asked as well.
+const NEXT_SEED_AFTER: Duration = Duration::from_millis(300);
+
+/// Finds the primary of one deployment, and remembers what it learnt on the way.
+pub struct Discovery {
+    endpoint: Endpoint,
+    slot: u16,
+    encryption: OnceCell<Option<Encryption>>,
+    learnt: Mutex<Learnt>,
+}
+
+#[derive(Default)]
+struct Learnt {
+    redirect: Option<Redirect>,
+    /// The seed that answered last, and the nodes that it named.
+    seeds: Vec<Address>,
+}
+
+/// The server to which `MOVED` or `ASK` sent us.
+struct Redirect {
+    address: Address,
+    /// It was `ASK`: the slot is still moving.
+    asking: bool,
+}
+
+/// One way to reach the primary.
+enum Way {
+    Redirect(Redirect),
+    Seed(Address),
+}
+
+impl Discovery {
+    /// The project key determines the slot in a cluster.
+    pub fn new(endpoint: &Endpoint, project_key: &str) -> Self {
+        Discovery {
+            endpoint: endpoint.clone(),
+            slot: slot(project_key),
+            encryption: OnceCell::new(),
+            learnt: Mutex::default(),
+        }
+    }
+
+    /// The deployment.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Finds the primary and connects to it. Has no timeout of its own: the caller's covers all seeds together.
+    pub async fn connect(&self, config: &AsyncConnectionConfig) -> Result<Connection> {
+        let seeds = match &self.endpoint.topology {
+            Topology::Server(address) => return self.open(address, config).await,
+            Topology::Sentinel { sentinels, .. } => self.seeds(sentinels),
+            Topology::Cluster { seeds } => self.seeds(seeds),
+        };
+        let redirect = self.learnt().redirect.take();
+        let ways = redirect.into_iter().map(Way::Redirect).chain(seeds.into_iter().map(Way::Seed));
+        let errors = match race(ways.map(|way| self.follow(way, config)), NEXT_SEED_AFTER).await {
+            Ok(connection) => return Ok(connection),
+            Err(errors) => errors,
+        };
+        // Any other code tells more than `Unavailable`.
+        let error = errors.into_iter().max_by_key(|error| error.code() != Code::Unavailable);
+        Err(error
+            .unwrap_or_else(|| Error::new(Code::Unavailable, format!("{} names no server", self.endpoint))))
+    }
+
+    /// Describes the failure of a command, and remembers a redirect for the next connect.
+    pub fn failed(&self, connection: &Connection, cause: RedisError) -> Error {
+        self.learnt().redirect = redirect(connection.address(), &cause);
+        self.described(&self.subject(connection.address()), cause)
+    }
+
+    /// The seed that answered last, and then the others at random, so that a fleet does not ask one and the same.
+    fn seeds(&self, configured: &[Address]) -> Vec<Address> {
+        let mut learnt = self.learnt().seeds.clone();
+        let mut others = learnt.split_off(learnt.len().min(1));
+        others.extend(configured.iter().filter(|seed| !learnt.contains(seed)).cloned());
+        fastrand::shuffle(&mut others);
+        learnt.extend(others);
+        learnt
+    }
+
+    async fn follow(&self, way: Way, config: &AsyncConnectionConfig) -> Result<Connection> {
+        let seed = match way {
+            Way::Redirect(Redirect { address, asking }) => {
+                return Ok(self.open(&address, config).await?.with_asking(asking));
+            }
+            Way::Seed(seed) => seed,
+        };
+        let primary = self.ask(&seed).await.map_err(|cause| {
+            self.described(&format!("{seed}, asked for the way to {},", self.endpoint), cause)
+        })?;
+        let connection = self.open(&primary, config).await?;
+        if matches!(self.endpoint.topology, Topology::Sentinel { .. }) {
+            let verified = ensure_primary(&connection).await;
+            verified.map_err(|cause| self.described(&self.subject(&primary), cause))?;
+        }
+        Ok(connection)
+    }
+
+    /// Asks a seed for the address of the primary. Has no timeout of its own.
+    pub async fn ask(&self, seed: &Address) -> RedisResult<Address> {
+        let login = match &self.endpoint.topology {
+            Topology::Sentinel { login, .. } => login,
+            _ => &self.endpoint.login,
+        };
+        let encryption = self.encryption().await?;
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let connection = Connection::open(seed, encryption, &setup(login), config).await?;
+        let (primary, seeds) = match &self.endpoint.topology {
+            Topology::Sentinel { master, .. } => (ask_sentinel(&connection, master).await?, Vec::new()),
+            _ => ask_node(&connection, self.slot).await?,
+        };
+        self.learnt().seeds = [seed.clone()].into_iter().chain(seeds).collect();
+        Ok(primary)
+    }
+
+    async fn open(&self, address: &Address, config: &AsyncConnectionConfig) -> Result<Connection> {
+        let setup =
+            setup(&self.endpoint.login).set_protocol(ProtocolVersion::RESP3).set_db(self.endpoint.database);
+        let opened =
+            async { Connection::open(address, self.encryption().await?, &setup, config.clone()).await };
+        opened.await.map_err(|cause| self.described(&self.subject(address), cause))
+    }
+
+    /// The TLS settings; `None` if connections are not encrypted.
+    pub async fn encryption(&self) -> io::Result<Option<&Encryption>> {
+        let make = || async {
+            let Some(tls) = self.endpoint.tls.clone() else { return Ok(None) };
+            let server_name = tls.server_name.clone();
+            // Without `tls.ca` this reads the certificates of the system.
+            let blocking = Blocking::on("certificates", tls.ca.clone().unwrap_or_default());
+            let config = blocking.run(move || tls.client_config()).await??;
+            io::Result::Ok(Some(Encryption { config: Arc::new(config), server_name }))
+        };
+        Ok(self.encryption.get_or_try_init(make).await?.as_ref())
+    }
+
+    /// The error that the store returns.
+    pub fn described(&self, subject: &str, cause: RedisError) -> Error {
+        described(subject, &self.endpoint, cause)
+    }
+
+    /// What messages call this server.
+    fn subject(&self, address: &Address) -> String {
+        match &self.endpoint.topology {
+            Topology::Server(_) => self.endpoint.to_string(),
+            _ => format!("{address} of {}", self.endpoint),
+        }
+    }
+
+    fn learnt(&self) -> MutexGuard<'_, Learnt> {
+        lock(&self.learnt)
+    }
+}
+
+async fn ask_sentinel(sentinel: &Connection, name: &str) -> RedisResult<Address> {
+    let reply = sentinel.send(redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name)).await?;
+    match from_redis_value::<Option<(String, u16)>>(reply)? {
+        Some((host, port)) => Ok(sentinel.address().neighbour(&host, port)),
+        None => Err(RedisError::from((
+            ErrorKind::MasterNameNotFoundBySentinel,
+            "the sentinel knows no master of this name",
+        ))),
+    }
+}
+
+/// Fails on a replica: for a while after a failover, a sentinel may still name the old primary.
+async fn ensure_primary(server: &Connection) -> RedisResult<()> {
+    let is_master = |role: &Value| matches!(role, Value::BulkString(bytes) if bytes == b"master");
+    match server.send(&redis::cmd("ROLE")).await? {
+        Value::Array(role) if role.first().is_some_and(is_master) => Ok(()),
+        _ => Err(RedisError::from((ErrorKind::Client, "it is no master (yet)"))),
+    }
+}
+
+/// Asks a node of a cluster for the primary of the slot, and for all nodes.
+async fn ask_node(node: &Connection, slot: u16) -> RedisResult<(Address, Vec<Address>)> {
+    let shards: Vec<Vec<Value>> = from_redis_value(node.send(redis::cmd("CLUSTER").arg("SLOTS")).await?)?;
+    let (mut primary, mut nodes) = (None, Vec::new());
+    for shard in shards {
+        let mut parts = shard.into_iter();
+        let (Some(first), Some(last)) = (parts.next(), parts.next()) else { continue };
+        let (first, last): (u16, u16) = (from_redis_value(first)?, from_redis_value(last)?);
+        // The primary comes first. Newer servers add more fields after host and port.
+        for (index, server) in parts.enumerate() {
+            let Value::Array(server) = server else { continue };
+            let mut server = server.into_iter();
+            let (Some(host), Some(port)) = (server.next(), server.next()) else { continue };
+            let host: Option<String> = from_redis_value(host)?;
+            let address = node.address().neighbour(&host.unwrap_or_default(), from_redis_value(port)?);
+            if index == 0 && (first..=last).contains(&slot) {
+                primary = Some(address.clone());
+            }
+            if !nodes.contains(&address) {
+                nodes.push(address);
+            }
+        }
+    }
+    match primary {
+        Some(primary) => Ok((primary, nodes)),
+        None => Err(RedisError::from((ErrorKind::Client, "the cluster has no node for our slot"))),
+    }
+}
+
+/// The server that the error of this node names.
+fn redirect(node: &Address, cause: &RedisError) -> Option<Redirect> {
+    let asking = cause.kind() == ErrorKind::Server(ServerErrorKind::Ask);
+    let (host, port) = cause.redirect_node()?.0.rsplit_once(':')?;
+    Some(Redirect { address: node.neighbour(host, port.parse().ok()?), asking })
+}
+
+/// The slot of a key with this hash tag (redis.io/docs/reference/cluster-spec, "Key distribution model"): CRC16 with
+/// the polynomial 0x1021, most significant bit first.
+fn slot(tag: &str) -> u16 {
+    let crc = tag.bytes().fold(0_u16, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+        })
+    });
+    crc % 16384
+}

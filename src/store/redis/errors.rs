@@ -1,0 +1,165 @@
+//! Turns errors of the server into errors of the store: classified, and without passwords.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use super::bounded::Refused;
+use crate::config::target::Endpoint;
+use crate::error::{Code, Error};
+
+/// How Redis says that it does not know a script.
+const NO_SCRIPT: &str = "No matching script. Please use EVAL.";
+
+const REFUSED: &str = "refuses our credentials or rights";
+
+/// The error that the store returns; it quotes no password of the endpoint.
+pub fn described(subject: &str, endpoint: &Endpoint, cause: RedisError) -> Error {
+    let (code, what) = match (cause.kind(), cause.code()) {
+        (ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm), _)
+        | (_, Some("NOAUTH" | "WRONGPASS")) => (Code::Auth, REFUSED),
+        _ if cause.detail().is_some_and(lacks_permission) => (Code::Auth, REFUSED),
+        _ if is_refused(&cause) => (Code::Unavailable, "sends a reply that nobody can need"),
+        // The cause quotes the reply.
+        (ErrorKind::Parse | ErrorKind::UnexpectedReturnType, _) => {
+            return Error::new(
+                Code::Unavailable,
+                format!("{subject} sends a reply that cannot be understood"),
+            );
+        }
+        _ if is_read_only(&cause) => (Code::ReadOnly, "is a read-only replica"),
+        _ if cause.is_io_error() => (Code::Unavailable, "cannot be reached"),
+        _ => (Code::Unavailable, "refuses to work"),
+    };
+    let error = Error::new(code, format!("{subject} {what}"));
+    match Redacted::of(endpoint.passwords(), &cause) {
+        // A password may be a word that occurs in this message of Redis.
+        Some(redacted) if cause.detail() != Some(NO_SCRIPT) => error.caused_by(redacted),
+        _ => error.caused_by(cause),
+    }
+}
+
+/// A script that lacks a permission fails without `NOPERM`: Redis up to 7.0 sends the first text, Redis from 7.2
+/// the second (src/script.c, scriptCall).
+fn lacks_permission(detail: &str) -> bool {
+    detail.contains("The user executing the script can't") || detail.contains("ACL failure in script")
+}
+
+/// Whether the connection broke because `Bounded` refused a reply.
+pub fn is_refused(cause: &RedisError) -> bool {
+    let cause = cause.source().and_then(|cause| cause.downcast_ref::<Arc<dyn StdError + Send + Sync>>());
+    let cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<Refused>())
+}
+
+/// Redis 6.2 wraps an error within a script into one of its own.
+fn is_read_only(cause: &RedisError) -> bool {
+    cause.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+        || cause.detail().is_some_and(|detail| detail.contains(": -READONLY "))
+}
+
+/// Includes errors on a working connection: after a failover it may lead to a replica, after a change of the
+/// password its credentials may be void, and in a cluster another node may have the slot.
+pub fn needs_new_connection(cause: &RedisError) -> bool {
+    cause.is_unrecoverable_error()
+        || cause.is_io_error()
+        || is_read_only(cause)
+        || matches!(
+            cause.kind(),
+            ErrorKind::AuthenticationFailed
+                | ErrorKind::Server(
+                    ServerErrorKind::MasterDown
+                        | ServerErrorKind::Moved
+                        | ServerErrorKind::Ask
+                        | ServerErrorKind::ClusterDown
+                )
+        )
+        || cause.code() == Some("NOAUTH")
+}
+
+/// This many characters of a password in a row are no coincidence. A quotation may be cut off, or escaped in part.
+const QUOTED_CHARACTERS: usize = 6;
+
+/// The text of an error up to the password that it quotes.
+///
+/// Redis quotes the arguments of an unknown command. `HELLO`, whose arguments include the password, is unknown to
+/// old servers, to proxies, and where it has been renamed.
+#[derive(Debug)]
+struct Redacted(String);
+
+impl Redacted {
+    /// `None` if the error quotes no password.
+    fn of<'a>(passwords: impl Iterator<Item = &'a str>, cause: &impl StdError) -> Option<Self> {
+        let text = cause.to_string();
+        let at = passwords.filter_map(|password| first_form(&text, password)).min()?;
+        Some(Redacted(format!("{}…", text.get(..at)?)))
+    }
+}
+
+/// Whether the text quotes one of the passwords.
+pub fn has_password<'a>(text: &str, mut passwords: impl Iterator<Item = &'a str>) -> bool {
+    passwords.any(|password| first_form(text, password).is_some())
+}
+
+/// Where a part of the password first occurs in the text: verbatim, in another case, percent-encoded, or escaped as
+/// Rust does.
+fn first_form(text: &str, password: &str) -> Option<usize> {
+    // This keeps the length of each character, and so all positions.
+    let text = text.to_ascii_lowercase();
+    let encoded = utf8_percent_encode(password, NON_ALPHANUMERIC).to_string();
+    let forms = [password, &encoded, &password.escape_debug().to_string()].map(str::to_ascii_lowercase);
+    forms.iter().filter_map(|form| first_part(&text, form)).min()
+}
+
+fn first_part(text: &str, password: &str) -> Option<usize> {
+    let characters: Vec<char> = password.chars().collect();
+    let parts = characters.windows(QUOTED_CHARACTERS.min(characters.len()).max(1));
+    parts.filter_map(|part| text.find(&String::from_iter(part))).min()
+}
+
+impl fmt::Display for Redacted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Redacted {}
+
+#[cfg(test)]
+mod tests {
+    use super::Redacted;
+
+    fn shown(password: &str, text: &str) -> Option<String> {
+        Redacted::of(["unused", password].into_iter(), &std::io::Error::other(text))
+            .map(|redacted| redacted.to_string())
+    }
+
+    #[test]
+    fn an_error_that_quotes_the_password_ends_before_it() {
+        let text =
+            "unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 's3cr3t pass word' ";
+        let told = "unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' '…";
+        for password in ["s3cr3t pass word", "s3cr3t pass word, of which we see a part"] {
+            assert_eq!(shown(password, text).as_deref(), Some(told));
+        }
+        assert_eq!(shown("pässwörd", "cannot AUTH pässwörd").as_deref(), Some("cannot AUTH …"));
+        assert_eq!(shown("\"s3cr3t", "cannot AUTH \\\"s3cr3t").as_deref(), Some("cannot AUTH …"));
+        assert_eq!(shown("s3cr\"et pw", "S3CR\\\"ET PW: no").as_deref(), Some("…"));
+        assert_eq!(shown("s3cr\"et", "cannot AUTH s3cr%22et").as_deref(), Some("cannot AUTH …"));
+        assert_eq!(shown("pw", "cannot AUTH pw").as_deref(), Some("cannot AUTH …"));
+    }
+
+    #[test]
+    fn any_other_is_left_as_it_is() {
+        for password in ["s3cr3t", "default user", ""] {
+            assert_eq!(
+                shown(password, "WRONGPASS invalid username-password pair or user is disabled."),
+                None
+            );
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Keeps one connection to the primary, and reconnects after every kind of failure.
+//!
+//! The `ConnectionManager` of redis-rs does not reconnect after every kind of failure, and cannot be made to.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, PushInfo, PushKind, ServerErrorKind, Value,
+    from_redis_value,
+};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::connection::Connection;
+use super::discovery::Discovery;
+use super::errors::{has_password, is_refused, needs_new_connection};
+use super::health::Health;
+use crate::config::options::Options;
+use crate::config::target::Endpoint;
+use crate::error::{Code, Error, Result};
+use crate::lock::lock;
+
+/// The backoff between attempts to connect. It starts short, because a restart or a failover takes a second or two.
+/// Jitter of up to the delay itself keeps the processes of a fleet from reconnecting at the same moment.
+const RETRY_FROM: Duration = Duration::from_millis(100);
+const RETRY_UP_TO: Duration = Duration::from_secs(2);
+
+/// The maximum length of a server's name, and of its version.
+pub const LONGEST_NAME: usize = 64;
+
+/// After this many timeouts in a row the connection counts as dead: a half-open connection reports no error.
+const TIMEOUTS_UNTIL_DEAD: u32 = 2;
+
+/// Owns the task that keeps the connection; dropping it ends both.
+pub struct Supervisor {
+    shared: Arc<Shared>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    discovery: Discovery,
+    channel: String,
+    connect_timeout: Duration,
+    command_timeout: Duration,
+    call_limit: Duration,
+    status: watch::Sender<Status>,
+    notices: watch::Sender<u64>,
+    trouble: watch::Sender<Option<Error>>,
+    server: Mutex<Option<String>>,
+    timeouts: AtomicU32,
+    health: Mutex<Health>,
+}
+
+#[derive(Clone)]
+enum Status {
+    /// The first attempt is running.
+    Connecting,
+    /// The connection is ready. Its number distinguishes it from the next one.
+    Up(Connection, u64),
+    /// The connection was given up for this reason, and the first attempt to replace it is running.
+    Lost(Error),
+    /// The last attempt failed; the next one follows after the backoff.
+    Down(Error),
+}
+
+impl Supervisor {
+    /// Does not connect yet; the first command does.
+    pub fn new(endpoint: &Endpoint, options: &Options) -> Self {
+        let shared = Shared {
+            discovery: Discovery::new(endpoint, &options.project_key),
+            channel: options.updates_channel(),
+            connect_timeout: options.connect_timeout,
+            command_timeout: options.command_timeout,
+            call_limit: options.call_limit(),
+            status: watch::Sender::new(Status::Connecting),
+            notices: watch::Sender::new(0),
+            trouble: watch::Sender::new(None),
+            server: Mutex::default(),
+            timeouts: AtomicU32::new(0),
+            health: Mutex::default(),
+        };
+        Supervisor { shared: Arc::new(shared), task: Mutex::default() }
+    }
+
+    /// Counts the messages on the channel, and the reconnects, before which messages may have been missed.
+    pub fn notices(&self) -> watch::Receiver<u64> {
+        self.shared.notices.subscribe()
+    }
+
+    /// The last error of connecting.
+    pub fn trouble(&self) -> watch::Receiver<Option<Error>> {
+        self.shared.trouble.subscribe()
+    }
+
+    /// The deployment.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.shared.discovery.endpoint()
+    }
+
+    /// The server's software and version, once known.
+    pub fn server(&self) -> Option<String> {
+        self.shared.server().clone()
+    }
+
+    /// Closes the connection; the next command opens a new one.
+    pub fn close(&self) {
+        if let Some(task) = lock(&self.task).take() {
+            task.abort();
+        }
+        *self.shared.health() = Health::default();
+        self.shared.status.send_replace(Status::Connecting);
+    }
+
+    /// Sends a command and waits for its reply. If the connection is lost, or leads to the wrong server, sends the
+    /// command once more on the next connection, so every command must tolerate to be executed twice.
+    pub async fn send(&self, command: &Cmd) -> Result<Value> {
+        let shared = &self.shared;
+        let limit = shared.call_limit;
+        timeout(limit, self.send_persistently(command)).await.unwrap_or_else(|_| Err(shared.timed_out(limit)))
+    }
+
+    async fn send_persistently(&self, command: &Cmd) -> Result<Value> {
+        let shared = &self.shared;
+        let mut is_last = false;
+        loop {
+            let (connection, number) = self.established().await?;
+            match timeout(shared.command_timeout, connection.send(command)).await {
+                Ok(Ok(reply)) => {
+                    shared.timeouts.store(0, Ordering::Relaxed);
+                    shared.health().answered();
+                    return Ok(reply);
+                }
+                // The slot is moving, and one of our keys has moved already; the other follows soon.
+                Ok(Err(cause)) if cause.kind() == ErrorKind::Server(ServerErrorKind::TryAgain) => {
+                    sleep(RETRY_FROM).await;
+                }
+                Ok(Err(cause)) => {
+                    let is_lost = needs_new_connection(&cause);
+                    // The server would send the same reply again.
+                    is_last |= is_refused(&cause);
+                    let error = shared.discovery.failed(&connection, cause);
+                    // A replica still answers reads.
+                    if !is_lost || error.code() == Code::ReadOnly {
+                        shared.health().answered();
+                    } else if is_last {
+                        shared.health().broken();
+                    }
+                    if is_lost {
+                        shared.lose(number, &error);
+                    }
+                    if !is_lost || is_last {
+                        return Err(error);
+                    }
+                    is_last = true;
+                }
+                Err(_) => {
+                    let error = shared.timed_out(shared.command_timeout);
+                    if shared.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_UNTIL_DEAD {
+                        shared.lose(number, &error);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Waits for the attempt that is running, but not for the next one after it has failed.
+    async fn established(&self) -> Result<(Connection, u64)> {
+        self.start();
+        let mut status = self.shared.status.subscribe();
+        let settled = status.wait_for(|status| matches!(status, Status::Up(..) | Status::Down(_)));
+        // An attempt has its own timeout; this one applies if the task does not get to run.
+        match timeout(self.shared.connect_timeout * 2, settled).await {
+            Ok(Ok(status)) => match &*status {
+                Status::Up(connection, number) => Ok((connection.clone(), *number)),
+                Status::Down(error) => Err(error.clone()),
+                Status::Connecting | Status::Lost(_) => {
+                    Err(self.shared.timed_out(self.shared.connect_timeout))
+                }
+            },
+            _ => Err(self.shared.timed_out(self.shared.connect_timeout)),
+        }
+    }
+
+    fn start(&self) {
+        let mut task = lock(&self.task);
+        if task.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.shared.status.send_replace(Status::Connecting);
+            *task = Some(tokio::spawn(self.shared.clone().keep_connected()));
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    async fn keep_connected(self: Arc<Self>) {
+        let mut waits = backoff();
+        for number in 1.. {
+            let connection = loop {
+                match self.connect(number).await {
+                    Ok(connection) => break connection,
+                    Err(error) => self.wait(error, &mut waits).await,
+                }
+            };
+            self.timeouts.store(0, Ordering::Relaxed);
+            let since = Instant::now();
+            self.status.send_replace(Status::Up(connection, number));
+            // Messages may have been missed while there was no connection.
+            self.notices.send_modify(|count| *count += 1);
+            let loss = self.loss().await;
+            if self.health().lost(since.elapsed()) {
+                waits = backoff();
+            } else {
+                // Without the backoff, two servers that redirect to each other would be asked in a tight loop.
+                self.wait(loss, &mut waits).await;
+            }
+        }
+    }
+
+    /// Waits until the connection is given up, and returns the reason.
+    async fn loss(&self) -> Error {
+        let mut status = self.status.subscribe();
+        loop {
+            if let Status::Lost(error) = &*status.borrow_and_update() {
+                return error.clone();
+            }
+            // Never an error: `self` owns the sender.
+            let _ = status.changed().await;
+        }
+    }
+
+    async fn wait(&self, error: Error, waits: &mut ExponentialBackoff) {
+        self.trouble.send_replace(Some(error.clone()));
+        self.status.send_replace(Status::Down(error));
+        sleep(waits.next().unwrap_or(RETRY_UP_TO)).await;
+    }
+
+    async fn connect(self: &Arc<Self>, number: u64) -> Result<Connection> {
+        let receiver = Arc::downgrade(self);
+        let on_push = move |push: PushInfo| {
+            if let Some(shared) = receiver.upgrade() {
+                match push.kind {
+                    PushKind::Message => shared.notices.send_modify(|count| *count += 1),
+                    PushKind::Disconnection => shared.disconnected(number),
+                    _ => {}
+                }
+            }
+            Ok::<(), std::convert::Infallible>(())
+        };
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_push_sender(on_push);
+        let attempt = async {
+            let connection = self.discovery.connect(&config).await?;
+            self.introduce(&connection).await;
+            // Notices are hints: without the permission to subscribe, changes arrive only with the next poll.
+            match connection.subscribe(&self.channel).await {
+                Err(cause) if needs_new_connection(&cause) => Err(self.discovery.failed(&connection, cause)),
+                _ => Ok(connection),
+            }
+        };
+        timeout(self.connect_timeout, attempt)
+            .await
+            .unwrap_or_else(|_| Err(self.timed_out(self.connect_timeout)))
+    }
+
+    /// Sends our client name, and asks for the server's name and version. Failing here has no consequences.
+    async fn introduce(&self, connection: &Connection) {
+        let mut hello = redis::cmd("HELLO");
+        if let Some(name) = &self.discovery.endpoint().client_name {
+            // `CLIENT SETNAME` would need a permission of its own.
+            hello.arg(3).arg("SETNAME").arg(name);
+        }
+        let Ok(reply) = connection.send(&hello).await else { return };
+        let Ok(reply) = from_redis_value::<HashMap<String, Value>>(reply) else { return };
+        let text = |name| {
+            let text = reply.get(name).and_then(|value| String::from_redis_value_ref(value).ok());
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+            text.filter(|text| text.len() <= LONGEST_NAME && text.bytes().all(is_name))
+                .filter(|text| !has_password(text, self.discovery.endpoint().passwords()))
+        };
+        if let (Some(server), Some(version)) = (text("server"), text("version")) {
+            *self.server() = Some(format!("{server} {version}"));
+        }
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<String>> {
+        lock(&self.server)
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        lock(&self.health)
+    }
+
+    /// Gives up the connection of this number, unless it has been replaced already.
+    fn lose(&self, number: u64, error: &Error) {
+        self.status.send_if_modified(|status| {
+            let is_current = matches!(status, Status::Up(_, current) if *current == number);
+            if is_current {
+                *status = Status::Lost(error.clone());
+            }
+            is_current
+        });
+    }
+
+    fn disconnected(&self, number: u64) {
+        let endpoint = self.discovery.endpoint();
+        self.lose(number, &Error::new(Code::Unavailable, format!("{endpoint} closed the connection")));
+    }
+
+    fn timed_out(&self, limit: Duration) -> Error {
+        let endpoint = self.discovery.endpoint();
+        Error::new(Code::Timeout, format!("{endpoint} did not answer within {} ms", limit.as_millis()))
+    }
+}
+
+fn backoff() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(RETRY_FROM)
+        .with_max_delay(RETRY_UP_TO)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
