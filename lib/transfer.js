@@ -4,13 +4,6 @@ const { setImmediate: turn } = require('node:timers/promises')
 
 const { NativeText } = require('./native.js')
 
-/** So many slices, and what is made of them, fill V8's young generation, of 16 MB by default. */
-const MANY_SLICES = 64
-/** An array of so many elements takes as much memory as a slice. */
-const SLICE_ELEMENTS = 12 * 1024
-/** With so many beside each, V8 copies a third of its young generation at a time. */
-const LITTER = 4
-
 /**
  * Makes definitions of slices, or of the only one, and of those held before (`src/definitions/delivery.rs` says what is
  * in them): `{ version, definitions }`. Nothing handed out earlier is changed.
@@ -24,19 +17,12 @@ async function assemble(slices, held) {
 
 /** After each slice the event loop is free. */
 async function parse(slices) {
-  const areMany = slices.length >= MANY_SLICES
   const parsed = []
   for (let slice = slices.next(); slice; slice = slices.next()) {
     parsed.push(JSON.parse(slice))
-    if (areMany) litter()
     await turn()
   }
   return [].concat(...parsed)
-}
-
-/** V8 copies what is young and alive in one go: with garbage beside it, it does so more often, with less each time. */
-function litter() {
-  for (let count = 0; count < LITTER; count += 1) new Array(SLICE_ELEMENTS)
 }
 
 function build(plan, earlier, pieces) {

@@ -7,7 +7,6 @@ import { after, before, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 
 import { definitions } from '../../dev/harness/definitions.mjs'
-import { runNode } from '../support/child.mjs'
 import { openCache, standIn } from '../support/client.mjs'
 import { startSharing } from '../support/shared.mjs'
 import { newProjectKey, STORES } from '../support/stores.mjs'
@@ -128,40 +127,6 @@ test('a first read parses slices, with the event loop free between them', async 
   assert.ok(large.length > 40, `${large.length} slices`)
   assert.ok(large.every(({ characters }) => characters <= 96 * 1024))
   assert.equal(new Set(large.map(({ turn }) => turn)).size, large.length, 'a turn of the event loop for each')
-})
-
-const LARGE_READ = `
-  const { deepStrictEqual } = require('node:assert')
-  const { GCProfiler } = require('node:v8')
-  const { FlagDefinitionCache } = require('posthog-flag-cache')
-  const main = async () => {
-    const { largeDefinitions } = await import('./dev/bench/large-definitions.mjs')
-    const options = { projectKey: 'phc_large', url: 'memory:' }
-    const leader = new FlagDefinitionCache(options)
-    const data = largeDefinitions({ bytes: 12_000_000, seed: 1 })
-    await leader.shouldFetchFlagDefinitions()
-    await leader.onFlagDefinitionsReceived(data)
-    gc()
-    const profiler = new GCProfiler()
-    profiler.start()
-    const found = await new FlagDefinitionCache({ ...options, role: 'reader' }).getFlagDefinitions()
-    const runs = profiler.stop().statistics.filter(({ gcType }) => gcType === 'Scavenge')
-    deepStrictEqual(found, data)
-    const used = ({ heapSpaceStatistics }, space) => heapSpaceStatistics.find(({ spaceName }) => spaceName === space).spaceUsedSize
-    const copied = ({ beforeGC, afterGC }) => used(afterGC, 'new_space') + used(afterGC, 'old_space') - used(beforeGC, 'old_space')
-    console.log(JSON.stringify(runs.map(copied)))
-  }
-  main()
-`
-
-// How long a run of V8's collector takes goes by what it has to copy.
-test('in a large first read V8 copies well under half of its young generation at once', async () => {
-  const execArgv = ['--expose-gc', '--min-semi-space-size=16', '--max-semi-space-size=16']
-  const { stdout, stderr } = await runNode(LARGE_READ, { execArgv })
-  assert.equal(stderr, '')
-  const copied = JSON.parse(stdout)
-  assert.ok(copied.length > 1)
-  assert.ok(Math.max(...copied) < 0.4 * 16 * 2 ** 20, stdout)
 })
 
 test('with the shared fetch the leader parses only what changed, and writes nothing as JSON', async (t) => {

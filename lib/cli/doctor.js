@@ -1,6 +1,6 @@
 'use strict'
 
-const { counted } = require('./format.js')
+const { counted } = require('./output.js')
 const { openStore } = require('./store.js')
 
 const LABELS = {

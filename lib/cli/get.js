@@ -1,7 +1,7 @@
 'use strict'
 
+const { Failure } = require('./args.js')
 const { openStore } = require('./store.js')
-const { Failure } = require('./usage.js')
 
 module.exports = {
   name: 'get',

@@ -3,7 +3,7 @@
 const { readFileSync } = require('node:fs')
 
 const { urlOfEnvironment } = require('../options.js')
-const { UsageError } = require('./usage.js')
+const { UsageError } = require('./args.js')
 
 const MS = '<ms>'
 

@@ -1,6 +1,6 @@
 'use strict'
 
-const { ago, bytes, counted, duration } = require('./format.js')
+const { ago, bytes, counted, duration } = require('./output.js')
 
 /** What the fleet shares, as `--json` shows it: durations instead of moments, named as in `flagCache.status()`. */
 function recordJson(record, projectKey) {

@@ -2,7 +2,16 @@
 
 const { parseArgs } = require('node:util')
 
-const { UsageError } = require('./usage.js')
+/** How the command line was written is wrong: exit code 2. The message never quotes a value, which may be a secret. */
+class UsageError extends Error {}
+
+/** What was asked for cannot be done: exit code 1. */
+class Failure extends Error {
+  constructor(code, message) {
+    super(message)
+    this.code = code
+  }
+}
 
 /** What can safely be repeated in a message. */
 const isName = (text) => /^[a-z][a-z-]{0,30}$/i.test(text)
@@ -40,4 +49,4 @@ function check(token, options) {
   if (option.type === 'boolean' && token.value !== undefined) throw new UsageError(`--${token.name} takes no value`)
 }
 
-module.exports = { parse, isName }
+module.exports = { parse, isName, UsageError, Failure }
