@@ -7,7 +7,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::config::options::Options;
-use crate::doctor::{self, Finding};
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 use crate::lock::lock;
@@ -103,9 +102,9 @@ impl Inspector {
         self.bounded(self.shared.store().clear()).await
     }
 
-    /// Whether the store can be used as it is.
-    pub async fn examine(&self) -> Vec<Finding> {
-        doctor::examine(self, &self.options).await
+    /// The options that it was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
