@@ -8,7 +8,6 @@ use tokio::time::{Instant, timeout};
 
 use crate::config::options::Options;
 use crate::definitions::snapshot::Snapshot;
-use crate::doctor::{self, Finding};
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 use crate::lock::lock;
@@ -102,9 +101,9 @@ impl Inspector {
         self.bounded(self.shared.store().clear()).await
     }
 
-    /// Whether the store can be used as it is.
-    pub async fn examine(&self) -> Vec<Finding> {
-        doctor::examine(self, &self.options).await
+    /// The options that it was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {

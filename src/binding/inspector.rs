@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::promise::{Coded, Promises};
 use super::{options_of, uncoded};
 use crate::definitions::snapshot::Snapshot;
+use crate::doctor;
 use crate::error::Result;
 use crate::inspector::{Inspector, Record};
 use crate::worker::status::ms;
@@ -74,7 +75,7 @@ impl NativeInspector {
     /// Whether the store can be used as it is: a JSON array of findings.
     #[napi(catch_unwind)]
     pub fn examine<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, String>> {
-        self.promise(env, async |inspector| Ok(json!(inspector.examine().await).to_string()))
+        self.promise(env, async |inspector| Ok(json!(doctor::examine(&inspector).await).to_string()))
     }
 
     fn promise<'env, T, F>(

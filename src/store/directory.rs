@@ -10,9 +10,8 @@
 //! names it: whoever is killed at whatever instant leaves the old state or the new one. Files are
 //! not forced to disk: after a power failure a truncated one is noticed and fetched anew.
 
-pub(crate) mod doctor;
-mod files;
-mod folder;
+pub(crate) mod files;
+pub(crate) mod folder;
 mod watcher;
 
 use std::path::Path;
@@ -64,7 +63,7 @@ impl DirectoryStore {
         &self.files.path
     }
 
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Files) -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -106,6 +105,11 @@ impl DirectoryStore {
             }
             sleep(LOCK_RETRY).await;
         }
+    }
+
+    /// Whether the lock can be taken; `false` if another process has it all the time.
+    pub(crate) async fn can_lock(&self) -> Result<bool> {
+        Ok(self.locked(self.timeout, |_, _| Ok(())).await?.is_some())
     }
 
     async fn write<T: Send + 'static>(

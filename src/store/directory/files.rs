@@ -33,7 +33,7 @@ const FILE_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 const LONGEST_NAME: usize = 160;
 
 /// Where the files are, and how long they count.
-pub(super) struct Files {
+pub(crate) struct Files {
     pub base: Directory,
     /// `base/prefix/project`.
     pub path: PathBuf,

@@ -12,14 +12,13 @@
 //! which turns the previous snapshot into this one. Both keys expire together.
 
 mod bounded;
-mod connection;
-mod dial;
-mod discovery;
-pub(crate) mod doctor;
+pub(crate) mod connection;
+pub(crate) mod dial;
+pub(crate) mod discovery;
 mod errors;
 mod health;
 mod race;
-mod supervisor;
+pub(crate) mod supervisor;
 
 use std::sync::LazyLock;
 use std::time::Duration;

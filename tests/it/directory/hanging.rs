@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use posthog_flag_cache::config::options::Given;
-use posthog_flag_cache::doctor::Verdict;
+use posthog_flag_cache::doctor;
+use posthog_flag_cache::doctor::finding::Verdict;
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::inspector::Inspector;
 use posthog_flag_cache::runtime::off_runtime;
@@ -112,7 +113,7 @@ fn the_doctor_says_that_a_directory_hangs() {
         let url = Given::Text(format!("file://{}", mount.path().display()));
         let options = content::options(&[("url", url), ("commandTimeoutMs", Given::Number(LIMIT_MS as f64))]);
         let inspector = Inspector::new(options);
-        let findings = within(inspector.examine()).await;
+        let findings = within(doctor::examine(&inspector)).await;
         assert_eq!(findings[0].verdict, Verdict::Error);
         assert!(findings[0].message.contains("did not answer in time"), "{}", findings[0].message);
         assert!(findings[0].advice.as_ref().unwrap().contains("network mount"));

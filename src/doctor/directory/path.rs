@@ -1,4 +1,4 @@
-//! Whether another user can replace a directory above that of the project, and so put definitions of their own in place.
+//! Checks whether another user can replace a directory above ours, and so plant definitions.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -6,23 +6,23 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::doctor::Finding;
+use crate::doctor::finding::Finding;
 
 const CHECK: &str = "path";
 
-/// As many as Linux follows in one path.
+/// The number of links that Linux follows in one path.
 const MAX_LINKS: usize = 40;
 
-/// In such a directory an entry can be replaced only by its owner, the directory's, and root.
+/// In a sticky directory, only the owner of an entry, the owner of the directory and root can replace it.
 const STICKY: u32 = 0o1000;
 
-/// Examines every directory and link through which the path leads.
+/// Checks every directory and link on the path.
 pub(super) fn examine(path: &Path) -> Finding {
-    let trail = match trail(path) {
-        Ok(trail) => trail,
+    let entries = match visited(path) {
+        Ok(entries) => entries,
         Err(cause) => return Finding::unchecked(CHECK, format!("cannot be examined: {cause}")),
     };
-    let faults: Vec<_> = trail.iter().filter_map(|(path, found)| fault(path, found)).collect();
+    let faults: Vec<_> = entries.iter().filter_map(|(path, found)| fault(path, found)).collect();
     if faults.is_empty() {
         return Finding::ok(CHECK, "no other user can replace a directory above");
     }
@@ -32,7 +32,7 @@ pub(super) fn examine(path: &Path) -> Finding {
     Finding::warning(CHECK, message, advice)
 }
 
-/// What is wrong with it, and what to do.
+/// The fault of an entry, and what to do.
 fn fault(path: &Path, found: &Metadata) -> Option<(String, String)> {
     let (owner, mode) = (found.uid(), found.mode() & 0o7777);
     let shown = path.display();
@@ -43,14 +43,14 @@ fn fault(path: &Path, found: &Metadata) -> Option<(String, String)> {
             format!("chown {option}root '{shown}'"),
         ));
     }
-    // A link's own mode means nothing.
+    // The mode of a link has no meaning.
     let is_open = mode & 0o022 != 0 && mode & STICKY == 0 && !found.is_symlink();
     is_open.then(|| (format!("{shown} has the mode {mode:04o}"), format!("chmod go-w '{shown}'")))
 }
 
-/// What the system goes through on the way to the directory that holds the last part of the path, as far as it exists.
-fn trail(path: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
-    let mut trail = Vec::new();
+/// Every existing directory and link that the system visits before the last part of the path.
+fn visited(path: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    let mut entries = Vec::new();
     let mut links = 0;
     let mut place = PathBuf::new();
     let path = std::path::absolute(path)?;
@@ -67,7 +67,7 @@ fn trail(path: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
             Err(cause) => return Err(cause),
         };
         let is_link = found.is_symlink();
-        trail.push((place.clone(), found));
+        entries.push((place.clone(), found));
         if is_link {
             links += 1;
             if links > MAX_LINKS {
@@ -77,10 +77,10 @@ fn trail(path: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
             place.pop();
         }
     }
-    Ok(trail)
+    Ok(entries)
 }
 
-/// The parts of a path, the first one last. To push the root leaves nothing of what was before.
+/// The parts of a path in reverse order. The root is one: pushing it replaces a whole path.
 fn parts(path: &Path) -> Vec<OsString> {
     let parts = path.components().filter(|part| *part != Component::CurDir);
     parts.rev().map(|part| part.as_os_str().to_owned()).collect()

@@ -1,22 +1,22 @@
-//! Whether our user may do what docs/redis.md lists under "Rights".
+//! Checks whether our user has the permissions that docs/redis.md lists under "Rights".
 //!
-//! Each command is sent in a form that changes nothing even where it is allowed. (`ACL DRYRUN` would tell
-//! the same, but needs a right of its own, and Redis 7.)
+//! Each command is sent in a form that changes nothing even if it is allowed. (`ACL DRYRUN` needs a permission of its
+//! own, and Redis 7.)
 
 use std::time::Instant;
 
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::time::timeout;
 
-use super::Patient;
+use super::Session;
 use crate::config::target::Topology;
-use crate::doctor::{Finding, in_ms};
+use crate::doctor::finding::{Finding, in_ms};
 use crate::error::Result;
 
-/// A key of ours that never exists.
+/// Stands for a key with our prefix that never exists.
 const NOWHERE: &str = "<nowhere>";
 
-/// What every worker needs.
+/// What every worker needs to run.
 const READING: &[&[&str]] = &[
     &["EVALSHA", "0000000000000000000000000000000000000000", "1", NOWHERE],
     &["EVAL", "return 1", "1", NOWHERE],
@@ -29,32 +29,32 @@ const READING: &[&[&str]] = &[
     &["TIME"],
 ];
 
-/// What a worker that fetches needs too.
+/// What a worker that is no reader needs as well.
 const WRITING: &[&[&str]] = &[
-    // Only over what exists.
+    // `XX`: only if the key exists.
     &["SET", NOWHERE, "x", "XX", "PX", "1"],
-    // A field without a value: refused, after the rights were checked.
+    // The last field has no value: Redis refuses that, but checks the permission first.
     &["HSET", NOWHERE, "x", "x", "x"],
     &["HDEL", NOWHERE, "x"],
     &["DEL", NOWHERE],
     &["PEXPIRE", NOWHERE, "1"],
 ];
 
-/// How the server answers a probe.
+/// How the server responds to a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Allowed,
-    /// The command itself is not.
+    /// The command is not allowed.
     NoCommand,
-    /// The command is, but not with this key or channel.
+    /// The command is allowed, but not with this key or channel.
     NoName,
-    /// There is no such command.
+    /// The server does not know the command.
     Unknown,
 }
 
-/// Examines commands, keys and the channel.
-pub async fn examine(patient: &Patient<'_>) -> Vec<Finding> {
-    match probe_all(patient).await {
+/// Checks commands, keys and the channel.
+pub async fn examine(session: &Session<'_>) -> Vec<Finding> {
+    match probe_all(session).await {
         Ok(findings) => findings,
         Err(error) => {
             let advice = "a server that lets us in answers commands: is it busy, or is something in between?";
@@ -63,13 +63,13 @@ pub async fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     }
 }
 
-async fn probe_all(patient: &Patient<'_>) -> Result<Vec<Finding>> {
-    let nowhere = format!("{}:doctor", patient.options.data_key());
-    let writing = if patient.is_reader() { &[] } else { WRITING };
+async fn probe_all(session: &Session<'_>) -> Result<Vec<Finding>> {
+    let nowhere = format!("{}:doctor", session.options.data_key());
+    let writing = if session.is_reader() { &[] } else { WRITING };
     let (mut allowed, mut missing, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for words in READING.iter().chain(writing) {
         let name = words.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
-        match probe(patient, words, &nowhere).await? {
+        match probe(session, words, &nowhere).await? {
             Answer::Allowed | Answer::NoName => allowed.push(name),
             Answer::NoCommand => missing.push(name),
             Answer::Unknown => unknown.push(name),
@@ -92,10 +92,10 @@ async fn probe_all(patient: &Patient<'_>) -> Result<Vec<Finding>> {
     if findings.is_empty() {
         findings.push(Finding::ok("rights", format!("this user may run {}", allowed.join(", "))));
     }
-    findings.push(keys(patient).await?);
-    findings.push(notices(patient).await?);
-    if matches!(patient.discovery.endpoint().topology, Topology::Cluster { .. })
-        && probe(patient, &["ASKING"], &nowhere).await? != Answer::Allowed
+    findings.push(keys(session).await?);
+    findings.push(notices(session).await?);
+    if matches!(session.discovery.endpoint().topology, Topology::Cluster { .. })
+        && probe(session, &["ASKING"], &nowhere).await? != Answer::Allowed
     {
         let message = "this user may not run asking, which is needed while slots move";
         findings.push(Finding::warning("rights", message, "ACL SETUSER <user> +asking"));
@@ -103,12 +103,12 @@ async fn probe_all(patient: &Patient<'_>) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Whether the user's patterns cover our very keys. A field that is not there is read, or removed.
-async fn keys(patient: &Patient<'_>) -> Result<Finding> {
-    let verb = if patient.is_reader() { "HGET" } else { "HDEL" };
-    let options = patient.options;
+/// Whether the user has access to our keys. Reads or removes a field that does not exist.
+async fn keys(session: &Session<'_>) -> Result<Finding> {
+    let verb = if session.is_reader() { "HGET" } else { "HDEL" };
+    let options = session.options;
     for key in [options.data_key(), options.state_key()] {
-        match probe(patient, &[verb, NOWHERE, "posthog-flag-cache-doctor"], &key).await? {
+        match probe(session, &[verb, NOWHERE, "posthog-flag-cache-doctor"], &key).await? {
             Answer::Allowed => {}
             Answer::NoName => {
                 let advice = format!("ACL SETUSER <user> ~{}:*", options.key_prefix);
@@ -123,16 +123,16 @@ async fn keys(patient: &Patient<'_>) -> Result<Finding> {
     ))
 }
 
-/// Whether a notice that we publish comes back. To the fleet it is one that brings no news.
-async fn notices(patient: &Patient<'_>) -> Result<Finding> {
+/// Whether a notice that we publish comes back. Workers read the state after it, and find nothing new.
+async fn notices(session: &Session<'_>) -> Result<Finding> {
     const LATE: &str = "new definitions arrive with the next poll only";
-    let channel = patient.options.updates_channel();
-    let limit = patient.options.command_timeout;
-    let pattern = format!("&{}:*", patient.options.key_prefix);
-    let subscribed = match timeout(limit, patient.connection.subscribe(&channel)).await {
+    let channel = session.options.updates_channel();
+    let limit = session.options.command_timeout;
+    let pattern = format!("&{}:*", session.options.key_prefix);
+    let subscribed = match timeout(limit, session.connection.subscribe(&channel)).await {
         Ok(Ok(())) => Answer::Allowed,
         Ok(Err(cause)) if !cause.is_io_error() => answer(Err(&cause)),
-        Ok(Err(cause)) => return Err(patient.discovery.failed(&patient.connection, cause)),
+        Ok(Err(cause)) => return Err(session.discovery.failed(&session.connection, cause)),
         Err(_) => {
             return Ok(Finding::warning("notices", "subscribing takes too long", "check the server's load"));
         }
@@ -141,18 +141,18 @@ async fn notices(patient: &Patient<'_>) -> Result<Finding> {
         let message = format!("this user may not subscribe to {channel}: {LATE}");
         return Ok(Finding::warning("notices", message, format!("ACL SETUSER <user> +subscribe {pattern}")));
     }
-    if patient.is_reader() {
+    if session.is_reader() {
         return Ok(Finding::ok("notices", format!("this user may subscribe to {channel}")));
     }
     let asked_at = Instant::now();
-    match probe(patient, &["PUBLISH", NOWHERE, "doctor"], &channel).await? {
+    match probe(session, &["PUBLISH", NOWHERE, "doctor"], &channel).await? {
         Answer::Allowed => {}
         _ => {
             let message = format!("this user may not publish to {channel}: nothing can be published at all");
             return Ok(Finding::error("notices", message, format!("ACL SETUSER <user> +publish {pattern}")));
         }
     }
-    Ok(match timeout(limit, patient.heard.notified()).await {
+    Ok(match timeout(limit, session.messages.notified()).await {
         Ok(()) => Finding::ok("notices", format!("one comes back in {}", in_ms(asked_at.elapsed()))),
         Err(_) => {
             let message = format!("none came back within {} ms: {LATE}", limit.as_millis());
@@ -161,21 +161,21 @@ async fn notices(patient: &Patient<'_>) -> Result<Finding> {
     })
 }
 
-async fn probe(patient: &Patient<'_>, words: &[&str], name: &str) -> Result<Answer> {
+async fn probe(session: &Session<'_>, words: &[&str], name: &str) -> Result<Answer> {
     let mut command = Cmd::new();
     for &word in words {
         command.arg(if word == NOWHERE { name } else { word });
     }
-    let reply = patient.ask(&command).await?;
+    let reply = session.ask(&command).await?;
     Ok(answer(reply.as_ref()))
 }
 
-/// Whatever else a server may find fault with, it checks the rights first.
+/// Any other error means that the command is allowed: the server checks the permission first.
 fn answer(reply: std::result::Result<&Value, &RedisError>) -> Answer {
     let Err(cause) = reply else { return Answer::Allowed };
     let detail = cause.detail().unwrap_or_default();
     if cause.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
-        // Redis 6.2: "to run the 'get' command or its subcommand", "one of the keys"; later ones put it alike.
+        // Redis 6.2 says "to run the 'get' command or its subcommand" or "one of the keys"; later versions are similar.
         return if detail.contains("to run the '") { Answer::NoCommand } else { Answer::NoName };
     }
     if detail.starts_with("unknown command") { Answer::Unknown } else { Answer::Allowed }

@@ -1,4 +1,4 @@
-//! Whether a Redis server, and our user there, will do.
+//! Checks a deployment of Redis, and the permissions of our user.
 
 mod reach;
 mod rights;
@@ -12,41 +12,41 @@ use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, from_redis_value};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::connection::Connection;
-use super::discovery::Discovery;
+use super::finding::{Finding, Verdict, in_ms};
 use crate::config::options::{Options, Role};
 use crate::config::target::{Endpoint, Login, Topology};
-use crate::doctor::{Finding, Verdict, in_ms};
 use crate::error::{Code, Error, Result};
+use crate::store::redis::connection::Connection;
+use crate::store::redis::discovery::Discovery;
 
-/// One server under examination, and our names in it.
-struct Patient<'a> {
+/// A connection to the primary, for the checks.
+struct Session<'a> {
     discovery: &'a Discovery,
     connection: Connection,
     options: &'a Options,
-    /// Wakes for each message on our channel.
-    heard: Arc<Notify>,
+    /// Notified of each message on our channel.
+    messages: Arc<Notify>,
 }
 
-/// Examines the way to the server, then the server, then our rights there.
+/// Checks the way to the server, then the server, then our permissions.
 pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
     let discovery = Discovery::new(endpoint, &options.project_key);
     let mut findings = match &endpoint.topology {
         Topology::Server(address) => reach::server(address, &discovery, options.connect_timeout).await,
         Topology::Sentinel { sentinels, .. } => {
-            reach::guides("sentinels", sentinels, &discovery, options.connect_timeout).await
+            reach::seeds("sentinels", sentinels, &discovery, options.connect_timeout).await
         }
         Topology::Cluster { seeds } => {
-            reach::guides("nodes", seeds, &discovery, options.connect_timeout).await
+            reach::seeds("nodes", seeds, &discovery, options.connect_timeout).await
         }
     };
     if findings.iter().any(|finding| finding.verdict == Verdict::Error) {
         findings.push(Finding::unchecked("login", "the server cannot be reached"));
         return findings;
     }
-    let heard = Arc::new(Notify::new());
+    let messages = Arc::new(Notify::new());
     let asked_at = Instant::now();
-    let connection = match connect(&discovery, options.connect_timeout, heard.clone()).await {
+    let connection = match connect(&discovery, options.connect_timeout, messages.clone()).await {
         Ok(connection) => connection,
         Err(error) => {
             findings.push(refused(&error, endpoint));
@@ -59,18 +59,18 @@ pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
         findings.extend(reach::server(&address, &discovery, options.connect_timeout).await);
     }
     findings.push(Finding::ok("login", format!("accepted, {took} with connecting")));
-    let patient = Patient { discovery: &discovery, connection, options, heard };
-    findings.extend(server::identity(&patient).await);
-    findings.extend(rights::examine(&patient).await);
-    findings.push(server::eviction(&patient).await);
-    findings.extend(server::time(&patient).await);
+    let session = Session { discovery: &discovery, connection, options, messages };
+    findings.extend(server::identity(&session).await);
+    findings.extend(rights::examine(&session).await);
+    findings.push(server::eviction(&session).await);
+    findings.push(server::latency(&session).await);
     findings
 }
 
-async fn connect(discovery: &Discovery, limit: Duration, heard: Arc<Notify>) -> Result<Connection> {
+async fn connect(discovery: &Discovery, limit: Duration, messages: Arc<Notify>) -> Result<Connection> {
     let on_push = move |push: PushInfo| {
         if push.kind == PushKind::Message {
-            heard.notify_one();
+            messages.notify_one();
         }
         Ok::<(), std::convert::Infallible>(())
     };
@@ -99,7 +99,7 @@ fn refused(error: &Error, endpoint: &Endpoint) -> Finding {
         }
         Code::Timeout => "the server takes connections but does not answer: is it hung, or busy?",
         _ if endpoint.tls.is_none() => "if the server takes TLS only, the url begins with rediss://",
-        // With TLS 1.3 a server says only now that it wants one.
+        // With TLS 1.3 a server asks for a certificate only after the handshake.
         _ if endpoint.tls.as_ref().is_some_and(|tls| tls.identity.is_none()) => {
             "if the server wants a certificate of ours, give one with --tls-cert and --tls-key"
         }
@@ -108,8 +108,8 @@ fn refused(error: &Error, endpoint: &Endpoint) -> Finding {
     Finding::error("login", message, advice)
 }
 
-impl Patient<'_> {
-    /// Sends a command; the outer error is that of the connection, and ends the examination of it.
+impl Session<'_> {
+    /// Sends a command. The outer error is one of the connection, after which no other check can work.
     async fn ask(&self, command: &redis::Cmd) -> Result<redis::RedisResult<Value>> {
         let limit = self.options.command_timeout;
         match timeout(limit, self.connection.send(command)).await {
@@ -122,7 +122,7 @@ impl Patient<'_> {
         }
     }
 
-    /// What the server says of itself when it is greeted, for which no right is needed.
+    /// What the server says about itself. `HELLO` needs no permission.
     async fn hello(&self) -> Option<HashMap<String, Value>> {
         let reply = self.ask(&redis::cmd("HELLO")).await.ok()?.ok()?;
         from_redis_value(reply).ok()

@@ -1,30 +1,27 @@
-//! What kind of server it is, how it forgets, and how fast it is.
+//! Checks the version, the role, the eviction policy and the latency of the server.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use redis::{FromRedisValue, Value, from_redis_value};
+use redis::{FromRedisValue, from_redis_value};
 
-use super::super::supervisor::LONGEST_NAME;
-use super::Patient;
+use super::Session;
 use crate::config::target::Topology;
-use crate::doctor::{Finding, in_ms};
+use crate::doctor::finding::{Finding, in_ms};
+use crate::store::redis::supervisor::LONGEST_NAME;
 
-/// The oldest version that has what the scripts use.
+/// The oldest version that has all commands of the scripts.
 const OLDEST: (u64, u64) = (6, 2);
 
-/// So many are enough to see a slow one among fast ones.
+/// Enough to include a slow round trip among fast ones.
 const ROUND_TRIPS: usize = 20;
 
-/// A clock that is further off than this misleads whoever reads logs.
-const CLOCKS_APART: Duration = Duration::from_secs(60);
-
-/// A full server is near from here on.
+/// From here on the check warns that the server is nearly full.
 const NEARLY_FULL_PERCENT: u64 = 90;
 
-/// Version, topology and role.
-pub async fn identity(patient: &Patient<'_>) -> Vec<Finding> {
-    let Some(hello) = patient.hello().await else {
+/// Checks version, topology and role.
+pub async fn identity(session: &Session<'_>) -> Vec<Finding> {
+    let Some(hello) = session.hello().await else {
         return vec![Finding::unchecked("server", "it does not say what it is")];
     };
     let text = |name| {
@@ -33,8 +30,8 @@ pub async fn identity(patient: &Patient<'_>) -> Vec<Finding> {
     };
     vec![
         version(&text("server"), &text("version")),
-        topology(patient, &text("mode")),
-        role(patient, &text("role")),
+        topology(session, &text("mode")),
+        role(session, &text("role")),
     ]
 }
 
@@ -51,13 +48,13 @@ fn version(server: &str, version: &str) -> Finding {
     )
 }
 
-fn topology(patient: &Patient<'_>, mode: &str) -> Finding {
+fn topology(session: &Session<'_>, mode: &str) -> Finding {
     let found = match mode {
         "cluster" => "a node of a cluster",
         "sentinel" => "a sentinel",
         _ => "a server of its own",
     };
-    match (&patient.discovery.endpoint().topology, mode) {
+    match (&session.discovery.endpoint().topology, mode) {
         (Topology::Server(_), "sentinel") => Finding::error(
             "topology",
             "the url names a sentinel as if it were a server",
@@ -70,19 +67,19 @@ fn topology(patient: &Patient<'_>, mode: &str) -> Finding {
         ),
         (Topology::Server(_), _) => Finding::ok("topology", found),
         (Topology::Sentinel { master, .. }, _) => {
-            let address = patient.connection.address();
+            let address = session.connection.address();
             Finding::ok("topology", format!("sentinels lead to {address} as the master {master}"))
         }
         (Topology::Cluster { .. }, _) => {
-            Finding::ok("topology", format!("{found}: {} has our slot", patient.connection.address()))
+            Finding::ok("topology", format!("{found}: {} has our slot", session.connection.address()))
         }
     }
 }
 
-fn role(patient: &Patient<'_>, role: &str) -> Finding {
+fn role(session: &Session<'_>, role: &str) -> Finding {
     match role {
         "master" => Finding::ok("role", "takes writes"),
-        _ if patient.is_reader() => Finding::ok("role", "a replica, which is enough for a reader"),
+        _ if session.is_reader() => Finding::ok("role", "a replica, which is enough for a reader"),
         _ => Finding::error(
             "role",
             "a replica, which takes no writes",
@@ -91,10 +88,10 @@ fn role(patient: &Patient<'_>, role: &str) -> Finding {
     }
 }
 
-/// Whether the server may drop our keys to make room for others.
-pub async fn eviction(patient: &Patient<'_>) -> Finding {
+/// Whether the server may evict our keys.
+pub async fn eviction(session: &Session<'_>) -> Finding {
     const CHECK: &str = "eviction";
-    let info = match patient.ask(redis::cmd("INFO").arg("memory")).await {
+    let info = match session.ask(redis::cmd("INFO").arg("memory")).await {
         Ok(Ok(reply)) => from_redis_value::<String>(reply).unwrap_or_default(),
         Ok(Err(_)) => return Finding::unchecked(CHECK, "no right to INFO"),
         Err(error) => return Finding::unchecked(CHECK, error.to_string()),
@@ -110,7 +107,7 @@ pub async fn eviction(patient: &Patient<'_>) -> Finding {
         limit => format!("{used} of {limit} bytes used"),
     };
     if *policy != "noeviction" {
-        // Ours expire, so volatile-* may choose them as well.
+        // Our keys expire, so the volatile-* policies may choose them as well.
         return Finding::warning(
             CHECK,
             format!(
@@ -126,54 +123,31 @@ pub async fn eviction(patient: &Patient<'_>) -> Finding {
     Finding::ok(CHECK, format!("{policy} ({now})"))
 }
 
-/// How long a round trip takes, and what the server's clock shows.
-pub async fn time(patient: &Patient<'_>) -> Vec<Finding> {
+/// How long a round trip takes.
+pub async fn latency(session: &Session<'_>) -> Finding {
+    const CHECK: &str = "latency";
     let mut trips = Vec::with_capacity(ROUND_TRIPS);
-    let mut clock = None;
     for _ in 0..ROUND_TRIPS {
         let asked_at = Instant::now();
-        match patient.ask(&redis::cmd("TIME")).await {
-            Ok(Ok(reply)) => clock = skew(reply, asked_at.elapsed()),
-            Ok(Err(_)) => return vec![Finding::unchecked("latency", "no right to TIME")],
+        match session.ask(&redis::cmd("TIME")).await {
+            Ok(Ok(_)) => trips.push(asked_at.elapsed()),
+            Ok(Err(_)) => return Finding::unchecked(CHECK, "no right to TIME"),
             Err(error) => {
                 let advice = "check the network and the server's load (SLOWLOG, LATENCY DOCTOR)";
-                return vec![Finding::error("latency", error.to_string(), advice)];
+                return Finding::error(CHECK, error.to_string(), advice);
             }
         }
-        trips.push(asked_at.elapsed());
     }
     trips.sort();
-    vec![latency(&trips, patient.options.command_timeout), clock.unwrap_or_else(unknown_clock)]
-}
-
-fn latency(trips: &[Duration], limit: Duration) -> Finding {
+    let limit = session.options.command_timeout;
     let median = trips.get(trips.len() / 2).copied().unwrap_or_default();
     let slowest = trips.last().copied().unwrap_or_default();
     let message =
         format!("{} for a round trip, {} for the slowest of {}", in_ms(median), in_ms(slowest), trips.len());
     if slowest * 2 < limit {
-        return Finding::ok("latency", message);
+        return Finding::ok(CHECK, message);
     }
     let advice =
         format!("commandTimeoutMs is {}: a server closer by, or a longer timeout", limit.as_millis());
-    Finding::warning("latency", message, advice)
-}
-
-/// The server's time against the middle of the round trip.
-fn skew(reply: Value, took: Duration) -> Option<Finding> {
-    let (seconds, micros): (u64, u64) = from_redis_value(reply).ok()?;
-    let theirs = Duration::from_secs(seconds) + Duration::from_micros(micros);
-    let ours = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.checked_sub(took / 2)?;
-    let apart = theirs.abs_diff(ours);
-    let direction = if theirs > ours { "ahead of" } else { "behind" };
-    let message = format!("the server's is {} {direction} ours; only the server's counts", in_ms(apart));
-    Some(if apart < CLOCKS_APART {
-        Finding::ok("clock", message)
-    } else {
-        Finding::warning("clock", message, "set both by NTP: nothing breaks, but times in logs do not match")
-    })
-}
-
-fn unknown_clock() -> Finding {
-    Finding::unchecked("clock", "the server's time cannot be read")
+    Finding::warning(CHECK, message, advice)
 }

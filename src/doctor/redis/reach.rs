@@ -1,4 +1,4 @@
-//! Whether the servers can be reached, step by step.
+//! Checks whether the servers can be reached, step by step.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,12 +8,12 @@ use futures_util::future::join_all;
 use rustls::{CertificateError, Error as TlsError, ProtocolVersion};
 use tokio::time::timeout;
 
-use super::super::dial::{connect, encrypt, resolve};
-use super::super::discovery::Discovery;
 use crate::config::target::Address;
-use crate::doctor::{Finding, in_ms};
+use crate::doctor::finding::{Finding, in_ms};
+use crate::store::redis::dial::{connect, encrypt, resolve};
+use crate::store::redis::discovery::Discovery;
 
-/// Its name, TCP and TLS, each with what to do where it fails.
+/// Checks the host name, TCP and TLS.
 pub async fn server(address: &Address, discovery: &Discovery, limit: Duration) -> Vec<Finding> {
     let Address::Tcp(host, port) = address else { return Vec::new() };
     let mut findings = Vec::new();
@@ -82,21 +82,21 @@ pub async fn server(address: &Address, discovery: &Discovery, limit: Duration) -
     findings
 }
 
-/// Whether the sentinels, or nodes, of the url answer, and agree.
-pub async fn guides(kind: &str, guides: &[Address], discovery: &Discovery, limit: Duration) -> Vec<Finding> {
-    let ask = async |guide: &Address| {
+/// Checks whether the sentinels, or the nodes, in the URL answer, and name the same primary.
+pub async fn seeds(kind: &str, seeds: &[Address], discovery: &Discovery, limit: Duration) -> Vec<Finding> {
+    let ask = async |seed: &Address| {
         let asked_at = Instant::now();
-        let answer = match timeout(limit, discovery.ask(guide)).await {
-            Ok(answer) => answer.map_err(|cause| discovery.described(&guide.to_string(), cause).to_string()),
-            Err(_) => Err(format!("{guide} did not answer within {} ms", limit.as_millis())),
+        let answer = match timeout(limit, discovery.ask(seed)).await {
+            Ok(answer) => answer.map_err(|cause| discovery.described(&seed.to_string(), cause).to_string()),
+            Err(_) => Err(format!("{seed} did not answer within {} ms", limit.as_millis())),
         };
         (answer, asked_at.elapsed())
     };
-    let answers = join_all(guides.iter().map(ask)).await;
+    let answers = join_all(seeds.iter().map(ask)).await;
     let slowest = answers.iter().map(|(_, took)| *took).max().unwrap_or_default();
     let mut named: Vec<_> = answers.iter().filter_map(|(answer, _)| answer.as_ref().ok()).collect();
     let failures: Vec<_> = answers.iter().filter_map(|(answer, _)| answer.as_ref().err()).collect();
-    let (found, all) = (named.len(), guides.len());
+    let (found, all) = (named.len(), seeds.len());
     named.sort_by_key(|address| address.to_string());
     named.dedup();
     let list = named.iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" and ");
@@ -170,7 +170,7 @@ fn tls_advice(cause: &io::Error) -> &'static str {
     }
 }
 
-/// Neither of this host nor of a private network.
+/// Whether the address is neither of this host nor of a private network.
 fn is_public(address: &SocketAddr) -> bool {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => {

@@ -1,0 +1,112 @@
+//! Checks a directory.
+
+#[cfg(unix)]
+mod path;
+
+use std::fs;
+use std::path::Path;
+
+use super::finding::Finding;
+use crate::config::options::{Options, Role};
+use crate::config::target::Directory;
+use crate::error::{Code, Error};
+use crate::store::directory::DirectoryStore;
+use crate::store::directory::files::Files;
+#[cfg(unix)]
+use crate::store::directory::folder::Folder;
+
+/// Checks the directory, those above it, our permissions and the lock.
+pub async fn examine(directory: &Directory, options: &Options) -> Vec<Finding> {
+    let store = DirectoryStore::new(directory.clone(), options);
+    let is_reader = options.role == Role::Reader;
+    let (mut findings, exists) = match store.run(move |files| examine_files(files, is_reader)).await {
+        Ok(examined) => examined,
+        Err(error) => return vec![unusable(&error)],
+    };
+    if exists && !is_reader {
+        findings.push(lock(&store).await);
+    }
+    findings
+}
+
+fn unusable(error: &Error) -> Finding {
+    let (check, advice) = match error.code() {
+        Code::Auth => ("owner", "name another directory with --url file:///…"),
+        Code::Timeout => ("directory", "is it on a network mount that hangs? Choose a disk of this host"),
+        _ => ("directory", "name a directory that this user can read and write"),
+    };
+    Finding::error(check, error.to_string(), advice)
+}
+
+/// The findings, and whether the directory exists.
+fn examine_files(files: &Files, is_reader: bool) -> Result<(Vec<Finding>, bool), Error> {
+    let folder = files.open()?;
+    // Where this process would write: in the directory, or in the first one above that exists.
+    let mut ancestors = files.path.ancestors().skip(usize::from(folder.is_none()));
+    let place = ancestors.find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let shown = files.path.display();
+    let mut findings = vec![if folder.is_some() {
+        Finding::ok("directory", format!("{shown}"))
+    } else {
+        Finding::ok(
+            "directory",
+            format!("{shown} does not exist yet: the first publish makes it, in {}", place.display()),
+        )
+    }];
+    #[cfg(unix)]
+    {
+        findings.push(path::examine(&files.path));
+        findings.extend(folder.as_ref().map(|folder| owner(folder, &files.path)));
+    }
+    findings.push(if is_reader { Finding::ok("access", "a reader writes nothing") } else { access(place) });
+    Ok((findings, folder.is_some()))
+}
+
+#[cfg(unix)]
+fn owner(folder: &Folder, path: &Path) -> Finding {
+    let user = rustix::process::geteuid().as_raw();
+    let (owner, mode) = match folder.owner_and_mode() {
+        Ok(found) => found,
+        Err(cause) => return Finding::unchecked("owner", cause.to_string()),
+    };
+    if mode & 0o022 != 0 {
+        let message = format!("mode {mode:04o}: other users can change what is evaluated here");
+        Finding::warning("owner", message, format!("chmod 700 '{}'", path.display()))
+    } else if owner != user {
+        let message = format!("it belongs to the user {owner}, this process to {user}");
+        Finding::warning("owner", message, "run all processes as one user, or give each user a directory")
+    } else {
+        Finding::ok("owner", format!("this user, mode {mode:04o}"))
+    }
+}
+
+async fn lock(store: &DirectoryStore) -> Finding {
+    match store.can_lock().await {
+        Ok(true) => Finding::ok("lock", "can be taken"),
+        Ok(false) => {
+            let advice = "find who holds it (`lsof` on the file `lock`): a process may be stopped";
+            Finding::error("lock", "somebody keeps it", advice)
+        }
+        Err(error) => {
+            let advice = "remove it, if it is not a regular file of ours; choose a disk of this host: some network \
+                mounts have no locks";
+            Finding::error("lock", error.to_string(), advice)
+        }
+    }
+}
+
+/// Creates a directory there, and removes it.
+fn access(place: &Path) -> Finding {
+    let probe = place.join(format!("doctor-{:016x}.tmp", fastrand::u64(..)));
+    match fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)) {
+        Ok(()) => Finding::ok("access", format!("{} can be written", place.display())),
+        Err(cause) => {
+            let message = format!("{} cannot be written: {cause}", place.display());
+            Finding::error(
+                "access",
+                message,
+                "let this user write there, or name another directory with --url file:///…",
+            )
+        }
+    }
+}
