@@ -6,7 +6,7 @@ mod promise;
 mod text;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use napi::bindgen_prelude::{
@@ -15,6 +15,7 @@ use napi::bindgen_prelude::{
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi::{Status as NapiStatus, ValueType};
 use napi_derive::napi;
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use self::definitions::{NativeFetched, NativeFound, NativePoll, found};
@@ -24,7 +25,6 @@ use crate::config::options::{Given, Options};
 use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::Failure;
-use crate::lock::lock;
 use crate::runtime::{off_runtime, spawn};
 use crate::store::shared::SharedStore;
 use crate::worker::events::{Event, observe};
@@ -271,7 +271,7 @@ impl NativeProvider {
     }
 
     fn replace_observer(&self, observer: Option<JoinHandle<()>>) {
-        let mut current = lock(&self.observer);
+        let mut current = self.observer.lock();
         if let Some(previous) = std::mem::replace(&mut *current, observer) {
             previous.abort();
         }

@@ -8,12 +8,11 @@ use std::ffi::OsString;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, SendError, Sender};
-use std::sync::{Arc, LazyLock, Mutex, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::thread;
 
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
-
-use crate::lock::lock;
 
 /// What the calls go to: a kind, and a name within it.
 type Name = (&'static str, OsString);
@@ -36,7 +35,7 @@ struct Resource {
 impl Blocking {
     /// The calls to this resource. Starts nothing yet.
     pub fn on(kind: &'static str, name: impl Into<OsString>) -> Self {
-        let mut in_use = lock(&IN_USE);
+        let mut in_use = IN_USE.lock();
         in_use.retain(|_, resource| resource.strong_count() > 0);
         let entry = in_use.entry((kind, name.into())).or_default();
         Blocking(entry.upgrade().unwrap_or_else(|| {
@@ -63,13 +62,13 @@ impl Blocking {
 
     /// Ends the thread, after the call that is under way. The next call starts another one.
     pub fn end_thread(&self) {
-        *lock(&self.0.thread) = None;
+        *self.0.thread.lock() = None;
     }
 }
 
 impl Resource {
     fn submit(&self, call: Call) -> io::Result<()> {
-        let mut thread = lock(&self.thread);
+        let mut thread = self.thread.lock();
         let call = match &*thread {
             None => call,
             Some(queue) => match queue.send(call) {

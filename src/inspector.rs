@@ -1,8 +1,9 @@
 //! What a fleet shares, for who only looks: never takes the turn, never fetches, never heals.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -10,7 +11,6 @@ use crate::config::options::Options;
 use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
-use crate::lock::lock;
 use crate::store::Backend;
 use crate::store::Reading;
 use crate::store::shared::{InUse, SharedStore};
@@ -62,7 +62,7 @@ impl Inspector {
 
     /// Reads what the fleet shares.
     pub async fn look(&self) -> Result<Record> {
-        let held = lock(&self.held).clone();
+        let held = self.held.lock().clone();
         let asked_at = Instant::now();
         let (reading, found) = self.bounded(self.shared.load(held.as_ref())).await?;
         let round_trip = asked_at.elapsed();
@@ -72,7 +72,7 @@ impl Inspector {
             (Some(_), Some(Err(damage))) => (None, Some(damage)),
             (Some(_), None) => (held, None),
         };
-        (*lock(&self.held)).clone_from(&snapshot);
+        (*self.held.lock()).clone_from(&snapshot);
         let expires_in = self.bounded(self.shared.store().expiry()).await?;
         let (state, now) = (&reading.state, reading.now);
         Ok(Record {
@@ -89,11 +89,11 @@ impl Inspector {
 
     /// Waits until there may be something new, but no longer than this.
     pub async fn changed(&self, limit: Duration) {
-        let notices = lock(&self.notices).take();
+        let notices = self.notices.lock().take();
         let mut notices = notices.unwrap_or_else(|| self.shared.store().watch());
         // Time over is as good a reason to look.
         let _ = timeout(limit, notices.changed()).await;
-        *lock(&self.notices) = Some(notices);
+        *self.notices.lock() = Some(notices);
     }
 
     /// Forgets everything; says whether there was anything.

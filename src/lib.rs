@@ -13,7 +13,6 @@ pub mod error;
 pub mod inspector;
 pub mod lease;
 pub mod limits;
-pub mod lock;
 pub mod runtime;
 pub mod state;
 pub mod store;

@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::ptr::null_mut;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use napi::bindgen_prelude::{Env, Function, PromiseRaw, ToNapiValue};
 use napi::threadsafe_function::{ThreadsafeCallContext, ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{JsError, Status as NapiStatus, check_status, sys};
+use parking_lot::Mutex;
 
 use crate::error::{Code, Error, Result};
-use crate::lock::lock;
 use crate::runtime::spawn;
 
 /// The promises of one object of JavaScript. One threadsafe function settles them all; napi-rs makes one for
@@ -50,7 +50,7 @@ impl Promises {
         let nothing: Function<(), ()> = env.create_function_from_closure("settled", |_| Ok(()))?;
         let (arrived, waiting) = (outcomes.clone(), pending.clone());
         let settle_next = move |ThreadsafeCallContext { env, .. }| {
-            let settle = lock(&arrived).pop_front();
+            let settle = arrived.lock().pop_front();
             if let Some(settle) = settle {
                 waiting.remove(&env);
                 settle(&env);
@@ -83,7 +83,7 @@ impl Promises {
             if let Err(error) = &outcome {
                 on_failure(error);
             }
-            lock(&outcomes).push_back(Box::new(move |env| deferred.settle(env, outcome)));
+            outcomes.lock().push_back(Box::new(move |env| deferred.settle(env, outcome)));
             // Fails where JavaScript has been ended: then nobody waits.
             let _: NapiStatus = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         };

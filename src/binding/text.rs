@@ -1,11 +1,8 @@
 //! Text on its way from JavaScript.
 
-use std::sync::{Mutex, MutexGuard};
-
 use napi::bindgen_prelude::Utf16String;
 use napi_derive::napi;
-
-use crate::lock::lock;
+use parking_lot::Mutex;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -35,7 +32,7 @@ impl NativeText {
     /// Appends a part of a string; it may end between two surrogates.
     #[napi(catch_unwind)]
     pub fn push_string(&self, part: Utf16String) {
-        match &mut *self.lock() {
+        match &mut *self.text.lock() {
             Text::Units(units) => units.push(part),
             text => *text = Text::Units(vec![part]),
         }
@@ -44,7 +41,7 @@ impl NativeText {
     /// Appends a part of UTF-8; it may end within a character.
     #[napi(catch_unwind)]
     pub fn push_bytes(&self, part: &[u8]) {
-        match &mut *self.lock() {
+        match &mut *self.text.lock() {
             Text::Bytes(bytes) => bytes.extend_from_slice(part),
             text => *text = Text::Bytes(part.to_vec()),
         }
@@ -54,11 +51,7 @@ impl NativeText {
 impl NativeText {
     /// What was appended so far; it is empty again.
     pub fn take(&self) -> Text {
-        std::mem::take(&mut *self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Text> {
-        lock(&self.text)
+        std::mem::take(&mut *self.text.lock())
     }
 }
 

@@ -1,15 +1,14 @@
 //! The store inside one process: for tests, and for several clients in one process.
 
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Commit, Reading, Store, StoreFuture};
 use crate::definitions::codec::Encoded;
-use crate::lock::lock;
 use crate::state::{Millis, State, millis};
 use crate::store::Backend;
 
@@ -47,7 +46,7 @@ impl MemoryStore {
 
     /// The content, emptied if it has expired.
     fn content(&self) -> MutexGuard<'_, Content> {
-        let mut content = lock(&self.content);
+        let mut content = self.content.lock();
         if self.now() >= content.expires_at {
             *content = Content::default();
         }

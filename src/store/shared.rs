@@ -2,10 +2,11 @@
 //! connection, and the snapshot in it, loaded and decoded once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync;
 use tokio::time::Instant;
 
@@ -18,7 +19,6 @@ use crate::config::target::Target;
 use crate::definitions::codec::{Encoded, is_patch};
 use crate::definitions::snapshot::Snapshot;
 use crate::error::Result;
-use crate::lock::lock;
 use crate::runtime::off_runtime;
 use crate::state::State;
 
@@ -63,7 +63,7 @@ impl SharedStore {
             _ => [options.max_age, options.connect_timeout, options.command_timeout],
         };
         let identity = (options.target.clone(), options.data_key(), limits);
-        let mut in_use = lock(&IN_USE);
+        let mut in_use = IN_USE.lock();
         in_use.retain(|_, store| store.strong_count() > 0);
         if let Some(shared) = in_use.get(&identity).and_then(Weak::upgrade) {
             return shared;
@@ -80,7 +80,7 @@ impl SharedStore {
 
     /// Keeps the store open.
     pub fn enter(self: &Arc<Self>) -> InUse {
-        *lock(&self.users) += 1;
+        *self.users.lock() += 1;
         InUse(self.clone())
     }
 
@@ -90,19 +90,19 @@ impl SharedStore {
 
     /// How long the store took to answer last.
     pub fn round_trip(&self) -> Option<Duration> {
-        *lock(&self.round_trip)
+        *self.round_trip.lock()
     }
 
     /// Notes a snapshot that was published: others need not load it.
     pub fn published(&self, snapshot: &Arc<Snapshot>) {
-        *lock(&self.newest) = Arc::downgrade(snapshot);
+        *self.newest.lock() = Arc::downgrade(snapshot);
     }
 
     /// As [`Store::commit`].
     pub async fn commit(&self, expected: u64, next: &State, snapshot: Option<Encoded>) -> Result<Commit> {
         let asked_at = Instant::now();
         let commit = self.store.commit(expected, next, snapshot).await?;
-        *lock(&self.round_trip) = Some(asked_at.elapsed());
+        *self.round_trip.lock() = Some(asked_at.elapsed());
         Ok(commit)
     }
 
@@ -114,12 +114,12 @@ impl SharedStore {
     ) -> Result<(Reading, Option<Result<Arc<Snapshot>>>)> {
         // In turn: whoever waited here finds what the one before has decoded.
         let _turn = self.turn.lock().await;
-        let newest = lock(&self.newest).upgrade();
+        let newest = self.newest.lock().upgrade();
         let mut known = newest.as_ref().or(held);
         loop {
             let asked_at = Instant::now();
             let (reading, bytes) = self.store.load(known.map(|known| known.version())).await?;
-            *lock(&self.round_trip) = Some(asked_at.elapsed());
+            *self.round_trip.lock() = Some(asked_at.elapsed());
             let Some(info) = &reading.state.snapshot else { return Ok((reading, None)) };
             let found = match bytes {
                 None => known.cloned().map(Ok),
@@ -147,7 +147,7 @@ impl SharedStore {
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        let mut users = lock(&self.0.users);
+        let mut users = self.0.users.lock();
         *users -= 1;
         // Under the lock: who comes now connects anew.
         if *users == 0 {

@@ -2,13 +2,13 @@
 //!
 //! A closure gets it, not a guard: nothing that locks, waits or calls back runs inside one.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::definitions::snapshot::Snapshot;
 use crate::lease::FailedFetch;
-use crate::lock::lock;
 use crate::state::{Millis, State};
 use crate::store::Reading;
 use crate::store::shared::InUse;
@@ -95,6 +95,6 @@ impl Unpublished {
 
 impl Memory {
     pub fn with<T>(&self, work: impl FnOnce(&mut Remembered) -> T) -> T {
-        work(&mut lock(&self.0))
+        work(&mut self.0.lock())
     }
 }

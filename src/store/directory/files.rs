@@ -3,10 +3,10 @@
 use std::fs::TryLockError;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
@@ -16,7 +16,6 @@ use crate::config::options::Options;
 use crate::config::target::Directory;
 use crate::error::{Code, Error, Result};
 use crate::limits::MAX_STORED_BYTES;
-use crate::lock::lock;
 use crate::state::{Millis, State, millis};
 use crate::store::{Commit, Reading, is_kept};
 
@@ -175,7 +174,7 @@ impl Files {
     }
 
     pub fn seen(&self) -> u128 {
-        *lock(&self.seen)
+        *self.seen.lock()
     }
 
     /// The directory of the project; `None` where it does not exist.
@@ -250,7 +249,7 @@ impl Files {
     }
 
     fn note(&self, text: Option<&[u8]>) {
-        *lock(&self.seen) = fingerprint(text);
+        *self.seen.lock() = fingerprint(text);
     }
 
     fn failed(&self, verb: &str, cause: io::Error) -> Error {

@@ -1,14 +1,14 @@
 //! Notices that `state.json` has changed.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::files::Files;
 use crate::blocking::Blocking;
-use crate::lock::lock;
 
 /// How often the watcher looks at the state file.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -26,7 +26,7 @@ impl Watcher {
 
     /// Changes when the file is another one than this process last read, or than at the last look.
     pub fn subscribe(self: &Arc<Self>, files: &Arc<Files>, blocking: &Blocking) -> watch::Receiver<u64> {
-        let mut task = lock(&self.task);
+        let mut task = self.task.lock();
         let receiver = self.notices.subscribe();
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
             let seen = files.seen();
@@ -42,7 +42,7 @@ impl Watcher {
             tokio::time::sleep(INTERVAL).await;
             {
                 // Under the lock under which listeners come: none is left without a watcher.
-                let mut task = lock(&self.task);
+                let mut task = self.task.lock();
                 if self.notices.receiver_count() == 0 {
                     *task = None;
                     return;

@@ -5,9 +5,10 @@
 //! other nodes may come, go and hang. The cluster passes pub/sub messages on to it from every node.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use redis::{
     AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisError, RedisResult, ServerErrorKind, Value,
     from_redis_value,
@@ -21,7 +22,6 @@ use super::race::race;
 use crate::blocking::Blocking;
 use crate::config::target::{Address, Endpoint, Topology};
 use crate::error::{Code, Error, Result};
-use crate::lock::lock;
 
 /// The delay before the next seed is asked as well.
 const NEXT_SEED_AFTER: Duration = Duration::from_millis(300);
@@ -175,7 +175,7 @@ impl Discovery {
     }
 
     fn learnt(&self) -> MutexGuard<'_, Learnt> {
-        lock(&self.learnt)
+        self.learnt.lock()
     }
 }
 

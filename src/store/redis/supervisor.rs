@@ -3,11 +3,12 @@
 //! The `ConnectionManager` of redis-rs does not reconnect after every kind of failure, and cannot be made to.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use parking_lot::{Mutex, MutexGuard};
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, PushInfo, PushKind, ServerErrorKind, Value,
     from_redis_value,
@@ -23,7 +24,6 @@ use super::health::Health;
 use crate::config::options::Options;
 use crate::config::target::Endpoint;
 use crate::error::{Code, Error, Result};
-use crate::lock::lock;
 
 /// The backoff between attempts to connect. It starts short, because a restart or a failover takes a second or two.
 /// Jitter of up to the delay itself keeps the processes of a fleet from reconnecting at the same moment.
@@ -109,7 +109,7 @@ impl Supervisor {
 
     /// Closes the connection; the next command opens a new one.
     pub fn close(&self) {
-        if let Some(task) = lock(&self.task).take() {
+        if let Some(task) = self.task.lock().take() {
             task.abort();
         }
         *self.shared.health() = Health::default();
@@ -188,7 +188,7 @@ impl Supervisor {
     }
 
     fn start(&self) {
-        let mut task = lock(&self.task);
+        let mut task = self.task.lock();
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
             self.shared.status.send_replace(Status::Connecting);
             *task = Some(tokio::spawn(self.shared.clone().keep_connected()));
@@ -296,11 +296,11 @@ impl Shared {
     }
 
     fn server(&self) -> MutexGuard<'_, Option<String>> {
-        lock(&self.server)
+        self.server.lock()
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
-        lock(&self.health)
+        self.health.lock()
     }
 
     /// Gives up the connection of this number, unless it has been replaced already.
