@@ -3,7 +3,7 @@
 const { setTimeout: sleep } = require('node:timers/promises')
 
 const { FlagCacheError } = require('../error.js')
-const { Failure } = require('./args.js')
+const { Failure, UsageError } = require('./args.js')
 const { MS, number } = require('./options.js')
 const { ago, bytes, counted, duration } = require('./output.js')
 
