@@ -32,7 +32,7 @@ export declare class NativeInspector {
   examine(): Promise<string>
 }
 
-/** One worker of the fleet, as `index.js` drives it. */
+/** One worker of the fleet, as `lib/cache.js` drives it. */
 export declare class NativeProvider {
   constructor(options: object)
   /**

@@ -1,12 +1,13 @@
 //! What native code does with definitions of 5 MB, off the main thread: `npm run bench:rust`.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
+#![allow(clippy::unwrap_used, reason = "a benchmark")]
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use posthog_flag_cache::delivery::Delivery;
-use posthog_flag_cache::patch;
-use posthog_flag_cache::snapshot::{Compression, Snapshot};
+use posthog_flag_cache::definitions::codec::{Base, make_patch};
+use posthog_flag_cache::definitions::delivery::Delivery;
+use posthog_flag_cache::definitions::codec::Compression;
+use posthog_flag_cache::definitions::snapshot::Snapshot;
 
 /// 2,500 flags with a score of conditions each; the one in the middle has been edited so often.
 fn definitions(edits: u32) -> Snapshot {
@@ -39,7 +40,8 @@ fn benches(criterion: &mut Criterion) {
     group.sample_size(20);
     group.bench_function("validate, cut and hash", |b| b.iter(|| Snapshot::new(black_box(text.clone()))));
     group.bench_function("compress, without a patch", |b| b.iter(|| after.encode(Compression::Zstd, None)));
-    group.bench_function("make a patch", |b| b.iter(|| patch::make(black_box(&after), &before)));
+    let (base, limit) = (Base { text: before.text(), version: before.version() }, encoded.bytes.len());
+    group.bench_function("make a patch", |b| b.iter(|| make_patch(black_box(after.text()), base, limit)));
     group.bench_function("decode the whole", |b| {
         b.iter(|| Snapshot::decode(black_box(&encoded.bytes), after.version(), None));
     });

@@ -32,7 +32,7 @@ export function readPage(markdown) {
     if (fence) {
       const line = index + 2
       const code = []
-      while (lines[(index += 1)]?.trim() !== fence) {
+      while (lines[++index]?.trim() !== fence) {
         if (index >= lines.length) throw new Error(`the code that begins in line ${line - 1} does not end`)
         code.push(lines[index].slice(indent.length))
       }
@@ -58,7 +58,11 @@ export function slugger() {
   const seen = new Map()
   return (heading) => {
     const text = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
-    const slug = text.trim().toLowerCase().replace(/[^\p{L}\p{M}\p{N}\p{Pc}\- ]/gu, '').replaceAll(' ', '-')
+    const slug = text
+      .trim()
+      .toLowerCase()
+      .replace(/[^\p{L}\p{M}\p{N}\p{Pc}\- ]/gu, '')
+      .replaceAll(' ', '-')
     const times = seen.get(slug) ?? 0
     seen.set(slug, times + 1)
     return times === 0 ? slug : `${slug}-${times}`

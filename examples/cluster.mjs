@@ -26,7 +26,7 @@ if (cluster.isPrimary) {
   })
   flagCache.onUpdate(() => posthog.reloadFeatureFlags())
 
-  const server = createServer(async (request, response) => {
+  const server = createServer(async (_request, response) => {
     const flags = await posthog.getAllFlags('ada', { onlyEvaluateLocally: true })
     response.end(JSON.stringify({ pid: process.pid, flags }))
   })

@@ -23,7 +23,7 @@ app.get('/flags/:user', async (request, response) => {
 })
 
 // Asks nobody, so it is safe in a health check.
-app.get('/health', (request, response) => response.json(flagCache.status()))
+app.get('/health', (_request, response) => response.json(flagCache.status()))
 
 // For a webhook that tells of an edit: the whole fleet has it at once.
 app.post('/flags-changed', async (request, response) => {

@@ -14,7 +14,12 @@ const BACK_OFF = [401, 403, 429]
  */
 async function tellFailure({ native, client, report, share }, why, response) {
   if (BACK_OFF.includes(response?.status)) client.isBackedOff = true
-  report(new FlagCacheError('ERR_FLAG_CACHE_API', `cannot fetch the flag definitions: ${why}. Another process of the fleet fetches, if there is one`))
+  report(
+    new FlagCacheError(
+      'ERR_FLAG_CACHE_API',
+      `cannot fetch the flag definitions: ${why}. Another process of the fleet fetches, if there is one`,
+    ),
+  )
   await share(() => native.failed(response?.status, retryAfterMs(response?.headers)))
 }
 

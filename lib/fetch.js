@@ -1,6 +1,6 @@
 'use strict'
 
-const { assemble } = require('./assemble.js')
+const { assemble } = require('./transfer.js')
 const { FlagCacheError, translate } = require('./error.js')
 const { describe, tellFailure } = require('./failure.js')
 const { NativeText } = require('./native.js')
@@ -95,7 +95,9 @@ function shareEtag(context, inner) {
       chunks.push(next.value)
       length += next.value.length
       if (length > MAX_BYTES) {
-        await unshareable(new FlagCacheError('ERR_FLAG_CACHE_TOO_LARGE', `PostHog's answer has more than ${MAX_BYTES} bytes: it is not shared`))
+        await unshareable(
+          new FlagCacheError('ERR_FLAG_CACHE_TOO_LARGE', `PostHog's answer has more than ${MAX_BYTES} bytes: it is not shared`),
+        )
         return responseOf(() => chunks, response, body)
       }
       text.pushBytes(next.value)
@@ -121,7 +123,11 @@ function shareEtag(context, inner) {
       if (isEmergency) share(publish)
       return client.held.definitions
     }
-    return withJson(responseOf(() => chunks, response), make, publish)
+    return withJson(
+      responseOf(() => chunks, response),
+      make,
+      publish,
+    )
   }
 
   /**

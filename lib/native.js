@@ -3,15 +3,7 @@
 const { FlagCacheError } = require('./error.js')
 
 /** Those with a package in `npm/`. */
-const PLATFORMS = [
-  'linux-x64-gnu',
-  'linux-x64-musl',
-  'linux-arm64-gnu',
-  'linux-arm64-musl',
-  'darwin-x64',
-  'darwin-arm64',
-  'win32-x64-msvc',
-]
+const PLATFORMS = ['linux-x64-gnu', 'linux-x64-musl', 'linux-arm64-gnu', 'linux-arm64-musl', 'darwin-x64', 'darwin-arm64', 'win32-x64-msvc']
 
 /** What to know, and to do, when the generated loader found nothing that loads: the causes of its error are what it tried. */
 function explain(error) {
@@ -21,24 +13,32 @@ function explain(error) {
   const given = process.env.NAPI_RS_NATIVE_LIBRARY_PATH
   const causes = chain(error)
   if (given) {
-    return `NAPI_RS_NATIVE_LIBRARY_PATH names ${given}, which cannot be loaded on ${here}: ${firstLine(causes.at(-1))}. ` +
+    return (
+      `NAPI_RS_NATIVE_LIBRARY_PATH names ${given}, which cannot be loaded on ${here}: ${firstLine(causes.at(-1))}. ` +
       'While it is set no other place is looked at: correct it, or unset it'
+    )
   }
   const suffix = { 'linux glibc': '-gnu', 'linux musl': '-musl', win32: '-msvc' }[libc ? `${platform} ${libc.split(' ')[0]}` : platform]
   const name = `${platform}-${arch}${suffix ?? ''}`
   if (!PLATFORMS.includes(name)) {
-    return `there is no binary for ${here}, only for ${PLATFORMS.join(', ')}. With Rust it can be built from a clone of the ` +
+    return (
+      `there is no binary for ${here}, only for ${PLATFORMS.join(', ')}. With Rust it can be built from a clone of the ` +
       'repository (npm ci && npm run build); NAPI_RS_NATIVE_LIBRARY_PATH then names the .node file'
+    )
   }
   const refused = causes.find(({ message }) => !/^Cannot find (module|package|native binding)/.test(message))
   if (refused) {
-    return `the binary for ${here} is installed, but does not load: ${firstLine(refused)}. It needs glibc 2.17 or newer, or musl ` +
+    return (
+      `the binary for ${here} is installed, but does not load: ${firstLine(refused)}. It needs glibc 2.17 or newer, or musl ` +
       '1.2; if node_modules comes from another machine, install it anew on this one'
+    )
   }
-  return `the package posthog-flag-cache-${name}, with the binary for ${here}, is not installed. Install again on this platform, ` +
+  return (
+    `the package posthog-flag-cache-${name}, with the binary for ${here}, is not installed. Install again on this platform, ` +
     'optional dependencies included (no --omit=optional or --no-optional). If node_modules or the lock file comes from another ' +
     'platform, delete node_modules, and the lock file if that is not enough. If a bundler packed the code, leave ' +
     'posthog-flag-cache out of the bundle (Next.js: serverExternalPackages; esbuild: external)'
+  )
 }
 
 function libcOf(platform) {

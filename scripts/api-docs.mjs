@@ -59,7 +59,8 @@ function memberOf(member, code) {
   }
   if (member.type !== 'TSDeclareMethod') throw new Error(`${PAGE} has no room for ${member.type} ${name}`)
   const parameters = member.params.map(code).join(', ')
-  if (member.kind === 'constructor') return { name, doc, title: 'new FlagDefinitionCache()', signature: `new FlagDefinitionCache(${parameters})` }
+  if (member.kind === 'constructor')
+    return { name, doc, title: 'new FlagDefinitionCache()', signature: `new FlagDefinitionCache(${parameters})` }
   const result = code(member.returnType.typeAnnotation)
   return { name, doc, title: `${name}()`, signature: `${name}(${parameters}): ${result}`, isAsync: result.startsWith('Promise<') }
 }
@@ -70,7 +71,10 @@ function fieldsOf(members, code, path = '') {
     const name = `${path}${code(member.key)}`
     const parts = unionOf(member.typeAnnotation.typeAnnotation)
     const inner = parts.find(({ type }) => type === 'TSTypeLiteral')
-    const type = parts.map((part) => (part === inner ? 'object' : code(part))).filter((part) => part !== 'undefined').join(' | ')
+    const type = parts
+      .map((part) => (part === inner ? 'object' : code(part)))
+      .filter((part) => part !== 'undefined')
+      .join(' | ')
     return [{ name, doc: docOf(member), type, optional: member.optional }, ...(inner ? fieldsOf(inner.members, code, `${name}.`) : [])]
   })
 }
@@ -81,7 +85,10 @@ const unionOf = (type) => (type.type === 'TSUnionType' ? type.types : [type])
 function docOf(node) {
   const comment = node.leadingComments?.findLast(({ value }) => value.startsWith('*'))
   if (!comment) throw new Error(`line ${node.loc.start.line} of index.d.ts has no comment`)
-  const lines = comment.value.slice(1).split('\n').map((line) => line.replace(/^\s*\* ?/, ''))
+  const lines = comment.value
+    .slice(1)
+    .split('\n')
+    .map((line) => line.replace(/^\s*\* ?/, ''))
   const [text, ...tags] = lines.join('\n').split(/^@(?=\w)/m)
   return { text: text.trim(), tags: tags.map((part) => ({ tag: part.match(/^\w+/)[0], text: part.replace(/^\w+\s*/, '').trim() })) }
 }
@@ -109,10 +116,14 @@ function anchorsOf(sections) {
 const hasHeadings = (kind, name) => kind === 'class' || name.endsWith('Options')
 
 function contents(sections, links) {
-  return sections.map(({ kind, name, members = [] }) => {
-    const parts = hasHeadings(kind, name) ? members.map((member) => `[\`${titleOf(member)}\`](#${links.get(`${name}.${member.name}`)})`) : []
-    return `- [\`${name}\`](#${links.get(name)})${parts.length > 0 ? `: ${parts.join(' · ')}` : ''}`
-  }).join('\n')
+  return sections
+    .map(({ kind, name, members = [] }) => {
+      const parts = hasHeadings(kind, name)
+        ? members.map((member) => `[\`${titleOf(member)}\`](#${links.get(`${name}.${member.name}`)})`)
+        : []
+      return `- [\`${name}\`](#${links.get(name)})${parts.length > 0 ? `: ${parts.join(' · ')}` : ''}`
+    })
+    .join('\n')
 }
 
 function render(section, links) {
@@ -136,7 +147,8 @@ function method(member, links, prose) {
   }
   for (const text of tagged(doc, 'returns')) parts.push(`**Returns** ${prose(text)}.`)
   const errors = tagged(doc, 'throws')
-  if (errors.length > 0) parts.push(`**${isAsync ? 'Rejects with' : 'Throws'}**`, errors.map((text) => `- ${prose(text.replaceAll('\n', '\n  '))}`).join('\n'))
+  if (errors.length > 0)
+    parts.push(`**${isAsync ? 'Rejects with' : 'Throws'}**`, errors.map((text) => `- ${prose(text.replaceAll('\n', '\n  '))}`).join('\n'))
   return [...parts, ...tagged(doc, 'example')]
 }
 
@@ -163,7 +175,10 @@ function defaultOf({ doc, optional }) {
 }
 
 const fields = (members, links, prose) =>
-  table(['field', 'type', 'meaning'], members.map(({ name, doc, type }) => [`\`${name}\``, typeCode(type, links), prose(doc.text).replaceAll('\n', ' ')]))
+  table(
+    ['field', 'type', 'meaning'],
+    members.map(({ name, doc, type }) => [`\`${name}\``, typeCode(type, links), prose(doc.text).replaceAll('\n', ' ')]),
+  )
 
 function table(head, rows) {
   const line = (cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
@@ -189,7 +204,10 @@ function linked(text, links, own) {
     if (name === undefined || code === 'fetch') return undefined
     if (links.has(code)) return code === own ? undefined : links.get(code)
     const isCall = code.endsWith('()') || code.startsWith('flagCache.')
-    return links.get(isCall ? `FlagDefinitionCache.${name}` : `${own}.${name}`) ?? (isCall ? undefined : links.get(`FlagDefinitionCacheOptions.${name}`))
+    return (
+      links.get(isCall ? `FlagDefinitionCache.${name}` : `${own}.${name}`) ??
+      (isCall ? undefined : links.get(`FlagDefinitionCacheOptions.${name}`))
+    )
   }
   return text.replace(/\{@link (\w+)(?:\.(\w+))?\}|`([^`\n]+)`/g, (whole, type, member, code) => {
     if (code) return link(whole, target(code))

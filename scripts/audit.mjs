@@ -37,7 +37,8 @@ else if (npm.metadata.vulnerabilities.total > 0) {
   failed.push('advisories of the npm packages')
 }
 
-for (const [what, why] of unchecked) console.log(`NOT CHECKED: ${what}, because they could not be fetched:\n  ${why.replaceAll('\n', '\n  ')}`)
+for (const [what, why] of unchecked)
+  console.log(`NOT CHECKED: ${what}, because they could not be fetched:\n  ${why.replaceAll('\n', '\n  ')}`)
 for (const what of failed) console.log(`FAILED: ${what}`)
 if (failed.length + unchecked.length === 0) console.log('All was checked.')
 process.exitCode = failed.length > 0 || (values.online && unchecked.length > 0) ? 1 : 0

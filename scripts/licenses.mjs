@@ -1,6 +1,6 @@
 // Writes THIRD_PARTY_LICENSES, which every binary package ships: `npm run licenses`, whenever Cargo.lock changes.
 //
-// It is committed, because building cargo-about takes minutes; __test__/licenses.test.mjs holds it against Cargo.lock.
+// It is committed, because building cargo-about takes minutes; __test__/repository/licenses.test.mjs holds it against Cargo.lock.
 
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -17,7 +17,9 @@ const RULE = '='.repeat(80)
 const { name, napi } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 const cargoAbout = cargoTool('cargo-about', '0.9.3', ['cli'])
 const args = ['generate', '--locked', '--fail', '--format', 'json', ...napi.targets.flatMap((target) => ['--target', target])]
-const about = JSON.parse(execFileSync(cargoAbout, args, { cwd: ROOT, encoding: 'utf8', maxBuffer: 2 ** 26, stdio: ['ignore', 'pipe', 'inherit'] }))
+const about = JSON.parse(
+  execFileSync(cargoAbout, args, { cwd: ROOT, encoding: 'utf8', maxBuffer: 2 ** 26, stdio: ['ignore', 'pipe', 'inherit'] }),
+)
 const crates = about.crates.filter((crate) => crate.package.name !== name)
 
 const label = (crate) => `${crate.name} ${crate.version}`
@@ -31,7 +33,10 @@ function holders({ text, source_path: path, used_by: users }) {
 
 const sections = about.licenses.map((license) => ({
   title: license.name,
-  users: license.used_by.map(({ crate }) => crate).filter((crate) => crate.name !== name).map(label),
+  users: license.used_by
+    .map(({ crate }) => crate)
+    .filter((crate) => crate.name !== name)
+    .map(label),
   text: holders(license),
 }))
 
@@ -44,7 +49,9 @@ for (const [owner, files] of Object.entries(BUNDLED)) {
 }
 
 // The Rust project licenses its standard library as it does this crate.
-const rust = sections.find(({ users, text }) => text.includes('The Rust Project Developers') && users.some((user) => user.startsWith('libc ')))
+const rust = sections.find(
+  ({ users, text }) => text.includes('The Rust Project Developers') && users.some((user) => user.startsWith('libc ')),
+)
 rust.users.push('the Rust standard library')
 
 const list = crates.map((crate) => `${label(crate.package)}: ${crate.license}`).sort()

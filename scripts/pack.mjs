@@ -47,7 +47,9 @@ function stageAll(stage, binaries) {
     if (binaries[platform]) cpSync(binaries[platform], join(dir, json(dir, 'package.json').main))
     return write(dir, json(dir, 'package.json'), platform in binaries)
   })
-  for (const { manifest: { name, version } } of platforms) {
+  for (const {
+    manifest: { name, version },
+  } of platforms) {
     if (version !== manifest.version) throw new Error(`${name} has version ${version}, the root ${manifest.version}: npx napi version`)
   }
   for (const file of ['README.md', 'LICENSE', ...manifest.files]) {

@@ -20,7 +20,8 @@ export function pythonPackages(name, platform = []) {
   const hashed = ['--require-hashes', '--only-binary', ':all:', '--no-deps', '--requirement', requirements]
   const args = ['-m', 'pip', 'install', '--quiet', ...platform, ...hashed, '--target', partial]
   const { status, error } = spawnSync('python3', args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] })
-  if (error || status !== 0) throw new Error(`the packages of ${requirements} could not be installed: ${error?.message ?? `status ${status}`}`)
+  if (error || status !== 0)
+    throw new Error(`the packages of ${requirements} could not be installed: ${error?.message ?? `status ${status}`}`)
   renameSync(partial, folder)
   return folder
 }

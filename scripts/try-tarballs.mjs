@@ -12,17 +12,19 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { newProject, npm } from '../__test__/package/support/consumer.mjs'
 import { startRegistry } from '../__test__/package/support/registry.mjs'
 import { run } from '../__test__/package/support/run.mjs'
-import { startPostHogApi } from '../dev/posthog-api.mjs'
+import { startPostHogApi } from '../dev/harness/posthog-api.mjs'
 
 const [folder, platform] = process.argv.slice(2)
 if (!platform) throw new Error('name the folder with the tarballs, and the platform whose binary is expected')
 const { devDependencies } = JSON.parse(readFileSync(fileURLToPath(new URL('../package.json', import.meta.url)), 'utf8'))
 
-const packages = readdirSync(folder).filter((name) => name.endsWith('.tgz')).map((name) => {
-  const tarball = resolve(folder, name)
-  const manifest = JSON.parse(execFileSync('tar', ['-xOzf', name, 'package/package.json'], { cwd: folder, encoding: 'utf8' }))
-  return { tarball, manifest, integrity: `sha512-${createHash('sha512').update(readFileSync(tarball)).digest('base64')}` }
-})
+const packages = readdirSync(folder)
+  .filter((name) => name.endsWith('.tgz'))
+  .map((name) => {
+    const tarball = resolve(folder, name)
+    const manifest = JSON.parse(execFileSync('tar', ['-xOzf', name, 'package/package.json'], { cwd: folder, encoding: 'utf8' }))
+    return { tarball, manifest, integrity: `sha512-${createHash('sha512').update(readFileSync(tarball)).digest('base64')}` }
+  })
 
 const endings = []
 const atEnd = { after: (end) => endings.unshift(end) }
@@ -43,7 +45,10 @@ try {
     const said = JSON.parse(await run(process.execPath, [program], { cwd, env }))
     assert.deepEqual(said, { version: api.version, errors: [], isOurs: true })
   }
-  assert.deepEqual(api.calls.map(({ status }) => status), [200])
+  assert.deepEqual(
+    api.calls.map(({ status }) => status),
+    [200],
+  )
   console.log(`posthog-flag-cache works on ${platform}, Node.js ${process.versions.node}`)
 } finally {
   for (const end of endings) await end()

@@ -21,17 +21,17 @@ use self::definitions::{NativeFetched, NativeFound, NativePoll, found};
 use self::promise::{Coded, Promises, coded};
 use self::text::NativeText;
 use crate::config::options::{Given, Options};
+use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::Failure;
 use crate::lock::lock;
-use crate::observer::{Event, observe};
-use crate::provider::Provider;
 use crate::runtime::{off_runtime, spawn};
-use crate::snapshot::Snapshot;
-use crate::status::ms;
 use crate::store::shared::SharedStore;
+use crate::worker::events::{Event, observe};
+use crate::worker::provider::Provider;
+use crate::worker::status::ms;
 
-/// One worker of the fleet, as `index.js` drives it.
+/// One worker of the fleet, as `lib/cache.js` drives it.
 #[napi]
 pub struct NativeProvider {
     provider: Arc<Provider>,

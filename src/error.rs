@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-/// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What kind of failure, as JavaScript sees it in `error.code`.
@@ -34,7 +33,6 @@ pub enum Code {
 }
 
 impl Code {
-    /// The code as JavaScript sees it.
     pub fn as_str(self) -> &'static str {
         match self {
             Code::Options => "ERR_FLAG_CACHE_OPTIONS",
@@ -85,7 +83,6 @@ impl Error {
         self
     }
 
-    /// What kind of failure this is.
     pub fn code(&self) -> Code {
         self.code
     }

@@ -7,11 +7,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::config::options::Options;
+use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 use crate::lock::lock;
-use crate::snapshot::Snapshot;
-use crate::status::Backend;
+use crate::store::Backend;
 use crate::store::Reading;
 use crate::store::shared::{InUse, SharedStore};
 
@@ -43,7 +43,6 @@ pub struct Record {
     pub expires_in: Option<Duration>,
     /// How long the reading took.
     pub round_trip: Duration,
-    /// The store.
     pub backend: Backend,
 }
 

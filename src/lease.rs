@@ -25,13 +25,11 @@ pub struct Worker<'a> {
 /// A fetch that brought this worker no definitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FailedFetch {
-    /// When it failed.
     pub at: Millis,
     /// How many failed in a row, of this worker.
     pub count: u32,
 }
 
-/// Why a fetch failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Network, proxy, clock, key, or an answer without definitions: other workers may be luckier.

@@ -2,7 +2,7 @@
 //!
 //! A few bytes of zstd expand to gigabytes, and three bytes of JSON to a hundred bytes of JavaScript. Within
 //! these limits, whatever the text is, a process that loads it grows by less than 500 MB, and parsing never
-//! blocks its main thread for more than 250 ms (`__test__/damage-cost.test.mjs`).
+//! blocks its main thread for more than 250 ms (`__test__/data/damage-cost.test.mjs`).
 
 use std::fmt;
 
@@ -40,7 +40,6 @@ pub const MAX_PIECE_VALUES: usize = 100_000;
 pub struct Excess {
     /// What there are too many of, and where.
     pub what: &'static str,
-    /// The maximum.
     pub limit: usize,
 }
 

@@ -27,7 +27,6 @@ static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
         .build()
 });
 
-/// Runs a task in the background.
 pub fn spawn<F>(task: F) -> Result<JoinHandle<F::Output>>
 where
     F: Future<Output: Send> + Send + 'static,

@@ -22,9 +22,7 @@ pub struct State {
     pub fence: u64,
     /// The leader's lease. A lapsed one stays until another worker is granted one.
     pub lease: Option<Lease>,
-    /// When the newest grant was given.
     pub granted_at: Option<Millis>,
-    /// The definitions that the store holds.
     pub snapshot: Option<SnapshotInfo>,
     /// When the snapshot was last known to be PostHog's current one: a publish, or a later fetch
     /// that published nothing and of which no failure was reported.

@@ -4,9 +4,9 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 
-import { openChaosLab, SHORT } from '../../dev/chaos-lab.mjs'
-import { now, sleep } from '../../dev/clock.mjs'
-import { FAULTS, LASTS_MS } from '../../dev/faults/index.mjs'
+import { openChaosLab, SHORT } from '../../dev/harness/chaos-lab.mjs'
+import { now, sleep } from '../../dev/harness/clock.mjs'
+import { FAULTS, LASTS_MS } from '../../dev/harness/faults/index.mjs'
 import * as judge from './judge.mjs'
 import { codesOf, inFamilies, seconds, writeTable } from './report.mjs'
 
@@ -21,7 +21,9 @@ describe('a fleet shares again, has lost no evaluation, and leaves nothing behin
   }
 })
 
-describe("with whenUnavailable: 'stale' it makes no call more than without a fault, and recovers as well, after", { concurrency: 3 }, () => {
+describe("with whenUnavailable: 'stale' it makes no call more than without a fault, and recovers as well, after", {
+  concurrency: 3,
+}, () => {
   for (const [family, faults] of Object.entries(FAULTS)) {
     for (const fault of faults.filter(({ alone }) => alone)) {
       test(`${family}: ${fault.name}`, async (t) => {
@@ -78,7 +80,7 @@ async function suffer(t, fault) {
   judge.assertNoHammering(outcome)
 
   // What is told from here on is told after the recovery.
-  fleet.all.forEach(({ errors }) => errors.splice(0))
+  for (const { errors } of fleet.all) errors.splice(0)
   const full = api.count(200)
   const late = api.edit()
   await judge.assertPaced(lab)

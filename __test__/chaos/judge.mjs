@@ -1,8 +1,8 @@
-// What must hold for a fleet of dev/chaos-lab.mjs whatever happened to it.
+// What must hold for a fleet of dev/harness/chaos-lab.mjs whatever happened to it.
 
 import assert from 'node:assert/strict'
 
-import { nextEvent, now } from '../../dev/clock.mjs'
+import { nextEvent, now } from '../../dev/harness/clock.mjs'
 import { runNode } from '../support/child.mjs'
 import { callsAtMost } from '../support/fleet-suite.mjs'
 
@@ -67,7 +67,10 @@ export function assertCalled({ clients, fleet, pollMs }, { alone, forgets, mayTe
 
 /** posthog-node reported what it had to, and nothing else. */
 export function assertTold({ tells, mayTell = [] }, { told }) {
-  assert.deepEqual([...told].filter((code) => !tells.includes(code) && !mayTell.includes(code)), [])
+  assert.deepEqual(
+    [...told].filter((code) => !tells.includes(code) && !mayTell.includes(code)),
+    [],
+  )
   assert.ok(told.size > 0 || tells.length === 0, 'nothing was reported')
 }
 
@@ -83,7 +86,10 @@ export function assertBounded({ fleet, limits }) {
   for (const { id, calls, stops } of fleet.all) {
     for (const call of calls) {
       const waits = call.method === 'onFlagDefinitionsReceived' ? 0 : limits.coldStartWaitMs
-      const stoppedMs = stops.reduce((sum, { from, to }) => sum + Math.max(0, Math.min(to, call.at + call.tookMs) - Math.max(from, call.at)), 0)
+      const stoppedMs = stops.reduce(
+        (sum, { from, to }) => sum + Math.max(0, Math.min(to, call.at + call.tookMs) - Math.max(from, call.at)),
+        0,
+      )
       const tookMs = call.tookMs - stoppedMs
       assert.ok(tookMs < limit + waits, `${call.method} of ${id} took ${tookMs} ms`)
     }
@@ -93,7 +99,10 @@ export function assertBounded({ fleet, limits }) {
 /** Flags that were there once were there at every evaluation, and PostHog evaluated none. */
 export function assertFlagsKept({ api, fleet }) {
   for (const { id, history } of fleet.all) {
-    assert.ok(history.every(({ version }) => version !== null), `${id} lost its flags: ${JSON.stringify(history)}`)
+    assert.ok(
+      history.every(({ version }) => version !== null),
+      `${id} lost its flags: ${JSON.stringify(history)}`,
+    )
   }
   assert.equal(api.remoteEvaluations, 0)
 }
@@ -135,8 +144,7 @@ export function assertUnharmed({ fleet }) {
 }
 
 /** What was reported of the provider, by posthog-node, on `client.on('error')`: codes. */
-export const codesTold = ({ fleet }) =>
-  new Set(fleet.errors.map(({ message }) => /FlagCacheError \[(\w+)\]/.exec(message)?.[1] ?? message))
+export const codesTold = ({ fleet }) => new Set(fleet.errors.map(({ message }) => /FlagCacheError \[(\w+)\]/.exec(message)?.[1] ?? message))
 
 /** What is stored is PostHog's newest, whole, and of use to a process that has never seen it. */
 export async function assertWhole({ api, admin, keys, directUrl }) {

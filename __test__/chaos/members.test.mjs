@@ -4,9 +4,9 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 
-import { openChaosLab } from '../../dev/chaos-lab.mjs'
-import { nextEvent, now } from '../../dev/clock.mjs'
-import { MEMBER_FAULTS } from '../../dev/faults/members.mjs'
+import { openChaosLab } from '../../dev/harness/chaos-lab.mjs'
+import { nextEvent, now } from '../../dev/harness/clock.mjs'
+import { MEMBER_FAULTS } from '../../dev/harness/faults/members.mjs'
 import * as judge from './judge.mjs'
 import { codesOf, seconds, writeTable } from './report.mjs'
 
@@ -19,7 +19,9 @@ const ALLOWANCE_MS = 600
 
 const outcomes = []
 
-describe('one process that can reach PostHog is enough for an edit within three intervals, and a lone one recovers', { concurrency: 2 }, () => {
+describe('one process that can reach PostHog is enough for an edit within three intervals, and a lone one recovers', {
+  concurrency: 2,
+}, () => {
   for (const fault of MEMBER_FAULTS) {
     test(fault.name, async (t) => {
       const lab = await openChaosLab({

@@ -1,10 +1,14 @@
 // Tables of outcomes in docs/reliability.md.
 
-import { writeDocs } from '../../dev/bench-docs.mjs'
+import { writeDocs } from '../../dev/bench/docs.mjs'
 
 export const seconds = (ms) => `${(Math.ceil(ms / 100) / 10).toFixed(1)} s`
 
-export const codesOf = (told) => [...told].sort().map((code) => `\`${code}\``).join(', ') || 'nothing'
+export const codesOf = (told) =>
+  [...told]
+    .sort()
+    .map((code) => `\`${code}\``)
+    .join(', ') || 'nothing'
 
 /** The rows of all families, each below its name. `cellsOf` gives the cells of one member. */
 export const inFamilies = (families, width, cellsOf) =>

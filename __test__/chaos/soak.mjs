@@ -1,7 +1,7 @@
 // `npm run soak`: fifty posthog-node clients in ten processes for minutes, with edits, kills and faults at random.
 //
 // What must hold, throughout:
-// - There is at most one call of PostHog an interval. Only a fault that leaves the processes alone (dev/faults/index.mjs) allows,
+// - There is at most one call of PostHog an interval. Only a fault that leaves the processes alone (dev/harness/faults/index.mjs) allows,
 //   from its begin until the fleet shares again, one call of each client a poll; others one for each client that starts meanwhile.
 // - Within two polls after the fleet shares again everyone evaluates the newest version.
 // - No call exceeds its limit, no evaluation is lost, no process ends that was not killed.
@@ -9,10 +9,10 @@
 
 import { parseArgs } from 'node:util'
 
-import { openChaosLab, SHORT } from '../../dev/chaos-lab.mjs'
-import { now, sleep } from '../../dev/clock.mjs'
-import { FAULTS } from '../../dev/faults/index.mjs'
-import { randomFrom } from '../../dev/random.mjs'
+import { openChaosLab, SHORT } from '../../dev/harness/chaos-lab.mjs'
+import { now, sleep } from '../../dev/harness/clock.mjs'
+import { FAULTS } from '../../dev/harness/faults/index.mjs'
+import { randomFrom } from '../../dev/harness/random.mjs'
 import * as judge from './judge.mjs'
 import { Residents } from './residents.mjs'
 
@@ -29,7 +29,9 @@ const POLL_MS = 1_000
 
 const { between, pick, chance } = randomFrom(seed)
 // One server: other topologies have a lab of their own.
-const faults = Object.values(FAULTS).flat().filter(({ id, topology }) => id !== 'leader-killed' && !topology)
+const faults = Object.values(FAULTS)
+  .flat()
+  .filter(({ id, topology }) => id !== 'leader-killed' && !topology)
 const startedAt = now()
 const endsAt = startedAt + minutes * 60_000
 const tally = { rounds: 0, edits: 0, kills: 0, deploys: 0 }
@@ -53,14 +55,16 @@ try {
   say(`held: ${JSON.stringify(tally)}`)
 } catch (error) {
   console.error(error)
-  console.error(`VIOLATED after ${Math.round((now() - startedAt) / 1_000)} s; to repeat: npm run soak -- --seed ${seed} --minutes ${minutes}`)
+  console.error(
+    `VIOLATED after ${Math.round((now() - startedAt) / 1_000)} s; to repeat: npm run soak -- --seed ${seed} --minutes ${minutes}`,
+  )
   process.exitCode = 1
 } finally {
   await lab.close()
 }
 
 async function run() {
-  const { api, fleet } = lab
+  const { fleet } = lab
   await fleet.start(processes, { together: true, timeoutMs: 120_000 })
   await settle(now())
   const residents = new Residents(fleet.workers.slice(0, processes / 2))
@@ -114,7 +118,10 @@ async function suffer(fault, residents) {
   const sharedAt = await settle(endedAt)
 
   const made = api.calls.length - calls
-  say(fault.id.padEnd(22), `${Math.round(endedAt - begunAt)} ms, shared again after ${Math.max(0, Math.round(sharedAt - endedAt))} ms, ${made} calls`)
+  say(
+    fault.id.padEnd(22),
+    `${Math.round(endedAt - begunAt)} ms, shared again after ${Math.max(0, Math.round(sharedAt - endedAt))} ms, ${made} calls`,
+  )
   judge.assertCalled(lab, fault, { calls: made, elapsedMs: now() - begunAt, strangers })
   judge.assertRecovered(lab, fault, { tookMs: sharedAt - endedAt, lastedMs: endedAt - begunAt })
 }

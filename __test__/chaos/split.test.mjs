@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { openChaosLab } from '../../dev/chaos-lab.mjs'
-import { now } from '../../dev/clock.mjs'
-import { startWatched } from '../../dev/deployments.mjs'
+import { openChaosLab } from '../../dev/harness/chaos-lab.mjs'
+import { now } from '../../dev/harness/clock.mjs'
+import { startWatched } from '../../dev/harness/deployments.mjs'
 import * as judge from './judge.mjs'
 
 test('two halves of a fleet, each with a master of its own, become one again, with the newest definitions', async (t) => {
@@ -19,7 +19,8 @@ test('two halves of a fleet, each with a master of its own, become one again, wi
   await lab.failOver()
   await lab.untilNamed()
   const late = await fleet.start(2, { together: true })
-  const halves = async () => new Set((await Promise.all([...early, ...late].map((worker) => worker.status()))).map(({ provider }) => provider.leader))
+  const halves = async () =>
+    new Set((await Promise.all([...early, ...late].map((worker) => worker.status()))).map(({ provider }) => provider.leader))
 
   const calls = api.calls.length
   const begunAt = now()

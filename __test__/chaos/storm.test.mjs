@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { fullest, measureReconnects, quantile } from '../../dev/reconnects.mjs'
+import { fullest, measureReconnects, quantile } from '../../dev/bench/reconnects.mjs'
 
 test('200 clients that lost their Redis try a few times a second at most, and come back one after another', async (t) => {
   const [clients, outageMs] = [200, 4_000]

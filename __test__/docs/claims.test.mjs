@@ -5,7 +5,7 @@ import { test } from 'node:test'
 
 import { PostHog } from 'posthog-node'
 
-import { sleep } from '../../dev/clock.mjs'
+import { sleep } from '../../dev/harness/clock.mjs'
 import { DocstringProvider } from '../../dev/peers/docstring.mjs'
 import { runNode } from '../support/child.mjs'
 import { failure, openCache, publish, standIn } from '../support/client.mjs'
@@ -53,7 +53,10 @@ test('beside the provider of posthog-node’s example the new half pays for one 
 
   const fleet = [1, 2].map(() => startSharing(t, { api, url: redis.url }))
   for (const { ready } of fleet) assert.ok(await ready())
-  assert.deepEqual(api.calls.slice(length).map(({ status }) => status), [200])
+  assert.deepEqual(
+    api.calls.slice(length).map(({ status }) => status),
+    [200],
+  )
 
   const ours = [`posthog:flags:{${api.projectKey}}`, `posthog:flags:{${api.projectKey}}:state`]
   await old.reloadFeatureFlags()
@@ -89,7 +92,10 @@ test('keys that are deleted come back with the next poll', async (t) => {
   assert.equal(cache.status().counters.heals, 1)
 })
 
-for (const [leaderMs, followerMs] of [[60_000, 30_000], [100, 60_000]]) {
+for (const [leaderMs, followerMs] of [
+  [60_000, 30_000],
+  [100, 60_000],
+]) {
   test(`a fleet goes at the pace of its leader: ${leaderMs} ms, beside a process of ${followerMs} ms`, async (t) => {
     const redis = await redisFor(t)
     const options = { projectKey: newProjectKey(), url: redis.url }
@@ -128,7 +134,12 @@ test('a connection outlives the password that it logged in with, and the next on
   assert.equal((await failure(late.shouldFetchFlagDefinitions())).code, 'ERR_FLAG_CACHE_AUTH')
 })
 
-for (const [version, stays] of [['5.14.0', true], ['5.34.2', true], ['5.45.0', true], ['5.50.0', false]]) {
+for (const [version, stays] of [
+  ['5.14.0', true],
+  ['5.34.2', true],
+  ['5.45.0', true],
+  ['5.50.0', false],
+]) {
   test(`posthog-node ${version} ${stays ? 'keeps' : 'does not keep'} a process alive until the limit of shutdown() is over`, async () => {
     const { code, stdout, stderr } = await runNode(LEAVE, { env: { VERSION: version } })
     assert.equal(code, 0, stderr)

@@ -18,7 +18,10 @@ for (const page of pages()) {
 
 test('every page of docs/ is linked from the README', () => {
   const linked = readPage(read('README.md')).links.map(({ target }) => target.split('#')[0])
-  assert.deepEqual(pages().filter((page) => page.startsWith('docs/') && !linked.includes(page)), [])
+  assert.deepEqual(
+    pages().filter((page) => page.startsWith('docs/') && !linked.includes(page)),
+    [],
+  )
 })
 
 function leadsSomewhere(page, target) {

@@ -8,8 +8,8 @@ import { delimiter, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 
 import { pages, read, readPage, ROOT } from '../../dev/markdown.mjs'
-import { startPostHogApi } from '../../dev/posthog-api.mjs'
-import { startRedis } from '../../dev/redis.mjs'
+import { startPostHogApi } from '../../dev/harness/posthog-api.mjs'
+import { startRedis } from '../../dev/harness/redis.mjs'
 import { startSharing } from '../support/shared.mjs'
 import { temporaryDirectory } from '../support/stores.mjs'
 import { compile, isWhole, LANGUAGES } from './support/typescript.mjs'
@@ -62,7 +62,10 @@ describe('JavaScript and TypeScript', () => {
       if (/\bposthog = new PostHog/.test(snippet.text) && fetches) {
         const published = (await redis.client().keys('posthog:flags:*')).length > 0
         assert.equal(published, snippet.text.includes('flagDefinitionCacheProvider'))
-        assert.deepEqual(api.calls.map(({ status }) => status), [200])
+        assert.deepEqual(
+          api.calls.map(({ status }) => status),
+          [200],
+        )
       }
     })
   }
@@ -70,7 +73,10 @@ describe('JavaScript and TypeScript', () => {
 
 describe('bash', () => {
   for (const snippet of of('bash')) {
-    const commands = snippet.text.split('\n').map((line) => line.replace(/(^| )#.*/, '').trim()).filter(Boolean)
+    const commands = snippet.text
+      .split('\n')
+      .map((line) => line.replace(/(^| )#.*/, '').trim())
+      .filter(Boolean)
     if (commands.every(isForNpm)) {
       test(`${place(snippet)} names what npm can run`, () => commands.forEach(assertNpmCommand))
       continue
@@ -79,7 +85,8 @@ describe('bash', () => {
     for (const compression of ['none', 'zstd']) {
       test(`${place(snippet)} works with compression: '${compression}'`, { timeout: RUN_LIMIT_MS }, async (t) => {
         assert.ok(!commands.some(isForNpm), 'npm commands have a snippet of their own')
-        if (commands.some((command) => /\bzstd\b/.test(command)) && spawnSync('zstd', ['--version']).error) return t.skip('there is no zstd')
+        if (commands.some((command) => /\bzstd\b/.test(command)) && spawnSync('zstd', ['--version']).error)
+          return t.skip('there is no zstd')
         const api = await standIn(t)
         const { client } = redis
         await client().flushall()
@@ -115,11 +122,21 @@ describe('text', () => {
         await fill(t, await standIn(t))
         const keys = await redis.client().keys('posthog:flags:*')
         const channels = await redis.client().pubsub('CHANNELS', `posthog:flags:{${PROJECT_KEY}}*`)
-        assert.deepEqual(text.trim().split('\n').map((line) => line.split(/ {2,}/)[0]).sort(), [...keys, ...channels].sort())
+        assert.deepEqual(
+          text
+            .trim()
+            .split('\n')
+            .map((line) => line.split(/ {2,}/)[0])
+            .sort(),
+          [...keys, ...channels].sort(),
+        )
       })
     } else if (text.startsWith('state ')) {
       test(`${place(snippet)} has the fields of the rule's state`, () => {
-        const named = text.split('snapshot = ')[0].match(/\b[a-z]+(_[a-z]+)*\b/g).filter((word) => word !== 'state')
+        const named = text
+          .split('snapshot = ')[0]
+          .match(/\b[a-z]+(_[a-z]+)*\b/g)
+          .filter((word) => word !== 'state')
         const structs = [...read('src/state.rs').matchAll(/pub struct (?:State|Lease|SnapshotInfo) \{(.*?)\n\}/gs)]
         const fields = structs.flatMap(([, body]) => [...body.matchAll(/pub (\w+):/g)].map(([, name]) => name))
         assert.deepEqual(named.sort(), fields.sort())
@@ -145,7 +162,11 @@ describe('other languages', () => {
     test(`${place(snippet)} names files that there are`, () => {
       const names = snippet.text.match(/\b[a-z][\w/]*\.(rs|js)\b|\b[a-z]+\/(?=[\],])/g)
       assert.ok(names.length > 0)
-      for (const name of names) assert.ok(['', 'src/'].some((folder) => existsSync(join(ROOT, folder, name))), name)
+      for (const name of names)
+        assert.ok(
+          ['', 'src/'].some((folder) => existsSync(join(ROOT, folder, name))),
+          name,
+        )
     })
   }
 })
@@ -188,7 +209,11 @@ function ownCommand(t) {
 
 /** `…` stands for anything. */
 function assertPrints(printed, documented) {
-  const pattern = documented.trim().split('…').map((text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('[^\\n]*')
+  const pattern = documented
+    .trim()
+    .split('…')
+    .map((text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+    .join('[^\\n]*')
   assert.match(printed.trim(), new RegExp(`^${pattern}$`))
 }
 
@@ -198,7 +223,10 @@ function assertNpmCommand(command) {
   if (verb === 'test') return assert.deepEqual(rest, [])
   if (verb === 'install' || verb === 'uninstall') {
     const known = [PACKAGE.name, ...Object.keys(PACKAGE.devDependencies)]
-    return assert.deepEqual(rest.filter((name) => !known.includes(name.replace(/(.)@.*/, '$1'))), [])
+    return assert.deepEqual(
+      rest.filter((name) => !known.includes(name.replace(/(.)@.*/, '$1'))),
+      [],
+    )
   }
   assert.fail(`npm ${verb} is not known here`)
 }

@@ -8,10 +8,10 @@ import { createRequire } from 'node:module'
 import { delimiter, join } from 'node:path'
 import { after, describe, test } from 'node:test'
 
-import { nextEvent } from '../../dev/clock.mjs'
-import { VERSION_FLAG } from '../../dev/definitions.mjs'
-import { startPostHogApi } from '../../dev/posthog-api.mjs'
-import { freePort, startRedis } from '../../dev/redis.mjs'
+import { nextEvent } from '../../dev/harness/clock.mjs'
+import { VERSION_FLAG } from '../../dev/harness/definitions.mjs'
+import { startPostHogApi } from '../../dev/harness/posthog-api.mjs'
+import { freePort, startRedis } from '../../dev/harness/redis.mjs'
 import { HOST, newProject, npm, publish, ROOT, tools } from '../package/support/consumer.mjs'
 import { run } from '../package/support/run.mjs'
 import { FlagDefinitionCache } from '../support/client.mjs'
@@ -130,7 +130,10 @@ for (const [bundler, args] of Object.entries(BUNDLERS)) {
       // Two answers with definitions for two versions: everything else was "unchanged".
       assert.equal(api.count(200), 2)
       assert.equal(api.count(304), api.calls.length - 2)
-      assert.deepEqual(windows.flatMap(({ complaints }) => complaints), [])
+      assert.deepEqual(
+        windows.flatMap(({ complaints }) => complaints),
+        [],
+      )
       assert.equal(api.remoteEvaluations, 0)
       if (process.env.UPDATE_SCREENSHOT && bundler === 'Turbopack') {
         await windows[0].page.screenshot({ path: join(ROOT, 'docs/nextjs.png') })

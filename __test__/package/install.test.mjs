@@ -4,8 +4,8 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 
-import { startPostHogApi } from '../../dev/posthog-api.mjs'
-import { startRedis } from '../../dev/redis.mjs'
+import { startPostHogApi } from '../../dev/harness/posthog-api.mjs'
+import { startRedis } from '../../dev/harness/redis.mjs'
 import { newProjectKey } from '../support/stores.mjs'
 import { json, newProject, npm, publish, ROOT, tools } from './support/consumer.mjs'
 import { run } from './support/run.mjs'
@@ -30,9 +30,15 @@ async function assertWorks(command, args, { cwd = project, fleet = 2 } = {}) {
   try {
     const env = { API_URL: api.url, PROJECT_KEY: api.projectKey, SECRET_KEY: api.secretKey, CACHE_URL: redis.url }
     const output = (await run(command, args, { cwd, env })) + (await run(command, args, { cwd, env }))
-    const lines = output.trim().split('\n').map((line) => JSON.parse(line))
+    const lines = output
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
     assert.deepEqual(lines, Array(fleet).fill({ version: api.version, errors: [], isOurs: true, server: 'redis' }))
-    assert.deepEqual(api.calls.map(({ status }) => status), [200])
+    assert.deepEqual(
+      api.calls.map(({ status }) => status),
+      [200],
+    )
   } finally {
     await api.close()
   }
@@ -54,7 +60,8 @@ describe('the published package works', () => {
 
   test('from TypeScript, with the module resolutions nodenext and bundler', async () => {
     const tsc = [join(ROOT, 'node_modules/typescript', json(ROOT, 'node_modules/typescript/package.json').bin.tsc), '--strict']
-    const compile = (...args) => run(process.execPath, [...tsc, '--skipLibCheck', '--types', 'node', '--target', 'es2022', ...args], { cwd: project })
+    const compile = (...args) =>
+      run(process.execPath, [...tsc, '--skipLibCheck', '--types', 'node', '--target', 'es2022', ...args], { cwd: project })
     await compile('--module', 'esnext', '--moduleResolution', 'bundler', '--noEmit', 'typed.mts')
     await compile('--module', 'nodenext', 'typed.mts', 'typed.cts')
     await assertWorks(process.execPath, ['typed.mjs'])

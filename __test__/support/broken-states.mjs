@@ -4,17 +4,24 @@ import { readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 
 const NUMBERS = ['revision', 'fence', 'expires_at', 'granted_at', 'published_at', 'confirmed_at', 'retry_at']
 
-const setNumbers = (value) => ({ client, stateKey }, key) =>
-  client.hset(stateKey(key), Object.fromEntries(NUMBERS.map((name) => [name, value])))
+const setNumbers =
+  (value) =>
+  ({ client, stateKey }, key) =>
+    client.hset(stateKey(key), Object.fromEntries(NUMBERS.map((name) => [name, value])))
 
-const writeState = (text) => async ({ statePath }, key) => writeFileSync(statePath(key), text)
+const writeState =
+  (text) =>
+  async ({ statePath }, key) =>
+    writeFileSync(statePath(key), text)
 
 /** Changes the state; a damage that came before may have left none. */
-const changeState = (change) => async ({ statePath }, key) => {
-  const state = JSON.parse(readFileSync(statePath(key), 'utf8'))
-  change(state)
-  writeFileSync(statePath(key), JSON.stringify(state))
-}
+const changeState =
+  (change) =>
+  async ({ statePath }, key) => {
+    const state = JSON.parse(readFileSync(statePath(key), 'utf8'))
+    change(state)
+    writeFileSync(statePath(key), JSON.stringify(state))
+  }
 
 const snapshotFile = ({ statePath, projectPath }, key) =>
   `${projectPath(key)}/${JSON.parse(readFileSync(statePath(key), 'utf8')).snapshot.version}.json`

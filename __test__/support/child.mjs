@@ -5,7 +5,9 @@ import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const living = new Set()
-process.on('exit', () => living.forEach((child) => child.kill('SIGKILL')))
+process.on('exit', () => {
+  for (const child of living) child.kill('SIGKILL')
+})
 
 /** Runs `source`, the text of a CommonJS module beside which the package is installed; see `start`. */
 export const startNode = (source, { execArgv = [], ...options } = {}) =>

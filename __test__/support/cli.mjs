@@ -9,11 +9,20 @@ export const CLI = fileURLToPath(new URL('../../cli.js', import.meta.url))
 
 /** None of what the user who runs the tests has set. */
 const NOTHING = Object.fromEntries(
-  ['POSTHOG_PROJECT_KEY', 'POSTHOG_SECRET_KEY', 'POSTHOG_HOST', 'POSTHOG_FLAG_CACHE_PASSWORD', 'POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD', 'NO_COLOR', 'FORCE_COLOR'].map((name) => [name, '']),
+  [
+    'POSTHOG_PROJECT_KEY',
+    'POSTHOG_SECRET_KEY',
+    'POSTHOG_HOST',
+    'POSTHOG_FLAG_CACHE_PASSWORD',
+    'POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD',
+    'NO_COLOR',
+    'FORCE_COLOR',
+  ].map((name) => [name, '']),
 )
 
 /** Starts a command; see `start` in `child.mjs`. */
-export const startCli = (args, { env, ...options } = {}) => start(process.execPath, [CLI, ...args], { env: { ...NOTHING, ...env }, ...options })
+export const startCli = (args, { env, ...options } = {}) =>
+  start(process.execPath, [CLI, ...args], { env: { ...NOTHING, ...env }, ...options })
 
 /** Runs it to its end: `{ code, signal, stdout, stderr }`. */
 export const cli = (args, options) => startCli(args, options).ended

@@ -2,9 +2,9 @@
 
 import { PostHog } from 'posthog-node'
 
-import { VERSION_FLAG } from '../../dev/definitions.mjs'
-import { startPostHogApi } from '../../dev/posthog-api.mjs'
-import { loadOurs } from '../../dev/providers.mjs'
+import { VERSION_FLAG } from '../../dev/harness/definitions.mjs'
+import { startPostHogApi } from '../../dev/harness/posthog-api.mjs'
+import { loadOurs } from '../../dev/harness/providers.mjs'
 import { newProjectKey } from './stores.mjs'
 
 export const { FlagDefinitionCache, FlagCacheError } = loadOurs()
@@ -19,7 +19,7 @@ export async function standIn(t, options) {
 let others = 0
 
 /** Options by which a cache has nothing in common with others of this process, as one elsewhere: a limit of its own. */
-export const elsewhere = () => ({ commandTimeoutMs: 1_001 + (others += 1) })
+export const elsewhere = () => ({ commandTimeoutMs: 1_001 + ++others })
 
 /** A cache that is shut down when the test ends. */
 export function openCache(t, options) {
@@ -72,7 +72,10 @@ export async function publish(cache, data) {
 
 /** The rejection of `promise`, which must be an error of ours. */
 export async function failure(promise) {
-  const error = await promise.then(() => undefined, (error) => error)
+  const error = await promise.then(
+    () => undefined,
+    (error) => error,
+  )
   if (error instanceof FlagCacheError) return error
   throw new Error('it did not fail with a FlagCacheError', { cause: error })
 }

@@ -6,10 +6,10 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 
-import { now, sleep } from '../../dev/clock.mjs'
-import { Fleet } from '../../dev/fleet.mjs'
-import { startPostHogApi } from '../../dev/posthog-api.mjs'
-import { OURS } from '../../dev/providers.mjs'
+import { now, sleep } from '../../dev/harness/clock.mjs'
+import { Fleet } from '../../dev/harness/fleet.mjs'
+import { startPostHogApi } from '../../dev/harness/posthog-api.mjs'
+import { OURS } from '../../dev/harness/providers.mjs'
 import { openCache } from './client.mjs'
 import { newProjectKey } from './stores.mjs'
 
@@ -48,7 +48,10 @@ export async function openFleet(t, store, { delayMs = 0, ...options } = {}) {
     },
     /** None of them was asked for anything that the fleet had. */
     assertQuiet() {
-      assert.deepEqual(fleet.errors.map(({ worker, message }) => `${worker}: ${message}`), [])
+      assert.deepEqual(
+        fleet.errors.map(({ worker, message }) => `${worker}: ${message}`),
+        [],
+      )
       assert.equal(api.remoteEvaluations, 0)
     },
   }
@@ -69,7 +72,10 @@ export function fleetSuite(open) {
     const { api, begin, fleet, assertQuiet } = await openFleet(t, store, options)
     await begin(16)
     await fleet.everyone({ version: 'v1' })
-    assert.deepEqual(api.calls.map(({ status }) => status), [200])
+    assert.deepEqual(
+      api.calls.map(({ status }) => status),
+      [200],
+    )
     assertQuiet()
   })
 
@@ -106,7 +112,10 @@ export function fleetSuite(open) {
     assert.deepEqual(fetched, ['v1', 'v2', 'v3', 'v4', 'v5', 'v6'])
     for (const { id, history } of fleet.all) {
       const seen = history.map(({ version }) => Number(version.slice(1)))
-      assert.ok(seen.every((version, n) => n === 0 || version > seen[n - 1]), `${id} went back: ${seen}`)
+      assert.ok(
+        seen.every((version, n) => n === 0 || version > seen[n - 1]),
+        `${id} went back: ${seen}`,
+      )
     }
     assertPaced()
     assertQuiet()
@@ -153,7 +162,11 @@ export function fleetSuite(open) {
     assert.equal(leader.history.at(-1).version, 'v2')
     assert.ok((await store.stored(api.projectKey)).equals(published))
     await fleet.everyone({ version: 'v3' })
-    for (const { history } of followers) assert.deepEqual(history.map(({ version }) => version), ['v1', 'v3'])
+    for (const { history } of followers)
+      assert.deepEqual(
+        history.map(({ version }) => version),
+        ['v1', 'v3'],
+      )
     assertQuiet()
   })
 
@@ -204,7 +217,10 @@ export function fleetSuite(open) {
     }
     await Promise.all([line(5), line(5), line(5), line(4)])
     assert.equal(fleet.all.length, 20)
-    assert.deepEqual(api.calls.map(({ status }) => status), [200])
+    assert.deepEqual(
+      api.calls.map(({ status }) => status),
+      [200],
+    )
     assertQuiet()
   })
 

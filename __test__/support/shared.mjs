@@ -2,7 +2,7 @@
 
 import { PostHog } from 'posthog-node'
 
-import { nextEvent, sleep } from '../../dev/clock.mjs'
+import { nextEvent, sleep } from '../../dev/harness/clock.mjs'
 import { FlagDefinitionCache, versionOf } from './client.mjs'
 
 /**

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict'
 
-import { Fleet } from '../../dev/fleet.mjs'
-import { OURS } from '../../dev/providers.mjs'
+import { Fleet } from '../../dev/harness/fleet.mjs'
+import { OURS } from '../../dev/harness/providers.mjs'
 import { standIn } from './client.mjs'
 
 export const POLL_MS = 500

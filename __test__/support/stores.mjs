@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-import { startRedis } from '../../dev/redis.mjs'
+import { startRedis } from '../../dev/harness/redis.mjs'
 
-export { freePort as closedPort } from '../../dev/redis.mjs'
+export { freePort as closedPort } from '../../dev/harness/redis.mjs'
 
 /** A project of its own: no test sees what another one stored. */
 export const newProjectKey = () => `phc_${randomUUID()}`
@@ -45,7 +45,11 @@ export const STORES = {
       stateKey: (key) => `${dataKey(key)}:state`,
       stored: async (key) => (await client.getBuffer(dataKey(key))) ?? undefined,
       async damage(key, bytes) {
-        await client.multi().set(dataKey(key), bytes).hset(`${dataKey(key)}:state`, 'bytes', bytes.length).exec()
+        await client
+          .multi()
+          .set(dataKey(key), bytes)
+          .hset(`${dataKey(key)}:state`, 'bytes', bytes.length)
+          .exec()
       },
       expiresInMs: (key) => client.pttl(dataKey(key)),
       lose: () => client.flushall(),

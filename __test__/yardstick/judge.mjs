@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 
-import { BILLED } from '../../dev/posthog-api.mjs'
+import { BILLED } from '../../dev/harness/posthog-api.mjs'
 
 /** For timers and threads that are late. */
 const ALLOWANCE_MS = 500
@@ -26,9 +26,15 @@ export function assertNeverWorse([{ pollMs, limits, api, fleet }], { waits }, [c
   const worse = []
   const expect = (holds, message) => holds || worse.push(message)
   const firstMs = 2 * plain.firstMs + ROUND_TRIP_MS + api.delayMs + (waits?.(limits, pollMs) ?? 0) + ALLOWANCE_MS
-  expect(cached.firstMs <= firstMs, `first flags ${ms(cached.firstMs)}, without the cache ${ms(plain.firstMs)}; the latest is ${ms(firstMs)}`)
+  expect(
+    cached.firstMs <= firstMs,
+    `first flags ${ms(cached.firstMs)}, without the cache ${ms(plain.firstMs)}; the latest is ${ms(firstMs)}`,
+  )
   const editMs = EDIT_INTERVALS * pollMs + Math.max(0, plain.editMs - pollMs) + ALLOWANCE_MS
-  expect(cached.editMs <= editMs, `an edit is evaluated ${ms(cached.editMs)}, without the cache ${ms(plain.editMs)}; the latest is ${ms(editMs)}`)
+  expect(
+    cached.editMs <= editMs,
+    `an edit is evaluated ${ms(cached.editMs)}, without the cache ${ms(plain.editMs)}; the latest is ${ms(editMs)}`,
+  )
   expect(cached.lost <= plain.lost, `${cached.lost} processes lost their flags, without the cache ${plain.lost}`)
   const billed = (1 + BILL_TOLERANCE) * plain.billed + fleet.workers.length * BILLED[304]
   expect(cached.billed <= billed, `${cached.billed} requests are billed, without the cache ${plain.billed}`)

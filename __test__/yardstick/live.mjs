@@ -1,7 +1,7 @@
 // Has both fleets of a pair live through a situation at the same time, and measures them.
 
-import { nextEvent, now, sleep } from '../../dev/clock.mjs'
-import { SLOW_MS } from '../../dev/yardstick/situations.mjs'
+import { nextEvent, now, sleep } from '../../dev/harness/clock.mjs'
+import { SLOW_MS } from '../../dev/harness/yardstick/situations.mjs'
 
 /** What takes longer is said to come never. The fleet with the cache has as long again after the other one. */
 const PATIENCE_POLLS = 4
@@ -64,7 +64,7 @@ const STARTS = {
 async function suffer(sides, { workers, fault, lastsMs }) {
   await all(sides, ({ fleet }) => fleet.start(workers, { together: true, untilReady: false }))
   await firstFlags(sides, sides.map(healthy))
-  const struck = sides.filter((side, n) => n === 0 || fault.everywhere)
+  const struck = sides.filter((_side, n) => n === 0 || fault.everywhere)
   const billed = bill(sides)
   await all(struck, (side) => fault.begin(side))
   const early = publish(sides)
@@ -73,7 +73,11 @@ async function suffer(sides, { workers, fault, lastsMs }) {
   const first = firstFlags(sides, fresh)
   await sleep(lastsMs)
   // A process that is stopped is not healthy.
-  const arrived = arrival(sides, sides.map((side, n) => healthy(side).filter((worker) => residents[n].includes(worker))), early)
+  const arrived = arrival(
+    sides,
+    sides.map((side, n) => healthy(side).filter((worker) => residents[n].includes(worker))),
+    early,
+  )
   await all(struck, (side) => fault.end?.(side))
   const edits = [await arrived]
   const billedMeanwhile = billed()
@@ -84,7 +88,16 @@ async function suffer(sides, { workers, fault, lastsMs }) {
 function firstFlags(sides, workers, from) {
   return plainFirst(sides, async ({ pollMs }, n) => {
     const timeoutMs = PATIENCE_POLLS * pollMs
-    const ready = await Promise.all(workers[n].map((worker) => worker.ready || worker.until('ready', { timeoutMs }).then(() => true, () => false)))
+    const ready = await Promise.all(
+      workers[n].map(
+        (worker) =>
+          worker.ready ||
+          worker.until('ready', { timeoutMs }).then(
+            () => true,
+            () => false,
+          ),
+      ),
+    )
     if (ready.includes(false)) return Infinity
     return Math.max(0, ...workers[n].map(({ readyAt, readyAfterMs }) => (from === undefined ? readyAfterMs : readyAt - from)))
   })

@@ -3,8 +3,8 @@
 
 import { after, describe, test } from 'node:test'
 
-import { openPair } from '../../dev/yardstick/lab.mjs'
-import { SITUATIONS } from '../../dev/yardstick/situations.mjs'
+import { openPair } from '../../dev/harness/yardstick/lab.mjs'
+import { SITUATIONS } from '../../dev/harness/yardstick/situations.mjs'
 import { inFamilies, seconds, writeTable } from '../chaos/report.mjs'
 import { assertNeverWorse } from './judge.mjs'
 import { live } from './live.mjs'
@@ -23,7 +23,7 @@ describe('no healthy process is worse off than without the cache', { concurrency
         try {
           assertNeverWorse(sides, situation, outcome)
         } catch (error) {
-          sides.forEach((side) => story(side).forEach((line) => t.diagnostic(line)))
+          for (const line of sides.flatMap(story)) t.diagnostic(line)
           throw error
         }
         outcomes.set(situation, outcome)

@@ -2,9 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use posthog_flag_cache::delivery::Delivery;
-use posthog_flag_cache::limits::{MAX_PIECE_BYTES, MAX_PIECES};
-use posthog_flag_cache::snapshot::{Compression, Snapshot};
+use posthog_flag_cache::definitions::delivery::Delivery;
+use posthog_flag_cache::definitions::pieces::{Member, Parts};
+use posthog_flag_cache::definitions::codec::Compression;
+use posthog_flag_cache::definitions::snapshot::Snapshot;
+use posthog_flag_cache::limits::MAX_PIECES;
 use serde_json::value::RawValue;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -12,13 +14,18 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let _ = Snapshot::from_api(text.to_owned());
     let Ok(snapshot) = Snapshot::new(text.to_owned()) else { return };
-    assert!(snapshot.pieces().leaves().count() <= MAX_PIECES);
-    assert!(snapshot.pieces().leaves().all(|piece| piece.of(text).len() <= MAX_PIECE_BYTES));
     for compression in [Compression::Zstd, Compression::None] {
         let stored = snapshot.encode(compression, None).unwrap();
         assert_eq!(Snapshot::decode(&stored.bytes, snapshot.version(), None).unwrap(), snapshot);
     }
-    assert_eq!(pieces(&Delivery::new(&snapshot, None)), snapshot.pieces().leaves().count());
+    let all = pieces(&Delivery::new(&snapshot, None));
+    let leaves = |member: &Member| match &member.parts {
+        Parts::Array(elements) => elements.len(),
+        Parts::Object(entries) => entries.len(),
+        Parts::None => 1,
+    };
+    assert_eq!(all, snapshot.pieces().members.iter().map(leaves).sum::<usize>());
+    assert!(all <= MAX_PIECES);
     let nothing = pieces(&Delivery::new(&snapshot, Some(&snapshot)));
     assert_eq!(nothing, 0, "of an unchanged version nothing is new");
 });

@@ -1,6 +1,6 @@
 'use strict'
 
-const { counted } = require('./format.js')
+const { counted } = require('./output.js')
 const { openStore } = require('./store.js')
 
 const LABELS = {
@@ -30,7 +30,7 @@ it does outlives it: each right is tried in a form that changes nothing.`,
   examples: [
     ['doctor', 'where your service runs, with its variables'],
     ['doctor --role reader', 'with the user of processes that only read'],
-    ["doctor --json | jq '.findings[] | select(.verdict != \"ok\")'", 'what is not well'],
+    ['doctor --json | jq \'.findings[] | select(.verdict != "ok")\'', 'what is not well'],
   ],
 
   async run({ values, options, output }) {

@@ -1,7 +1,7 @@
 'use strict'
 
+const { Failure } = require('./args.js')
 const { openStore } = require('./store.js')
-const { Failure } = require('./usage.js')
 
 module.exports = {
   name: 'get',
@@ -21,7 +21,8 @@ module.exports = {
 
   async run({ values, options, output }) {
     const stored = await openStore(options).definitions()
-    if (!stored) throw new Failure(undefined, 'the store has no definitions of this project: the first worker that polls fetches them, or `refresh`')
+    if (!stored)
+      throw new Failure(undefined, 'the store has no definitions of this project: the first worker that polls fetches them, or `refresh`')
     if (values.flag === undefined) {
       output.copy(stored.text)
       return 0

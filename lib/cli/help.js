@@ -11,7 +11,10 @@ function columns(rows, indent = '  ') {
 }
 
 const optionRows = (options) =>
-  Object.entries(options).map(([name, { value, text, env }]) => [`--${name}${value ? ` ${value}` : ''}`, env ? `${text} (or ${env})` : text])
+  Object.entries(options).map(([name, { value, text, env }]) => [
+    `--${name}${value ? ` ${value}` : ''}`,
+    env ? `${text} (or ${env})` : text,
+  ])
 
 const secretRows = () => Object.entries(SECRETS).map(([name, { text }]) => [name, text])
 
@@ -38,18 +41,18 @@ Data goes to standard output, messages to standard error. Without a terminal, or
 
 Exit codes:
 ${columns([
-    ['0', 'done; all is well'],
-    ['1', 'not done, or not well: the message begins with a stable code, error [ERR_FLAG_CACHE_…]'],
-    ['2', 'the command line cannot be understood; nothing was done'],
-  ])}
+  ['0', 'done; all is well'],
+  ['1', 'not done, or not well: the message begins with a stable code, error [ERR_FLAG_CACHE_…]'],
+  ['2', 'the command line cannot be understood; nothing was done'],
+])}
 
 Examples:
 ${columns([
-    [`export POSTHOG_PROJECT_KEY=phc_… REDIS_URL=redis://…`, ''],
-    [`${NAME} doctor`, '# can this machine use this Redis?'],
-    [`${NAME} status`, '# what does the fleet share, and who fetches?'],
-    [`${NAME} refresh`, '# after a deploy: fetch now, for everybody'],
-  ])}`
+  [`export POSTHOG_PROJECT_KEY=phc_… REDIS_URL=redis://…`, ''],
+  [`${NAME} doctor`, '# can this machine use this Redis?'],
+  [`${NAME} status`, '# what does the fleet share, and who fetches?'],
+  [`${NAME} refresh`, '# after a deploy: fetch now, for everybody'],
+])}`
 }
 
 function commandHelp({ name, synopsis = '[options]', text, options, examples, exitCodes, isFleets }) {

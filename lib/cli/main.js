@@ -1,11 +1,10 @@
 'use strict'
 
 const { version } = require('../../package.json')
+const { isName, parse, UsageError } = require('./args.js')
 const { generalHelp, commandHelp } = require('./help.js')
 const { CLASS_OPTIONS, classOptions, inOurWords } = require('./options.js')
 const { Output } = require('./output.js')
-const { isName, parse } = require('./parse.js')
-const { UsageError } = require('./usage.js')
 
 const COMMANDS = Object.fromEntries(['status', 'watch', 'get', 'refresh', 'purge', 'doctor'].map((name) => [name, require(`./${name}.js`)]))
 

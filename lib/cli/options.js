@@ -2,8 +2,8 @@
 
 const { readFileSync } = require('node:fs')
 
-const { urlOfEnvironment } = require('../environment.js')
-const { UsageError } = require('./usage.js')
+const { urlOfEnvironment } = require('../options.js')
+const { UsageError } = require('./args.js')
 
 const MS = '<ms>'
 
@@ -13,7 +13,12 @@ const MS = '<ms>'
  */
 const STORE_OPTIONS = {
   'project-key': { option: 'projectKey', value: '<phc_…>', env: 'POSTHOG_PROJECT_KEY', text: 'the project API key' },
-  url: { option: 'url', value: '<url>', env: 'POSTHOG_FLAG_CACHE_URL, else REDIS_URL', text: 'the store; default: a private directory of this host' },
+  url: {
+    option: 'url',
+    value: '<url>',
+    env: 'POSTHOG_FLAG_CACHE_URL, else REDIS_URL',
+    text: 'the store; default: a private directory of this host',
+  },
   'key-prefix': { option: 'keyPrefix', value: '<text>', text: 'default: posthog:flags' },
   username: { option: 'username', value: '<user>', text: 'ACL user; default: the one in the url' },
   'sentinel-username': { option: 'sentinelUsername', value: '<user>', text: "the sentinels' ACL user" },
@@ -46,7 +51,7 @@ const SECRETS = {
 }
 
 /** A password before the host, or a query parameter or fragment that names one. A file's path is neither. */
-const URL_WITH_PASSWORD = /^(?!file:)([^:]*:[^]*:[^]*@|[^]*[?#&][^=]*(pass|pwd|auth|secret|token|credential)[^=]*=)/i
+const URL_WITH_PASSWORD = /^(?!file:)([^:]*:.*:.*@|.*[?#&][^=]*(pass|pwd|auth|secret|token|credential)[^=]*=)/is
 
 function checkUrl(url) {
   if (url === undefined || !URL_WITH_PASSWORD.test(url.trim())) return
@@ -66,9 +71,11 @@ function classOptions(values, env = process.env) {
   }
   for (const [name, { option }] of Object.entries(SECRETS)) if (env[name]) put(options, option, env[name])
   options.projectKey ??= env.POSTHOG_PROJECT_KEY || undefined
-  if (options.projectKey === undefined) throw new UsageError('which project? --project-key phc_…, or the environment variable POSTHOG_PROJECT_KEY')
+  if (options.projectKey === undefined)
+    throw new UsageError('which project? --project-key phc_…, or the environment variable POSTHOG_PROJECT_KEY')
   // It names keys, and is shown.
-  if (/^ph[sx]_/.test(options.projectKey)) throw new UsageError('the project key is a secret key, phs_… or phx_…; the project key begins with phc_')
+  if (/^ph[sx]_/.test(options.projectKey))
+    throw new UsageError('the project key is a secret key, phs_… or phx_…; the project key begins with phc_')
   return options
 }
 

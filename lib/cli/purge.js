@@ -1,7 +1,7 @@
 'use strict'
 
+const { UsageError } = require('./args.js')
 const { openStore } = require('./store.js')
-const { UsageError } = require('./usage.js')
 
 module.exports = {
   name: 'purge',

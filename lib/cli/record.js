@@ -1,6 +1,6 @@
 'use strict'
 
-const { ago, bytes, counted, duration } = require('./format.js')
+const { ago, bytes, counted, duration } = require('./output.js')
 
 /** What the fleet shares, as `--json` shows it: durations instead of moments, named as in `flagCache.status()`. */
 function recordJson(record, projectKey) {
@@ -47,7 +47,10 @@ function recordRows(json) {
   else {
     const { flags, cohorts, storedBytes } = definitions
     rows.push(
-      ['definitions', `${counted(flags, 'flag')}, ${counted(cohorts, 'cohort')}, ${bytes(definitions.bytes)} (${bytes(storedBytes)} stored)`],
+      [
+        'definitions',
+        `${counted(flags, 'flag')}, ${counted(cohorts, 'cohort')}, ${bytes(definitions.bytes)} (${bytes(storedBytes)} stored)`,
+      ],
       ['version', definitions.version],
       ['etag', definitions.etag ?? 'not known'],
       ['published', ago(definitions.publishedMsAgo)],
@@ -56,13 +59,24 @@ function recordRows(json) {
   }
   if (json.failedFetches > 0) rows.push(['failing', `fetches failed in a row: ${json.failedFetches}; the processes say why (onError)`])
   if (json.refusedMsAgo !== null) rows.push(['refused', `PostHog answered 402 (quota exceeded) ${ago(json.refusedMsAgo)}`])
-  if (json.outdatedMsAgo !== null) rows.push(['outdated', `the store does not take newer definitions, for the first time ${ago(json.outdatedMsAgo)}`])
+  if (json.outdatedMsAgo !== null)
+    rows.push(['outdated', `the store does not take newer definitions, for the first time ${ago(json.outdatedMsAgo)}`])
   return [
     ...rows,
-    ['leader', json.leader === null ? 'nobody: the next poll that is due fetches' : `${json.leader}, for ${duration(json.leaseRemainingMs)} yet`],
+    [
+      'leader',
+      json.leader === null ? 'nobody: the next poll that is due fetches' : `${json.leader}, for ${duration(json.leaseRemainingMs)} yet`,
+    ],
     ['fence', `${json.fence}, given ${ago(json.lastGrantMsAgo)}`],
     ['pause', json.retryInMs === null ? 'none' : `nobody calls PostHog for ${duration(json.retryInMs)}`],
-    ['expires', json.expiresInMs === null ? (json.definitions ? 'not known: no right to PTTL' : 'nothing there') : `in ${duration(json.expiresInMs)}, unless somebody polls`],
+    [
+      'expires',
+      json.expiresInMs === null
+        ? json.definitions
+          ? 'not known: no right to PTTL'
+          : 'nothing there'
+        : `in ${duration(json.expiresInMs)}, unless somebody polls`,
+    ],
     ['round trip', duration(json.roundTripMs)],
   ]
 }

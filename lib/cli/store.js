@@ -7,13 +7,15 @@ function openStore(options) {
   // Here: `--help` needs no addon.
   const { NativeInspector } = require('../native.js')
   const native = attempt(() => new NativeInspector(options))
-  const asking = (name, read = (reply) => reply) => async (...given) => {
-    try {
-      return read(await native[name](...given))
-    } catch (cause) {
-      throw translate(cause)
+  const asking =
+    (name, read = (reply) => reply) =>
+    async (...given) => {
+      try {
+        return read(await native[name](...given))
+      } catch (cause) {
+        throw translate(cause)
+      }
     }
-  }
   return {
     look: asking('look', JSON.parse),
     definitions: asking('definitions'),

@@ -1,6 +1,6 @@
 'use strict'
 
-const { changes } = require('./changes.js')
+const { bytes, counted, duration } = require('./output.js')
 const { recordJson, recordRows } = require('./record.js')
 const { openStore } = require('./store.js')
 
@@ -35,11 +35,40 @@ survived. Reads only, like \`status\`.`,
     show(seen)
     for (;;) {
       await store.changed(LOOK_EVERY_MS)
-      const next = await store.look().then((record) => ({ record }), (error) => ({ record: seen.record, error }))
+      const next = await store.look().then(
+        (record) => ({ record }),
+        (error) => ({ record: seen.record, error }),
+      )
       show(next, seen)
       seen = next
     }
   },
+}
+
+/** What happened between two looks at the store, in words; without an earlier one, what there is. */
+function changes({ record, error }, earlier) {
+  if (error) return earlier.error?.message === error.message ? [] : [`cannot be read: [${error.code}] ${error.message}`]
+  const before = earlier?.record
+  const told = []
+  if (earlier?.error) told.push('can be read again')
+  if (before && record.invalidatedAt !== before.invalidatedAt && record.invalidatedAt !== null)
+    told.push('invalidated: somebody said that the definitions have changed')
+  // A short turn may be over already.
+  if (record.fence > (before?.fence ?? 0)) told.push(`turn ${record.fence} given${record.lease ? ` to ${record.lease.owner}` : ''}`)
+  if (!before || record.stored?.version !== before.stored?.version || record.damage !== before.damage) told.push(definitions(record))
+  else if (record.stored && record.confirmedAt > (before.confirmedAt ?? 0))
+    told.push(`confirmed: version ${record.stored.version} is current`)
+  if (before?.leader && !record.leader) told.push(`${before.leader} leads no longer`)
+  if (record.retryInMs !== null && (before?.retryInMs ?? null) === null)
+    told.push(`pause: nobody calls PostHog for ${duration(record.retryInMs)}`)
+  else if (before && before.retryInMs !== null && record.retryInMs === null) told.push('pause over')
+  return told
+}
+
+function definitions({ stored, definitions, damage }) {
+  if (damage) return `damaged: ${damage}`
+  if (!stored) return 'no definitions'
+  return `version ${stored.version}: ${counted(definitions.flags, 'flag')}, ${counted(definitions.cohorts, 'cohort')}, ${bytes(definitions.bytes)}`
 }
 
 /** A line for each change. */

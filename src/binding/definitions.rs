@@ -7,9 +7,9 @@ use napi::bindgen_prelude::{Buffer, Either, Env, JsValue, Null, ToNapiValue};
 use napi::sys;
 use napi_derive::napi;
 
-use crate::delivery::{Definitions, Delivery};
-use crate::provider::Poll;
-use crate::snapshot::Snapshot;
+use crate::definitions::delivery::{Definitions, Delivery};
+use crate::definitions::snapshot::Snapshot;
+use crate::worker::provider::Poll;
 
 /// JSON in Latin-1.
 pub struct Slice(Vec<u8>);
@@ -20,7 +20,7 @@ pub struct NativeSlices {
     slices: VecDeque<Vec<u8>>,
 }
 
-/// Of what `lib/assemble.js` makes definitions. Mostly that is one slice: then no object of a class is made.
+/// Of what `lib/transfer.js` makes definitions. Mostly that is one slice: then no object of a class is made.
 pub type NativeDefinitions = Either<Slice, NativeSlices>;
 
 /// Definitions as the API has them.

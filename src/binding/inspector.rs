@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::promise::{Coded, Promises};
 use super::{options_of, uncoded};
+use crate::definitions::snapshot::Snapshot;
 use crate::doctor;
 use crate::error::Result;
 use crate::inspector::{Inspector, Record};
-use crate::snapshot::Snapshot;
-use crate::status::ms;
+use crate::worker::status::ms;
 
 /// Looks at a store, as `lib/cli/` drives it; never takes the turn.
 #[napi]

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::target::{Directory, Endpoint, Login, Target, Topology};
 use super::tls::{Fault, Tls};
 use super::{invalid, url};
+use crate::definitions::codec::Compression;
 use crate::error::Result;
 use crate::lease::Rule;
-use crate::snapshot::Compression;
 
 /// Default of `keyPrefix`.
 pub const KEY_PREFIX: &str = "posthog:flags";

@@ -29,10 +29,10 @@ use super::{Commit, Reading, Store, StoreFuture, is_news};
 use crate::blocking::Blocking;
 use crate::config::options::Options;
 use crate::config::target::Directory;
+use crate::definitions::codec::Encoded;
 use crate::error::{Code, Error, Result};
-use crate::snapshot::Encoded;
 use crate::state::State;
-use crate::status::Backend;
+use crate::store::Backend;
 
 /// How often a waiting committer tries the lock. Blocking on it could take for ever: its holder may
 /// be stopped.

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Commit, Reading, Store, StoreFuture};
+use crate::definitions::codec::Encoded;
 use crate::lock::lock;
-use crate::snapshot::Encoded;
 use crate::state::{Millis, State, millis};
-use crate::status::Backend;
+use crate::store::Backend;
 
 /// A state and a snapshot behind a mutex. Its clock is Tokio's, so that a test can pause it.
 pub struct MemoryStore {
@@ -30,7 +30,6 @@ struct Content {
 }
 
 impl MemoryStore {
-    /// A store of its own.
     pub fn new(max_age: Duration) -> Self {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
         MemoryStore {

@@ -1,7 +1,7 @@
 //! Where a fleet keeps its state and its snapshot.
 //!
 //! A store is dumb: it reads, and it commits by compare-and-set. What to commit is decided by
-//! [`crate::lease`]. One contract suite (`tests/store_contract.rs`) runs over every implementation.
+//! [`crate::lease`]. One contract suite (`tests/it/store_contract/`) runs over every implementation.
 
 pub mod directory;
 pub mod memory;
@@ -13,12 +13,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::definitions::codec::Encoded;
 use crate::error::{Error, Result};
-use crate::snapshot::Encoded;
 use crate::state::{Millis, State};
-use crate::status::Backend;
 
 /// What a store's methods return: boxed, so that the provider needs no type parameter.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -31,8 +31,8 @@ pub trait Store: Send + Sync {
     /// state says: a state that nobody can use is no better than none.
     fn read(&self) -> StoreFuture<'_, Reading>;
 
-    /// The same, with the snapshot's bytes unless its version is the `known` one. Where the store has
-    /// a patch from that one, it may return this instead.
+    /// The same, with the snapshot's bytes unless its version is the `known` one. If the store has a
+    /// patch for the known version, it may return the patch instead.
     fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)>;
 
     /// Replaces the state if its revision is still `expected`, and if the store has the snapshot that `next` keeps.
@@ -64,14 +64,23 @@ pub trait Store: Send + Sync {
     /// Ends what is kept open between calls; the next one opens it again.
     fn close(&self) {}
 
-    /// What kind of store, and where.
     fn backend(&self) -> Backend;
+}
+
+/// What kind of store, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Backend {
+    /// `redis`, `directory` or `memory`.
+    pub kind: &'static str,
+    /// Without credentials.
+    pub location: String,
+    /// Its software and version, once known.
+    pub server: Option<String>,
 }
 
 /// A state, and when it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// What the fleet shares.
     pub state: State,
     /// The store's time at the reading.
     pub now: Millis,
@@ -88,7 +97,6 @@ pub enum Commit {
 }
 
 impl Commit {
-    /// Whether the store has it.
     pub fn is_committed(&self) -> bool {
         matches!(self, Commit::Committed(_))
     }

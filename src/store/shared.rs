@@ -15,10 +15,11 @@ use super::redis::RedisStore;
 use super::{Commit, Reading, Store};
 use crate::config::options::Options;
 use crate::config::target::Target;
+use crate::definitions::codec::{Encoded, is_patch};
+use crate::definitions::snapshot::Snapshot;
 use crate::error::Result;
 use crate::lock::lock;
 use crate::runtime::off_runtime;
-use crate::snapshot::{Encoded, Snapshot, is_patch};
 use crate::state::State;
 
 /// Those in use. (Worker threads load this addon once for all.)
@@ -83,7 +84,6 @@ impl SharedStore {
         InUse(self.clone())
     }
 
-    /// The store itself.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
@@ -124,10 +124,10 @@ impl SharedStore {
             let found = match bytes {
                 None => known.cloned().map(Ok),
                 Some(bytes) => {
-                    // A store that was told of no version has no patch to return: then these are damaged definitions.
+                    // Without a known version a store returns no patch: then these are damaged definitions.
                     let is_patch = known.is_some() && is_patch(&bytes);
                     match decode(bytes, info.version.clone(), known.cloned()).await {
-                        // The whole will do.
+                        // Whatever is wrong with the patch, the whole may be sound.
                         Err(_) if is_patch => {
                             known = None;
                             continue;

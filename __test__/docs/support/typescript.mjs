@@ -26,7 +26,12 @@ export function compile(snippets) {
     const extension = isCommonJs(snippet) ? 'cjs' : EXTENSIONS[snippet.language]
     const folder = isWhole(snippet) ? 'whole' : 'fragments'
     const name = `${snippet.page.replaceAll('/', '-').replace(/\.md$/, '')}-${snippet.line}`
-    return { snippet, folder, source: `${name}.${extension}`, file: join(FOLDER, 'out', folder, `${name}.${extension.replace('ts', 'js')}`) }
+    return {
+      snippet,
+      folder,
+      source: `${name}.${extension}`,
+      file: join(FOLDER, 'out', folder, `${name}.${extension.replace('ts', 'js')}`),
+    }
   })
   for (const folder of ['whole', 'fragments']) {
     mkdirSync(join(FOLDER, folder), { recursive: true })
@@ -36,10 +41,15 @@ export function compile(snippets) {
       const end = source.endsWith('.cjs') ? '' : 'export {}\n'
       writeFileSync(join(FOLDER, folder, source), `${snippet.text}${end}`)
     }
-    const errors = tsc(folder, own.map(({ source }) => source))
+    const errors = tsc(
+      folder,
+      own.map(({ source }) => source),
+    )
     for (const one of own) {
       const place = `${folder}/${one.source}`
-      one.faults = errors.filter(({ file }) => file === place).map(({ line, text }) => `${one.snippet.page}:${one.snippet.line - 1 + line}: ${text}`)
+      one.faults = errors
+        .filter(({ file }) => file === place)
+        .map(({ line, text }) => `${one.snippet.page}:${one.snippet.line - 1 + line}: ${text}`)
     }
     const others = errors.filter(({ file }) => !own.some(({ source }) => file === `${folder}/${source}`))
     if (others.length > 0) throw new Error(others.map(({ file, line, text }) => `${file}:${line}: ${text}`).join('\n'))

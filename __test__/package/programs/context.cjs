@@ -7,9 +7,11 @@ const { createRequire, isBuiltin } = require('node:module')
 const { dirname } = require('node:path')
 const vm = require('node:vm')
 
-const { Buffer, process, console, fetch, Headers, Request, Response, URL, URLSearchParams, ReadableStream, TextEncoder, TextDecoder } = globalThis
+const { Buffer, process, console, fetch, Headers, Request, Response, URL, URLSearchParams, ReadableStream, TextEncoder, TextDecoder } =
+  globalThis
 const { setTimeout, clearTimeout, setInterval, clearInterval, setImmediate, clearImmediate, queueMicrotask, performance } = globalThis
 const { AbortController, AbortSignal, crypto, structuredClone, CompressionStream, Blob } = globalThis
+// biome-ignore format: many values to a line
 const context = vm.createContext({
   Buffer, process, console, fetch, Headers, Request, Response, URL, URLSearchParams, ReadableStream, TextEncoder, TextDecoder,
   setTimeout, clearTimeout, setInterval, clearInterval, setImmediate, clearImmediate, queueMicrotask, performance,

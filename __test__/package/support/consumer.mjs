@@ -42,7 +42,8 @@ export async function tools() {
   const path = join(ROOT, 'target/tools/npm')
   const lock = 'package-lock.json'
   const isThere =
-    existsSync(join(path, 'node_modules/.package-lock.json')) && readFileSync(join(path, lock), 'utf8') === readFileSync(join(folder('tools'), lock), 'utf8')
+    existsSync(join(path, 'node_modules/.package-lock.json')) &&
+    readFileSync(join(path, lock), 'utf8') === readFileSync(join(folder('tools'), lock), 'utf8')
   if (!isThere) {
     cpSync(folder('tools'), path, { recursive: true })
     await npm(path, 'ci')

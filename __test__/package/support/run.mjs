@@ -3,7 +3,9 @@
 import { spawn } from 'node:child_process'
 
 const living = new Set()
-process.on('exit', () => living.forEach((child) => child.kill('SIGKILL')))
+process.on('exit', () => {
+  for (const child of living) child.kill('SIGKILL')
+})
 
 /** Resolves with its standard output; rejects with everything it wrote if it fails, or does not end within `timeoutMs`. */
 export function run(command, args, { cwd, env, timeoutMs = 240_000 }) {

@@ -43,7 +43,12 @@ function Fleet({ status }: { status: FlagCacheStatus }) {
   return (
     <dl>
       <Fact name="This worker" id="worker" value={worker} note={`process ${process.pid}`} />
-      <Fact name="The leader, which asks PostHog" id="leader" value={leader ?? 'nobody'} note={isLeader ? 'this worker' : 'another worker'} />
+      <Fact
+        name="The leader, which asks PostHog"
+        id="leader"
+        value={leader ?? 'nobody'}
+        note={isLeader ? 'this worker' : 'another worker'}
+      />
       <Fact
         name="Definitions"
         id="definitions"

@@ -18,7 +18,8 @@ const KEY = Symbol.for('app.posthog')
 /** The one connection of this process: bundles, and every hot reload, would each make one of their own. */
 export function connection(): Connection {
   const holder = globalThis as { [KEY]?: Connection }
-  return (holder[KEY] ??= connect())
+  holder[KEY] ??= connect()
+  return holder[KEY]
 }
 
 function connect(): Connection {

@@ -174,7 +174,6 @@ impl Files {
         Ok(fingerprint(self.state_text(&folder)?.as_deref()))
     }
 
-    /// The fingerprint at the last reading.
     pub fn seen(&self) -> u128 {
         *lock(&self.seen)
     }
@@ -259,7 +258,6 @@ impl Files {
         Error::new(Code::Unavailable, format!("cannot {verb} the directory {path}")).caused_by(cause)
     }
 
-    /// Such as a link.
     fn no_directory(&self, path: &Path, cause: io::Error) -> Error {
         if self.base.is_default {
             return foreign(path);

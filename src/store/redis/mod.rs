@@ -9,7 +9,7 @@
 //! The state is one hash with the fields `revision`, `fence`, `owner` and `expires_at` (of the
 //! lease), `granted_at`, `version`, `etag`, `bytes` and `published_at` (of the snapshot),
 //! `confirmed_at`, `retry_at`, `invalidated_at`, `failures`, `refused_at`, `outdated_at`, and `patch`,
-//! which makes the snapshot of the one before. Both keys expire together.
+//! which turns the previous snapshot into this one. Both keys expire together.
 
 mod bounded;
 pub(crate) mod connection;
@@ -31,11 +31,11 @@ use self::supervisor::Supervisor;
 use super::{Commit, Reading, Store, StoreFuture};
 use crate::config::options::Options;
 use crate::config::target::Endpoint;
+use crate::definitions::codec::Encoded;
 use crate::error::{Code, Error, Result};
 use crate::limits::MAX_STORED_BYTES;
-use crate::snapshot::Encoded;
 use crate::state::{Lease, Millis, SnapshotInfo, State, countable, millis};
-use crate::status::Backend;
+use crate::store::Backend;
 
 const STATE: &str = include_str!("state.lua");
 static READ: LazyLock<Script> = LazyLock::new(|| Script::new([STATE, include_str!("read.lua")]));

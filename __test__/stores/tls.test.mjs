@@ -1,0 +1,45 @@
+// What the option `tls` is for: a server that shows a certificate and asks for one. tests/it/topologies/tls.rs has the rest.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { inspect } from 'node:util'
+
+import { startAuthority } from '../support/authority.mjs'
+import { elsewhere, failure, openCache, standIn, startClient } from '../support/client.mjs'
+import { newProjectKey, redisFor } from '../support/stores.mjs'
+
+/** A server of an authority of its own, and what a client needs that both sides trust. */
+async function openSecured(t) {
+  const authority = startAuthority(t)
+  const { port } = await redisFor(t, { args: authority.serverArguments() })
+  return { url: `rediss://127.0.0.1:${port}`, tls: { ca: authority.ca, ...authority.identity('worker') } }
+}
+
+test('where both sides know each other, one process publishes over TLS and another one reads', async (t) => {
+  const { url, tls } = await openSecured(t)
+  const api = await standIn(t)
+  const client = startClient(t, { api, url, tls })
+  await client.ready()
+  assert.equal(await client.evaluate(), 'v1')
+  assert.deepEqual(client.errors, [])
+  const reader = openCache(t, { projectKey: api.projectKey, url, tls, role: 'reader', ...elsewhere() })
+  const { flags } = await reader.getFlagDefinitions()
+  assert.deepEqual(flags, JSON.parse(api.text).flags)
+  assert.equal(api.calls.length, 1)
+})
+
+test('a server of an unknown authority is refused, and so is who shows no certificate or one of another authority', async (t) => {
+  const { url, tls } = await openSecured(t)
+  const another = startAuthority(t, 'another authority')
+  const refused = async (given, why) => {
+    const cache = openCache(t, { projectKey: newProjectKey(), url, tls: given })
+    const error = await failure(cache.getFlagDefinitions())
+    assert.equal(error.code, 'ERR_FLAG_CACHE_UNAVAILABLE')
+    assert.match(error.message, why)
+    const shown = inspect([error, cache, cache.status()], { depth: null, showHidden: true })
+    assert.ok(!shown.includes(tls.key.split('\n')[1]), 'it shows the key')
+  }
+  await refused({ ...tls, ca: another.ca }, /cannot be reached: invalid peer certificate: UnknownIssuer/)
+  await refused({ ca: tls.ca }, /cannot be reached/)
+  await refused({ ...tls, ...another.identity('worker') }, /cannot be reached/)
+})

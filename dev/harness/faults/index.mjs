@@ -1,0 +1,27 @@
+// Every fault that the fleet is put through, as data.
+//
+// A fault: `{ id, name, begin(lab), end(lab)?, lastsMs?, tells, mayTell?, alone?, grants?, forgets?, reconnects?, everywhere?, topology?,
+// flags?, options?, asUser? }`.
+// `lab` is of dev/harness/chaos-lab.mjs; `tells`: the codes of which posthog-node reports some, none where it is empty;
+// `alone`: the processes fetch for themselves meanwhile; `grants`: turns to fetch are given all the same;
+// `forgets`: who fetches, so that others fetch the same;
+// `reconnects`: they are back only with their next attempt to connect; `everywhere`: a fleet without the cache suffers it too;
+// the rest is what the lab needs.
+
+import { DATA_FAULTS } from './data.mjs'
+import { NETWORK_FAULTS } from './network.mjs'
+import { PROCESS_FAULTS } from './processes.mjs'
+import { SERVER_FAULTS } from './server.mjs'
+import { CLUSTER_FAULTS, SENTINEL_FAULTS } from './topologies.mjs'
+
+/** How long a fault lasts that does not say: longer than a poll and the limit of a command. */
+export const LASTS_MS = 1_500
+
+export const FAULTS = {
+  'the way to Redis': NETWORK_FAULTS,
+  'the server': SERVER_FAULTS,
+  'the data': DATA_FAULTS,
+  'the processes': PROCESS_FAULTS,
+  'a master that sentinels watch': SENTINEL_FAULTS,
+  'a master in a cluster': CLUSTER_FAULTS,
+}

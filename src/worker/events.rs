@@ -1,0 +1,71 @@
+//! What happens outside a call: new versions, and troubles in the background.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::error::{Code, Error};
+use crate::worker::provider::Provider;
+
+/// Minimum delay between two looks at the store after notices.
+const NOTICES_APART: Duration = Duration::from_millis(50);
+
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The store holds this version, and the worker another or none.
+    Update(String),
+    /// Something failed outside a call.
+    Trouble(Error),
+}
+
+/// Tells events until the provider is gone or closed. Notices are coalesced: what counts is the state
+/// that is found, not how often somebody knocked.
+pub async fn observe(provider: Weak<Provider>, emit: impl Fn(Event)) {
+    let Some((mut notices, mut reports, mut trouble)) =
+        provider.upgrade().map(|provider| (provider.notices(), provider.reports(), provider.trouble()))
+    else {
+        return;
+    };
+    // The first look also connects: without it nobody would hear of anything before the first call.
+    notices.mark_changed();
+    loop {
+        tokio::select! {
+            changed = notices.changed() => {
+                let (Ok(()), Some(provider)) = (changed, provider.upgrade()) else { return };
+                match news(&provider).await {
+                    Ok(Some(version)) => emit(Event::Update(version)),
+                    Ok(None) => {}
+                    Err(error) if error.code() == Code::Closed => return,
+                    Err(error) => emit(Event::Trouble(error)),
+                }
+                // Of many notices in a row the last one counts.
+                sleep(NOTICES_APART).await;
+            }
+            report = reports.recv() => match report {
+                Ok(error) => emit(Event::Trouble(error)),
+                Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            },
+            error = next_trouble(&mut trouble) => emit(Event::Trouble(error)),
+        }
+    }
+}
+
+async fn news(provider: &Arc<Provider>) -> crate::error::Result<Option<String>> {
+    let stored = provider.stored_version().await?;
+    Ok(stored.filter(|stored| provider.held().is_none_or(|held| held.version() != stored)))
+}
+
+/// The store's next failure in the background; never, where it does nothing there.
+async fn next_trouble(trouble: &mut Option<watch::Receiver<Option<Error>>>) -> Error {
+    if let Some(trouble) = trouble {
+        while trouble.changed().await.is_ok() {
+            if let Some(error) = trouble.borrow_and_update().clone() {
+                return error;
+            }
+        }
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,100 @@
+//! What one worker remembers between calls, behind one mutex.
+//!
+//! A closure gets it, not a guard: nothing that locks, waits or calls back runs inside one.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::time::Instant;
+
+use crate::definitions::snapshot::Snapshot;
+use crate::lease::FailedFetch;
+use crate::lock::lock;
+use crate::state::{Millis, State};
+use crate::store::Reading;
+use crate::store::shared::InUse;
+use crate::worker::poll_pace::PollPace;
+use crate::worker::status::Counters;
+
+/// A snapshot, and the state in which it was last seen in the store.
+pub type Held = (Arc<Snapshot>, State);
+
+/// The memory of one worker.
+#[derive(Default)]
+pub struct Memory(Mutex<Remembered>);
+
+#[derive(Default)]
+pub struct Remembered {
+    /// The state as last read, and when on this process's clock.
+    pub read: Option<(Reading, Instant)>,
+    /// The snapshot that was last in the store.
+    pub held: Option<Held>,
+    /// When the store was last seen to hold the same.
+    pub seen_at: Option<Instant>,
+    /// When this worker last put back, or dropped, what the store holds.
+    pub healed_at: Option<Instant>,
+    /// Fetched, but not yet known to be in the store.
+    pub unpublished: Option<Unpublished>,
+    /// Fetched, but not published because another worker leads. Newer than what the store holds.
+    pub unshared: Option<Unshared>,
+    pub counters: Counters,
+    pub client: Client,
+}
+
+#[derive(Clone)]
+pub struct Unpublished {
+    pub snapshot: Arc<Snapshot>,
+    pub etag: Option<String>,
+    pub fence: Option<u64>,
+    /// When the request began that brought them, if that is known.
+    pub fetched_at: Option<Instant>,
+    /// Whether the store was to take them before.
+    pub was_tried: bool,
+}
+
+#[derive(Clone)]
+pub struct Unshared {
+    pub snapshot: Arc<Snapshot>,
+    pub etag: Option<String>,
+    pub fetched_at: Instant,
+    /// When the store's definitions were published.
+    pub stored_at: Option<Millis>,
+}
+
+/// What a worker knows of the posthog-node client that it serves.
+#[derive(Default)]
+pub struct Client {
+    /// Whether it asks before it reads; one without a secret key does not.
+    pub asks: bool,
+    /// Whether its requests for the definitions pass through `flagCache.fetch`, which tells how they end.
+    pub is_observed: bool,
+    /// The newest grant that it was given.
+    pub fence: Option<u64>,
+    /// When its last request for the definitions began.
+    pub fetched_at: Option<Instant>,
+    /// The definitions that it received last, unless its requests carry the fleet's ETag.
+    pub received: Option<Arc<Snapshot>>,
+    /// Its last fetch, if that failed.
+    pub failed: Option<FailedFetch>,
+    /// What was last delivered.
+    pub delivered: Option<Arc<Snapshot>>,
+    /// Whether `invalidate()` was called after its last load.
+    pub impatient: bool,
+    pub pace: PollPace,
+    pub is_pace_reported: bool,
+    /// The refusal of PostHog that was last reported.
+    pub refusal_reported: Option<Millis>,
+    /// `None` after the shutdown. A call under way has its own.
+    pub in_use: Option<Arc<InUse>>,
+}
+
+impl Unpublished {
+    pub fn is(&self, other: &Unpublished) -> bool {
+        Arc::ptr_eq(&self.snapshot, &other.snapshot)
+    }
+}
+
+impl Memory {
+    pub fn with<T>(&self, work: impl FnOnce(&mut Remembered) -> T) -> T {
+        work(&mut lock(&self.0))
+    }
+}

@@ -1,0 +1,281 @@
+//! One worker's copy of what its fleet shares, kept in step with the store.
+
+mod publishing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use tokio::time::{Instant, sleep};
+
+use crate::config::options::{Options, Role};
+use crate::config::target::Target;
+use crate::definitions::codec::{Compression, Encoded};
+use crate::definitions::snapshot::Snapshot;
+use crate::error::{Error, Result};
+use crate::lease::Rule;
+use crate::runtime::off_runtime;
+use crate::state::{Millis, SnapshotInfo, State, millis};
+use crate::store::shared::SharedStore;
+use crate::store::{Commit, Reading, Store};
+use crate::worker::memory::{Held, Memory, Unpublished, Unshared};
+
+/// Maximum delay before a commit that came too late is prepared again.
+const MAX_RACE_DELAY_MS: u64 = 10;
+
+/// Minimum time between two repairs of the store, as a part of the interval: who damages it again and again must not
+/// make every worker write all definitions as often.
+const REPAIRS_APART_PART: u32 = 10;
+
+/// Maximum number of commits of one repair: one drops what is damaged, another one puts back what is held.
+const REPAIR_COMMITS: u32 = 2;
+
+/// So many reports wait for a listener; older ones are dropped.
+const REPORTS: usize = 16;
+
+/// The copy: what was last read, what is held, and what has yet to be published.
+pub struct Mirror {
+    owner: String,
+    rule: Rule,
+    compression: Compression,
+    heals: bool,
+    shared: Arc<SharedStore>,
+    memory: Arc<Memory>,
+    reports: broadcast::Sender<Error>,
+}
+
+/// What a worker finds when it looks.
+pub struct Synced {
+    pub reading: Reading,
+    /// The snapshot that the store holds. The state may name one that this worker holds, and could not put back.
+    pub stored: Option<SnapshotInfo>,
+    pub damage: Option<Error>,
+}
+
+impl Mirror {
+    /// Empty; touches nothing yet.
+    pub fn new(owner: String, options: &Options, shared: Arc<SharedStore>, memory: Arc<Memory>) -> Self {
+        Mirror {
+            owner,
+            rule: options.rule,
+            compression: match (&options.target, options.compression) {
+                // No network to spare, and files that a person can read.
+                (Target::Directory(_) | Target::Memory, Compression::Auto) => Compression::None,
+                (_, compression) => compression,
+            },
+            heals: options.role == Role::Auto,
+            shared,
+            memory,
+            reports: broadcast::Sender::new(REPORTS),
+        }
+    }
+
+    /// Where the shared things are.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        self.shared.store()
+    }
+
+    /// The snapshot that was last in the store, and the state in which it was last seen there.
+    pub fn held(&self) -> Option<Held> {
+        self.memory.with(|memory| memory.held.clone())
+    }
+
+    /// The newest definitions that this worker has, in the store or not yet, and their ETag.
+    pub fn newest(&self) -> Option<(Arc<Snapshot>, Option<String>)> {
+        self.memory.with(|memory| {
+            if let Some(Unpublished { snapshot, etag, .. }) = &memory.unpublished {
+                return Some((snapshot.clone(), etag.clone()));
+            }
+            if let Some(Unshared { snapshot, etag, .. }) = &memory.unshared {
+                return Some((snapshot.clone(), etag.clone()));
+            }
+            let (snapshot, seen) = memory.held.as_ref()?;
+            Some((snapshot.clone(), seen.snapshot.as_ref().and_then(|info| info.etag.clone())))
+        })
+    }
+
+    /// The same, unless it is so long that the store was last seen to have what this worker has.
+    pub fn younger_than(&self, age: Duration) -> Option<Arc<Snapshot>> {
+        let seen_at = self.memory.with(|memory| memory.seen_at);
+        seen_at.filter(|seen_at| seen_at.elapsed() < age)?;
+        self.newest().map(|(snapshot, _)| snapshot)
+    }
+
+    /// The state as last read, with the store's time brought up to now.
+    pub fn last_reading(&self) -> Option<Reading> {
+        let (reading, read_at) = self.memory.with(|memory| memory.read.clone())?;
+        let passed = millis(read_at.elapsed());
+        Some(Reading { now: reading.now.saturating_add(passed), ..reading })
+    }
+
+    /// How long the last read took.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.shared.round_trip()
+    }
+
+    /// Failures that no caller hears of.
+    pub fn reports(&self) -> broadcast::Receiver<Error> {
+        self.reports.subscribe()
+    }
+
+    /// Reports a failure to whoever listens.
+    pub fn report(&self, error: Error) {
+        // An error here only says that nobody does.
+        let _ = self.reports.send(error);
+    }
+
+    /// Reads the state, and makes the store's snapshot and the held one the same: mostly by loading
+    /// what is new, but where the store lost what this worker holds, by putting it back.
+    ///
+    /// A damaged snapshot is dropped, so that whoever holds a sound one learns of it, and counts as
+    /// none; the damage is returned, for who can do nothing about it.
+    pub async fn sync(&self) -> Result<Synced> {
+        let mut damage = None;
+        let mut commits = self.repair_commits();
+        loop {
+            let held = self.held();
+            let (mut reading, found) = self.shared.load(held.as_ref().map(|(snapshot, _)| snapshot)).await?;
+            let news = match found.transpose() {
+                Ok(news) => news,
+                Err(error) => {
+                    self.report(error.clone());
+                    damage = Some(error);
+                    if commits > 0 {
+                        commits -= 1;
+                        self.note_repair();
+                        self.commit(&reading, &self.rule.discard(&reading.state, reading.now), None).await?;
+                        continue;
+                    }
+                    reading.state.snapshot = None;
+                    None
+                }
+            };
+            let stored = reading.state.snapshot.clone();
+            let lost = held.as_ref().filter(|_| self.heals).and_then(|(snapshot, seen)| {
+                Some((snapshot, self.rule.restore(&reading.state, reading.now, seen)?))
+            });
+            match lost {
+                Some((snapshot, next)) if commits > 0 => {
+                    commits -= 1;
+                    self.note_repair();
+                    if self.restore(&reading, snapshot, next).await? {
+                        self.memory.with(|memory| memory.counters.heals += 1);
+                    }
+                    continue;
+                }
+                // It goes on as if it had put them back.
+                Some((_, next)) => reading.state = State { revision: reading.state.revision, ..next },
+                None => {}
+            }
+            self.adopt(&reading, news);
+            return Ok(Synced { reading, stored, damage });
+        }
+    }
+
+    /// How many commits a repair may take now.
+    fn repair_commits(&self) -> u32 {
+        let apart = self.rule.refresh_interval / REPAIRS_APART_PART;
+        let is_due = self.memory.with(|memory| memory.healed_at.is_none_or(|at| at.elapsed() >= apart));
+        if self.heals && is_due { REPAIR_COMMITS } else { 0 }
+    }
+
+    fn note_repair(&self) {
+        self.memory.with(|memory| memory.healed_at = Some(Instant::now()));
+    }
+
+    fn adopt(&self, reading: &Reading, news: Option<Arc<Snapshot>>) {
+        self.memory.with(|memory| {
+            let now = Instant::now();
+            memory.read = Some((reading.clone(), now));
+            let stored_at = published_at(&reading.state);
+            let confirmed_at = reading.state.confirmed_at.filter(|_| reading.state.outdated_at.is_none());
+            memory.unshared = memory.unshared.take().filter(|unshared| {
+                let fetched_at = reading.now.saturating_sub(millis(unshared.fetched_at.elapsed()));
+                unshared.stored_at == stored_at && confirmed_at <= Some(fetched_at)
+            });
+            let Some(info) = &reading.state.snapshot else { return };
+            let counters = &mut memory.counters;
+            *(if news.is_some() { &mut counters.loads } else { &mut counters.unchanged }) += 1;
+            let held = memory.held.take().map(|(snapshot, _)| snapshot);
+            let current = news.or(held).filter(|snapshot| snapshot.version() == info.version);
+            memory.held = current.map(|snapshot| (snapshot, reading.state.clone()));
+            if reading.state.outdated_at.is_none() {
+                memory.seen_at = Some(now);
+            }
+        });
+    }
+
+    async fn restore(&self, reading: &Reading, snapshot: &Arc<Snapshot>, next: State) -> Result<bool> {
+        let encoded = self.encode(snapshot, None).await?;
+        let info = next.snapshot.map(|info| SnapshotInfo { bytes: encoded.length(), ..info });
+        Ok(self.commit(reading, &State { snapshot: info, ..next }, Some(encoded)).await?.is_committed())
+    }
+
+    /// Commits the change of the state that `rule` names; `false` where it names none.
+    pub async fn change(&self, rule: impl Fn(&Reading) -> Option<State>) -> Result<bool> {
+        let mut known = self.last_reading().filter(|reading| rule(reading).is_some());
+        loop {
+            let reading = self.known_or_read(known).await?;
+            let Some(next) = rule(&reading) else { return Ok(false) };
+            known = match self.commit(&reading, &next, None).await? {
+                Commit::Committed(_) => return Ok(true),
+                Commit::Conflict(found) => Some(found),
+            };
+        }
+    }
+
+    /// What is known will do for a change: a commit over anything else fails, and tells what the store holds.
+    async fn known_or_read(&self, known: Option<Reading>) -> Result<Reading> {
+        match known {
+            Some(known) => Ok(known),
+            None => self.store().read().await,
+        }
+    }
+
+    /// Commits, and recognises a commit of its own whose reply got lost: then the store has carried
+    /// it out twice, and refused it the second time.
+    pub async fn commit(&self, reading: &Reading, next: &State, encoded: Option<Encoded>) -> Result<Commit> {
+        let now = match self.shared.commit(reading.state.revision, next, encoded).await? {
+            Commit::Committed(now) => now,
+            Commit::Conflict(found) if found.state == *next => found.now,
+            conflict @ Commit::Conflict(_) => {
+                // Several may race, and a server may refuse for ever.
+                sleep(Duration::from_millis(fastrand::u64(1..=MAX_RACE_DELAY_MS))).await;
+                return Ok(conflict);
+            }
+        };
+        self.memory.with(|memory| {
+            memory.read = Some((Reading { state: next.clone(), now }, Instant::now()));
+            let Some((held, seen)) = &mut memory.held else { return };
+            if next.snapshot.as_ref().is_some_and(|info| info.version == held.version()) {
+                *seen = next.clone();
+                if next.outdated_at.is_none() {
+                    memory.seen_at = Some(Instant::now());
+                }
+            }
+        });
+        Ok(Commit::Committed(now))
+    }
+
+    /// The state as last read, if it says that this worker leads, and that the store has the snapshot that it holds.
+    pub fn led(&self) -> Option<Reading> {
+        let reading = self.last_reading()?;
+        let stored = reading.state.snapshot.as_ref()?;
+        let is_held = self.memory.with(|memory| {
+            let held = memory.held.as_ref().is_some_and(|(held, _)| held.version() == stored.version);
+            held && memory.unshared.is_none()
+        });
+        let leads = reading.state.lease.as_ref().is_some_and(|lease| lease.owner == self.owner);
+        (is_held && leads).then_some(reading)
+    }
+
+    async fn encode(&self, snapshot: &Arc<Snapshot>, replaced: Option<Arc<Snapshot>>) -> Result<Encoded> {
+        let (snapshot, compression) = (snapshot.clone(), self.compression);
+        off_runtime(move || snapshot.encode(compression, replaced.as_deref())).await
+    }
+}
+
+/// When the store's definitions were published.
+fn published_at(state: &State) -> Option<Millis> {
+    state.snapshot.as_ref().map(|snapshot| snapshot.published_at)
+}

@@ -1,0 +1,407 @@
+//! posthog-node's four provider methods, and what goes with them, as policy over a [`Mirror`].
+//!
+//! Every method is bounded as a whole: posthog-node awaits them without a limit and polls again only
+//! afterwards, so that one which never settles would stop flag updates for good.
+
+mod poll;
+mod reports;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::{Instant, timeout};
+
+use self::poll::{Found, Outcome};
+use crate::config::options::{Options, Role, WhenRefused, WhenUnavailable};
+use crate::definitions::delivery::{Definitions, Delivery};
+use crate::definitions::snapshot::Snapshot;
+use crate::error::{Code, Error, Result};
+use crate::lease::{FailedFetch, Failure, Rule};
+use crate::runtime::off_runtime;
+use crate::state::{Millis, is_etag};
+use crate::store::Reading;
+use crate::store::shared::{InUse, SharedStore};
+use crate::worker::memory::{Client, Memory};
+use crate::worker::mirror::Mirror;
+use crate::worker::status::{Held, Status};
+
+/// One worker of the fleet.
+pub struct Provider {
+    owner: String,
+    role: Role,
+    rule: Rule,
+    when_unavailable: WhenUnavailable,
+    when_refused: WhenRefused,
+    max_age: Duration,
+    /// For a whole method, without the cold-start wait.
+    limit: Duration,
+    memory: Arc<Memory>,
+    mirror: Mirror,
+    /// Wakes those that wait, to see that they need not.
+    closing: Notify,
+}
+
+/// What posthog-node does at a poll.
+pub enum Poll {
+    /// It calls the API.
+    Fetch,
+    /// It uses these definitions, if any; otherwise it asks for them with [`Provider::get`].
+    Follow(Option<Definitions>),
+}
+
+impl Poll {
+    pub fn fetches(&self) -> bool {
+        matches!(self, Poll::Fetch)
+    }
+}
+
+/// What the next definitions request should send.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The ETag of the newest definitions that this worker has: a 304 says that they are current.
+    pub etag: Option<String>,
+    /// Their version.
+    pub version: Option<String>,
+    /// How long a worker without definitions should not call the API.
+    pub pause: Option<Duration>,
+}
+
+impl Provider {
+    /// A worker with an id of its own. Touches nothing yet.
+    pub fn new(options: &Options, store: Arc<SharedStore>) -> Self {
+        let host = gethostname::gethostname();
+        let owner = format!("{}:{}:{:08x}", host.to_string_lossy(), std::process::id(), fastrand::u32(..));
+        let memory = Arc::new(Memory::default());
+        memory.with(|memory| memory.client.in_use = Some(Arc::new(store.enter())));
+        Provider {
+            mirror: Mirror::new(owner.clone(), options, store, memory.clone()),
+            owner,
+            role: options.role,
+            rule: options.rule,
+            when_unavailable: options.when_unavailable,
+            when_refused: options.when_refused,
+            max_age: options.max_age,
+            limit: options.call_limit(),
+            memory,
+            closing: Notify::new(),
+        }
+    }
+
+    /// What posthog-node does now: `shouldFetchFlagDefinitions()`, and what `getFlagDefinitions()` answers after it.
+    /// JavaScript has the definitions of the `known` version.
+    pub async fn poll(&self, known: Option<String>) -> Result<Poll> {
+        let _in_use = self.require_open()?;
+        self.note_poll();
+        if self.role == Role::Reader {
+            return Ok(Poll::Follow(None));
+        }
+        // It may win one without hearing of it.
+        let earlier = self.client(|client| client.fence.take());
+        let (wait, began) = (self.rule.cold_start_wait, Instant::now());
+        let outcome = self.within(self.limit + wait, self.ask(began + wait, earlier)).await;
+        self.client(|client| {
+            client.pace.took(began.elapsed(), self.rule.refresh_interval);
+            if matches!(outcome, Ok(Outcome::Fetch) | Err(_)) {
+                client.fetched_at = Some(Instant::now());
+            }
+        });
+        match outcome {
+            Ok(Outcome::Fetch) => Ok(Poll::Fetch),
+            Ok(Outcome::Follow(None)) => Ok(Poll::Follow(None)),
+            Ok(Outcome::Follow(Some(found))) => {
+                Ok(Poll::Follow(Some(self.bounded(self.definitions(found, known)).await?)))
+            }
+            Err(error) => self.stale().map(|_| Poll::Follow(None)).ok_or(error),
+        }
+    }
+
+    /// The fleet's definitions; `None` while there are none: `getFlagDefinitions()`. JavaScript has those of
+    /// the `known` version.
+    pub async fn get(&self, known: Option<String>) -> Result<Option<Definitions>> {
+        let _in_use = self.require_open()?;
+        let asks = self.role == Role::Auto && self.client(|client| client.asks);
+        // Who asks first has waited there.
+        let wait = if asks { Duration::ZERO } else { self.rule.cold_start_wait };
+        let found = match self.within(self.limit + wait, self.look(Instant::now() + wait)).await {
+            Err(error) => Some(Found::Snapshot(self.stale().ok_or(error)?)),
+            Ok(found) => found,
+        };
+        match found {
+            Some(found) => self.bounded(self.definitions(found, known)).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Publishes fetched definitions: `onFlagDefinitionsReceived(data)`.
+    ///
+    /// What cannot be published now is kept, and published at the next poll unless somebody newer
+    /// came first: the API will answer 304 from now on, so nobody would send it again.
+    pub async fn received(&self, snapshot: Arc<Snapshot>, etag: Option<String>) -> Result<()> {
+        let _in_use = self.require_writer()?;
+        self.client(|client| client.received = Some(snapshot.clone()).filter(|_| !client.is_observed));
+        self.mirror.stage(snapshot, etag.filter(|etag| is_etag(etag)), self.succeeded());
+        self.bounded(self.mirror.publish()).await
+    }
+
+    /// Notes that the API has answered 304 to the ETag of this version. Where the store does not have it, it is
+    /// published: the API will not send it again.
+    pub async fn confirmed(&self, version: &str) -> Result<()> {
+        let _in_use = self.require_writer()?;
+        let fence = self.succeeded();
+        if self.mirror.stage_unshared(version, fence) {
+            return self.bounded(self.mirror.publish()).await;
+        }
+        let confirm =
+            |reading: &Reading| self.rule.confirm(&reading.state, reading.now, &self.owner, fence, version);
+        if self.bounded(self.mirror.change(confirm)).await? {
+            self.memory.with(|memory| memory.counters.confirms += 1);
+        }
+        Ok(())
+    }
+
+    /// Notes that the API has answered 304 to the client's own ETag: what it received last is current. Where the store
+    /// has something else, it is published.
+    pub async fn received_is_current(&self) -> Result<()> {
+        let _in_use = self.require_writer()?;
+        let Some(snapshot) = self.client(|client| client.received.clone()) else { return Ok(()) };
+        let stored = self.mirror.last_reading().and_then(|reading| reading.state.snapshot);
+        if stored.is_some_and(|stored| stored.version == snapshot.version()) {
+            return self.confirmed(snapshot.version()).await;
+        }
+        self.mirror.stage(snapshot, None, self.succeeded());
+        self.bounded(self.mirror.publish()).await
+    }
+
+    /// Notes that a fetch has failed.
+    pub async fn failed(&self, failure: Failure) -> Result<()> {
+        let _in_use = self.require_writer()?;
+        // Known to this worker even while it cannot tell the others.
+        self.note_failure(self.mirror.last_reading().unwrap_or_default().now);
+        self.bounded(self.release_after(failure)).await
+    }
+
+    /// Notes that the API has answered with definitions that are too large to share.
+    pub async fn unshareable(&self) -> Result<()> {
+        let _in_use = self.require_writer()?;
+        self.succeeded();
+        self.mirror.unstage();
+        self.bounded(self.mirror.outdate(None)).await
+    }
+
+    /// Tells the fleet why posthog-node's definitions cannot be shared. If that fails, nobody hears of it: the caller
+    /// already reports the first error.
+    pub async fn note_unusable(&self, error: &Error) {
+        let _ = match error.code() {
+            // Another worker may be answered with definitions. `flagCache.fetch` has told of it.
+            Code::Data if !self.client(|client| client.is_observed) => self.failed(Failure::Worker).await,
+            Code::TooLarge | Code::Timeout => self.unshareable().await,
+            _ => Ok(()),
+        };
+    }
+
+    /// Has the next load of this worker fetch, whatever the interval says.
+    pub async fn invalidate(&self) -> Result<()> {
+        let _in_use = self.require_writer()?;
+        self.client(|client| client.impatient = true);
+        let invalidate = |reading: &Reading| self.rule.invalidate(&reading.state, reading.now);
+        self.bounded(self.mirror.change(invalidate)).await.map(drop)
+    }
+
+    /// Releases this worker's lease, as well as can be; every later call fails with `Closed`.
+    pub async fn shutdown(&self) {
+        let (in_use, asks) = self.client(|client| (client.in_use.take(), client.asks));
+        self.closing.notify_waiters();
+        if in_use.is_none() || !asks || self.role == Role::Reader {
+            return;
+        }
+        let release = async {
+            // A publish may be under way: without the lease it would be refused.
+            self.mirror.publish().await?;
+            self.release().await
+        };
+        // An error changes nothing: a lease that is not released lapses.
+        let _ = self.bounded(release).await;
+    }
+
+    /// What the next definitions request should send, by what this worker knows.
+    pub fn plan(&self) -> Plan {
+        let newest = self.mirror.newest();
+        let failed = self.memory.with(|memory| {
+            memory.client.fetched_at = Some(Instant::now());
+            memory.client.is_observed = true;
+            memory.client.failed
+        });
+        let pause = self.mirror.last_reading().and_then(|Reading { state, now }| {
+            let own = failed
+                .filter(|_| newest.is_none())
+                .and_then(|failed| self.rule.stands_back_until(failed, &state, now, &self.owner))
+                .map(|until| Duration::from_millis(until - now));
+            self.rule.pause(&state, now).max(own)
+        });
+        Plan {
+            version: newest.as_ref().map(|(snapshot, _)| snapshot.version().to_owned()),
+            etag: newest.and_then(|(_, etag)| etag),
+            pause,
+        }
+    }
+
+    /// The newest definitions that this worker has, if they are of this version.
+    pub fn newest(&self, version: &str) -> Option<Arc<Snapshot>> {
+        let (snapshot, _) = self.mirror.newest()?;
+        Some(snapshot).filter(|snapshot| snapshot.version() == version)
+    }
+
+    /// What JavaScript needs to make `snapshot`, having the definitions of the `known` version.
+    pub async fn deliver(&self, snapshot: Arc<Snapshot>, known: Option<String>) -> Result<Delivery> {
+        let earlier = self.client(|client| client.delivered.replace(snapshot.clone()));
+        let earlier = earlier.filter(|earlier| Some(earlier.version()) == known.as_deref());
+        off_runtime(move || Ok(Delivery::new(&snapshot, earlier.as_deref()))).await
+    }
+
+    async fn definitions(&self, found: Found, known: Option<String>) -> Result<Definitions> {
+        let Found::Snapshot(snapshot) = found else { return Ok(Definitions::Cleared) };
+        if known.as_deref() == Some(snapshot.version()) {
+            return Ok(Definitions::Unchanged(snapshot));
+        }
+        let delivery = self.deliver(snapshot.clone(), known).await?;
+        Ok(Definitions::Changed(snapshot, delivery))
+    }
+
+    /// The snapshot that this worker holds.
+    pub fn held(&self) -> Option<Arc<Snapshot>> {
+        self.mirror.held().map(|(snapshot, _)| snapshot)
+    }
+
+    /// The version of the snapshot in the store.
+    pub async fn stored_version(&self) -> Result<Option<String>> {
+        let _in_use = self.require_open()?;
+        Ok(self.mirror.store().read().await?.state.snapshot.map(|snapshot| snapshot.version))
+    }
+
+    /// Changes whenever there may be a new version. Must be called within the runtime.
+    pub fn notices(&self) -> watch::Receiver<u64> {
+        self.mirror.store().watch()
+    }
+
+    /// Failures that no caller hears of.
+    pub fn reports(&self) -> broadcast::Receiver<Error> {
+        self.mirror.reports()
+    }
+
+    /// The store's failures in the background.
+    pub fn trouble(&self) -> Option<watch::Receiver<Option<Error>>> {
+        self.mirror.store().trouble()
+    }
+
+    /// Counts a failure that its caller hears of.
+    pub fn count(&self, error: &Error) {
+        self.memory.with(|memory| *memory.counters.errors.entry(error.code()).or_default() += 1);
+    }
+
+    /// What this worker knows, without asking anybody.
+    pub fn status(&self) -> Status {
+        let reading = self.mirror.last_reading().unwrap_or_default();
+        let since = |at: Option<u64>| Some(Duration::from_millis(reading.now.saturating_sub(at?)));
+        let (counters, failed, suggested_refresh_interval) = self.memory.with(|memory| {
+            let client = &memory.client;
+            let suggested = client.pace.mismatch(self.rule.refresh_interval);
+            (memory.counters.clone(), client.failed, suggested)
+        });
+        let leader = self.rule.leader(&reading.state, reading.now);
+        Status {
+            worker: self.owner.clone(),
+            role: self.role,
+            is_leader: leader == Some(self.owner.as_str()),
+            leader: leader.map(str::to_owned),
+            fence: reading.state.fence,
+            held: self.mirror.held().map(|(snapshot, seen)| Held {
+                version: snapshot.version().to_owned(),
+                flags: snapshot.flags(),
+                text_bytes: snapshot.text().len(),
+                stored_bytes: seen.snapshot.as_ref().map_or(0, |info| info.bytes),
+                etag: seen.snapshot.and_then(|info| info.etag),
+                age: since(seen.confirmed_at.max(reading.state.confirmed_at)),
+            }),
+            granted: since(reading.state.granted_at),
+            pause: self.rule.pause(&reading.state, reading.now),
+            failed_fetches: failed.map_or(0, |failed| failed.count),
+            fleet_failed_fetches: reading.state.failures,
+            counters,
+            suggested_refresh_interval,
+            round_trip: self.mirror.round_trip(),
+            backend: self.mirror.store().backend(),
+        }
+    }
+
+    fn note_failure(&self, at: Millis) {
+        self.memory.with(|memory| {
+            *memory.counters.errors.entry(Code::Api).or_default() += 1;
+            let count = memory.client.failed.map_or(0, |failed| failed.count).saturating_add(1);
+            memory.client.failed = Some(FailedFetch { at, count });
+            // posthog-node polls less often after some of them.
+            memory.client.pace.delay();
+        });
+    }
+
+    async fn release(&self) -> Result<()> {
+        let release = |reading: &Reading| self.rule.release(&reading.state, reading.now, &self.owner);
+        self.mirror.change(release).await.map(drop)
+    }
+
+    async fn release_after(&self, failure: Failure) -> Result<()> {
+        let fail = |reading: &Reading| self.rule.fail(&reading.state, reading.now, &self.owner, failure);
+        self.mirror.change(fail).await.map(drop)
+    }
+
+    /// Notes that PostHog has answered, and returns the grant under which it was asked.
+    fn succeeded(&self) -> Option<u64> {
+        self.client(|client| {
+            client.failed = None;
+            let began = client.fetched_at.unwrap_or_else(Instant::now);
+            client.pace.took(began.elapsed(), self.rule.refresh_interval);
+            client.fence
+        })
+    }
+
+    /// The definitions to go on with while the store is out of reach, where that is wanted.
+    fn stale(&self) -> Option<Arc<Snapshot>> {
+        let is_refused = self.mirror.last_reading().is_some_and(|reading| reading.state.refused_at.is_some());
+        let is_wanted = self.when_unavailable == WhenUnavailable::Stale
+            && !(is_refused && self.when_refused == WhenRefused::Clear);
+        is_wanted.then(|| self.mirror.younger_than(self.max_age)).flatten()
+    }
+
+    /// Bounds work by the limit of a call.
+    pub async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.within(self.limit, work).await
+    }
+
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+        timeout(limit, work).await.unwrap_or_else(|_| {
+            Err(Error::new(
+                Code::Timeout,
+                format!("the cache did not answer within {} ms", limit.as_millis()),
+            ))
+        })
+    }
+
+    fn require_open(&self) -> Result<Arc<InUse>> {
+        let in_use = self.client(|client| client.in_use.clone());
+        in_use.ok_or_else(|| Error::new(Code::Closed, "the flag definition cache was shut down"))
+    }
+
+    fn require_writer(&self) -> Result<Arc<InUse>> {
+        let in_use = self.require_open()?;
+        match self.role {
+            Role::Auto => Ok(in_use),
+            Role::Reader => {
+                Err(Error::new(Code::ReadOnly, "a worker with the role 'reader' changes nothing"))
+            }
+        }
+    }
+
+    fn client<T>(&self, work: impl FnOnce(&mut Client) -> T) -> T {
+        self.memory.with(|memory| work(&mut memory.client))
+    }
+}

@@ -1,0 +1,157 @@
+//! What a worker does at a poll: it looks, decides by the rule, and waits where that is worth it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Provider;
+use crate::config::options::WhenRefused;
+use crate::definitions::snapshot::Snapshot;
+use crate::error::{Code, Error, Result};
+use crate::lease::{Decision, Failure, Worker};
+use crate::state::{Millis, State};
+use crate::store::Commit;
+use crate::worker::mirror::Synced;
+
+/// How often a waiting worker looks although no notice came.
+const WAIT_POLL: Duration = Duration::from_millis(100);
+
+/// By how much the store's clock may differ from what this worker expects. If it was set, or this machine was asleep, the
+/// worker decides again, by the store's own time.
+const CLOCK_TOLERANCE: Millis = 1_000;
+
+/// What a poll comes to.
+pub(super) enum Outcome {
+    /// This worker fetches.
+    Fetch,
+    /// It uses what the fleet has.
+    Follow(Option<Found>),
+}
+
+/// What the fleet has.
+pub(super) enum Found {
+    Snapshot(Arc<Snapshot>),
+    /// PostHog refuses the definitions, and the options say to go on without any.
+    Refused,
+}
+
+impl Provider {
+    /// `earlier` is the grant that this worker was given before this poll.
+    pub(super) async fn ask(&self, deadline: Instant, earlier: Option<u64>) -> Result<Outcome> {
+        self.mirror.publish().await?;
+        // Before it looks: who has only just loaded an old snapshot still waits for the new one.
+        let held = self.mirror.held();
+        // The leader need not look: nobody else has committed anything since, or its next commit fails.
+        let mut led = self.mirror.led();
+        loop {
+            let is_led = led.is_some();
+            let (reading, stored) = match led.take() {
+                Some(reading) => (reading.clone(), reading.state.snapshot),
+                None => self.mirror.sync().await.map(|synced| (synced.reading, synced.stored))?,
+            };
+            if self.has_failed_unobserved(&reading.state, earlier) {
+                self.note_failure(reading.now);
+                self.release_after(Failure::Worker).await?;
+                continue;
+            }
+            self.note_refusal(&reading.state);
+            let (impatient, failed) = self.client(|client| (client.impatient, client.failed));
+            let seen = held.as_ref().map(|(_, seen)| seen);
+            let me = Worker { owner: &self.owner, seen, impatient, failed };
+            let granted = match self.rule.decide(&reading.state, reading.now, me) {
+                Decision::Grant(next) => {
+                    let next = State { snapshot: stored, ..next };
+                    let Commit::Committed(now) = self.mirror.commit(&reading, &next, None).await? else {
+                        continue;
+                    };
+                    if is_led && now.abs_diff(reading.now) > CLOCK_TOLERANCE {
+                        continue;
+                    }
+                    self.memory.with(|memory| memory.counters.unchanged += u64::from(is_led));
+                    let is_closed = self.client(|client| {
+                        client.fence = Some(next.fence);
+                        client.in_use.is_none()
+                    });
+                    if is_closed {
+                        // The shutdown released the lease before this grant came.
+                        self.release().await?;
+                        return Ok(Outcome::Follow(None));
+                    }
+                    true
+                }
+                _ if is_led => continue,
+                Decision::Wait(_) | Decision::Follow if reading.state.outdated_at.is_some() => {
+                    return Err(Error::new(
+                        Code::Unavailable,
+                        "the store does not take the newest definitions: each process fetches for itself until it does",
+                    ));
+                }
+                Decision::Wait(until) if Instant::now() < deadline && self.require_open().is_ok() => {
+                    self.wait(deadline, until.saturating_sub(reading.now)).await;
+                    continue;
+                }
+                Decision::Follow | Decision::Wait(_) => false,
+            };
+            self.memory.with(|memory| {
+                memory.client.impatient = false;
+                let counters = &mut memory.counters;
+                *(if granted { &mut counters.grants } else { &mut counters.follows }) += 1;
+            });
+            return Ok(match granted {
+                true => Outcome::Fetch,
+                false => Outcome::Follow(self.found(&reading.state)),
+            });
+        }
+    }
+
+    pub(super) async fn look(&self, deadline: Instant) -> Result<Option<Found>> {
+        loop {
+            let Synced { reading, damage, .. } = self.mirror.sync().await?;
+            self.note_refusal(&reading.state);
+            if reading.state.snapshot.is_some() {
+                return Ok(self.found(&reading.state));
+            }
+            let me = Worker { owner: &self.owner, seen: None, impatient: false, failed: None };
+            match self.rule.decide(&reading.state, reading.now, me) {
+                Decision::Wait(until) if Instant::now() < deadline => {
+                    self.wait(deadline, until.saturating_sub(reading.now)).await;
+                }
+                _ => return damage.map_or(Ok(None), Err),
+            }
+        }
+    }
+
+    /// What to go on with, given this state of the store, which was just read.
+    fn found(&self, state: &State) -> Option<Found> {
+        state.snapshot.as_ref()?;
+        if state.refused_at.is_some() && self.when_refused == WhenRefused::Clear {
+            return Some(Found::Refused);
+        }
+        self.mirror.newest().map(|(snapshot, _)| Found::Snapshot(snapshot))
+    }
+
+    async fn wait(&self, deadline: Instant, millis: u64) {
+        self.memory.with(|memory| {
+            memory.counters.waits += 1;
+            memory.client.pace.delay();
+        });
+        let until = Instant::now() + Duration::from_millis(millis).min(WAIT_POLL);
+        let mut notices = self.notices();
+        let woken = async {
+            tokio::select! {
+                _ = notices.changed() => {}
+                () = self.closing.notified() => {}
+            }
+        };
+        let _ = timeout_at(until.min(deadline), woken).await;
+    }
+
+    /// Whether the fetch of the `earlier` grant failed unheard: posthog-node polls again, and the cache is
+    /// still empty.
+    fn has_failed_unobserved(&self, state: &State, earlier: Option<u64>) -> bool {
+        let leads = state.lease.as_ref().is_some_and(|lease| lease.owner == self.owner);
+        let is_unanswered = state.snapshot.is_none() && leads && earlier == Some(state.fence);
+        is_unanswered && !self.client(|client| client.is_observed)
+    }
+}

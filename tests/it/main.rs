@@ -1,0 +1,22 @@
+//! The integration tests, a module for each subject, in one crate: they are linked once, and share `support`.
+//!
+//! They run side by side in one process. A test that changes or measures that process as a whole runs in a child process
+//! (see `support/child.rs`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[cfg(unix)]
+mod directory;
+#[cfg(target_os = "linux")]
+mod endless;
+#[cfg(target_os = "linux")]
+mod hanging_socket;
+mod lease;
+mod model;
+mod options;
+mod provider;
+#[cfg(unix)]
+mod redis;
+mod shared;
+mod store_contract;
+mod support;
+mod topologies;

@@ -1,0 +1,11 @@
+//! The provider's methods over a store in memory, while time is paused: nothing here waits really.
+
+mod accounts;
+mod fleet;
+mod outcomes;
+mod overlap;
+mod publishing;
+mod sickness;
+mod troubles;
+mod turns;
+mod unshared;

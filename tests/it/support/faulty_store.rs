@@ -1,0 +1,209 @@
+//! A store that fails as told, over one that works, and counts what is asked of it.
+
+use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use posthog_flag_cache::definitions::codec::Encoded;
+use posthog_flag_cache::error::{Code, Error, Result};
+use posthog_flag_cache::state::{Millis, State};
+use posthog_flag_cache::store::Backend;
+use posthog_flag_cache::store::{Commit, Reading, Store, StoreFuture};
+use tokio::sync::watch;
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// Every call fails.
+    Fails,
+    /// No call ever answers.
+    Hangs,
+    /// Every load is answered after a while, `FaultyStore::DELAY`.
+    DelaysLoads,
+    /// Each load of a caller that knows a version returns a damaged patch.
+    DamagesPatches,
+    /// Every commit fails, and changes nothing.
+    FailsCommits,
+    /// Every commit is refused, as by a replica.
+    IsReadOnly,
+    /// Every commit with definitions fails, as where memory is short.
+    FailsPublishes,
+    /// Every commit is carried out after a while.
+    DelaysCommits,
+    /// Every commit is carried out, and reported as failed.
+    LosesReplies,
+    /// Every commit is carried out, and then once more: the second time it is refused.
+    RepeatsCommits,
+    /// Every commit is refused after a while, as if somebody else were always faster.
+    RefusesCommits,
+    /// Its clock was set back by `FaultyStore::SET_BACK`.
+    SetsItsClockBack,
+}
+
+pub struct FaultyStore {
+    inner: Arc<dyn Store>,
+    fault: Mutex<Fault>,
+    calls: AtomicUsize,
+    commits: AtomicUsize,
+    loaded: AtomicUsize,
+    patches: AtomicUsize,
+    closed: AtomicUsize,
+}
+
+impl FaultyStore {
+    pub const DELAY: Duration = Duration::from_millis(10);
+    pub const SET_BACK: Duration = Duration::from_secs(3_600);
+
+    pub fn over(inner: Arc<dyn Store>) -> Arc<Self> {
+        let [calls, commits, loaded, patches, closed] = [(); 5].map(|()| AtomicUsize::new(0));
+        Arc::new(FaultyStore {
+            inner,
+            fault: Mutex::new(Fault::None),
+            calls,
+            commits,
+            loaded,
+            patches,
+            closed,
+        })
+    }
+
+    pub fn set(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    /// How often anything was asked of it.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// How many of these calls were commits.
+    pub fn commits(&self) -> usize {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// How often it returned a snapshot.
+    pub fn loaded(&self) -> usize {
+        self.loaded.load(Ordering::Relaxed)
+    }
+
+    /// How often a patch came with a commit.
+    pub fn patches(&self) -> usize {
+        self.patches.load(Ordering::Relaxed)
+    }
+
+    /// How often it was closed.
+    pub fn closed(&self) -> usize {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    async fn begin(&self) -> Result<Fault> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Fault::Fails => Err(Error::new(Code::Unavailable, "the test says no")),
+            Fault::Hangs => pending().await,
+            fault => Ok(fault),
+        }
+    }
+}
+
+fn set_back(now: Millis) -> Millis {
+    now - FaultyStore::SET_BACK.as_millis() as Millis
+}
+
+impl Store for FaultyStore {
+    fn read(&self) -> StoreFuture<'_, Reading> {
+        Box::pin(async {
+            self.begin().await?;
+            self.inner.read().await
+        })
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
+        Box::pin(async move {
+            let fault = self.begin().await?;
+            if fault == Fault::DelaysLoads {
+                tokio::time::sleep(Self::DELAY).await;
+            }
+            let (mut reading, bytes) = self.inner.load(known).await?;
+            if fault == Fault::SetsItsClockBack {
+                reading.now = set_back(reading.now);
+            }
+            if let (Fault::DamagesPatches, Some(known)) = (fault, known) {
+                return Ok((reading, Some(Bytes::from(format!("PATCH2:{known}damaged")))));
+            }
+            self.loaded.fetch_add(usize::from(bytes.is_some()), Ordering::Relaxed);
+            Ok((reading, bytes))
+        })
+    }
+
+    fn commit<'a>(
+        &'a self,
+        expected: u64,
+        next: &'a State,
+        snapshot: Option<Encoded>,
+    ) -> StoreFuture<'a, Commit> {
+        Box::pin(async move {
+            self.commits.fetch_add(1, Ordering::Relaxed);
+            let has_patch = snapshot.as_ref().is_some_and(|snapshot| snapshot.patch.is_some());
+            self.patches.fetch_add(usize::from(has_patch), Ordering::Relaxed);
+            let lost = || Error::new(Code::Timeout, "the reply got lost");
+            match self.begin().await? {
+                Fault::FailsCommits => Err(lost()),
+                Fault::IsReadOnly => Err(Error::new(Code::ReadOnly, "it is a replica")),
+                Fault::FailsPublishes if snapshot.is_some() => Err(lost()),
+                Fault::DelaysCommits => {
+                    tokio::time::sleep(Self::DELAY).await;
+                    self.inner.commit(expected, next, snapshot).await
+                }
+                Fault::SetsItsClockBack => {
+                    let commit = self.inner.commit(expected, next, snapshot).await?;
+                    let Commit::Committed(now) = commit else { return Ok(commit) };
+                    Ok(Commit::Committed(set_back(now)))
+                }
+                Fault::LosesReplies => self.inner.commit(expected, next, snapshot).await.and(Err(lost())),
+                Fault::RepeatsCommits => {
+                    // Takes time, so that whoever tries for ever meets its limit.
+                    tokio::time::sleep(Self::DELAY).await;
+                    self.inner.commit(expected, next, snapshot.clone()).await?;
+                    self.inner.commit(expected, next, snapshot).await
+                }
+                Fault::RefusesCommits => {
+                    tokio::time::sleep(Self::DELAY).await;
+                    Ok(Commit::Conflict(self.inner.read().await?))
+                }
+                _ => self.inner.commit(expected, next, snapshot).await,
+            }
+        })
+    }
+
+    fn clear(&self) -> StoreFuture<'_, bool> {
+        Box::pin(async {
+            self.begin().await?;
+            self.inner.clear().await
+        })
+    }
+
+    fn expiry(&self) -> StoreFuture<'_, Option<Duration>> {
+        Box::pin(async {
+            self.begin().await?;
+            self.inner.expiry().await
+        })
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.inner.watch()
+    }
+
+    fn close(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+        self.inner.close();
+    }
+
+    fn backend(&self) -> Backend {
+        self.inner.backend()
+    }
+}

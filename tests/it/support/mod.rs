@@ -1,0 +1,13 @@
+//! What tests of several subjects need.
+
+pub mod authority;
+#[cfg(unix)]
+pub mod child;
+pub mod content;
+pub mod deployment;
+pub mod faulty_store;
+#[cfg(target_os = "linux")]
+pub mod hang;
+pub mod redis_server;
+pub mod redis_store;
+pub mod users;
