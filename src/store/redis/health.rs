@@ -1,4 +1,7 @@
 //! How useful a connection was, which decides whether its replacement is made at once.
+//!
+//! Its age is not enough: if every young connection counted as a failed attempt, calls would fail during the backoff
+//! although the server works, for example while connections are killed repeatedly, or on a replica that refuses a write.
 
 use std::time::Duration;
 
