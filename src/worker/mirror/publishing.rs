@@ -92,7 +92,7 @@ impl Mirror {
             self.rule.publish(&reading.state, reading.now, &self.owner, *fence, info.clone())
         };
         let mut known = self.last_reading().filter(|reading| publish(reading).is_some());
-        // By the version that it replaces, from which a patch may lead on.
+        // With the version to which its patch applies.
         let mut encoded: Option<(Option<String>, Encoded)> = None;
         loop {
             let reading = self.known_or_read(known).await?;
