@@ -1,0 +1,188 @@
+//! How what a worker did or learned changes the state.
+
+use super::{Failure, MAX_PAUSE, Rule, doubled};
+use crate::state::{Lease, Millis, SnapshotInfo, State, millis};
+
+/// Number of failures in a row, each of another worker, from which on PostHog is to blame.
+const FAILURES_UNTIL_PAUSE: u32 = 3;
+
+/// The first pause after these, as a part of the interval. It doubles with each further failure.
+const FIRST_PAUSE_PART: Millis = 256;
+
+/// Two invalidations no further apart count as one.
+const INVALIDATIONS_APART: Millis = 1_000;
+
+impl Rule {
+    /// The state in which `snapshot`, fetched by `owner` under the grant `fence`, is published;
+    /// `None` where a newer grant has superseded it.
+    ///
+    /// Without a fence (the store was out of reach when the worker asked) the worker's own newest
+    /// grant counts, which it may have won without hearing of it. An empty cache takes it from
+    /// anybody, and whoever is fetching may still publish over it.
+    pub fn publish(
+        &self,
+        state: &State,
+        now: Millis,
+        owner: &str,
+        fence: Option<u64>,
+        snapshot: SnapshotInfo,
+    ) -> Option<State> {
+        let mut next = if self.leads(state, owner, fence) {
+            state.successor(now)
+        } else if state.snapshot.is_some() {
+            return None;
+        } else if self.foreign_lease(state, now, owner).is_some() {
+            state.successor(now)
+        } else {
+            self.grant(state, now, owner)
+        };
+        let after = state.snapshot.as_ref().map_or(0, |previous| previous.published_at.saturating_add(1));
+        next.snapshot = Some(SnapshotInfo { published_at: now.max(after), ..snapshot });
+        self.settle(&mut next, now, owner);
+        Some(next)
+    }
+
+    /// The state in which PostHog answered `owner` that the snapshot of this version is current;
+    /// `None` where a newer grant has superseded that answer.
+    pub fn confirm(
+        &self,
+        state: &State,
+        now: Millis,
+        owner: &str,
+        fence: Option<u64>,
+        version: &str,
+    ) -> Option<State> {
+        state.snapshot.as_ref().filter(|snapshot| snapshot.version == version)?;
+        if !self.leads(state, owner, fence) {
+            return None;
+        }
+        let mut next = state.successor(now);
+        self.settle(&mut next, now, owner);
+        Some(next)
+    }
+
+    /// The state in which a fetch of `owner` has failed: its lease is released, so that another worker
+    /// fetches next. The fleet pauses if PostHog asked it to, or if several workers have failed in a row.
+    /// `None` while another worker fetches, whose answer will tell; an empty cache cannot wait for that,
+    /// because every worker without definitions calls.
+    pub fn fail(&self, state: &State, now: Millis, owner: &str, failure: Failure) -> Option<State> {
+        let is_empty = state.snapshot.is_none();
+        if !is_empty && self.foreign_lease(state, now, owner).is_some() {
+            return None;
+        }
+        let failures = state.failures.saturating_add(1);
+        let further = failures.checked_sub(FAILURES_UNTIL_PAUSE);
+        let delay = further.map(|further| {
+            let interval = millis(self.refresh_interval);
+            doubled((interval / FIRST_PAUSE_PART).max(1), further).min(interval)
+        });
+        let asked = match failure {
+            Failure::Worker => None,
+            // Whatever PostHog asked for, without definitions there is nothing to go on with meanwhile.
+            _ if is_empty => None,
+            Failure::Paused(pause) | Failure::Refused(pause) => {
+                Some(millis(pause.unwrap_or_default()).max(millis(self.refresh_interval) - self.slack()))
+            }
+        };
+        let pause = delay.max(asked).map(|pause| now.saturating_add(pause.min(millis(MAX_PAUSE))));
+        let so_far = state.retry_at.filter(|_| self.pause(state, now).is_some());
+        let refused = matches!(failure, Failure::Refused(_)).then_some(now);
+        Some(State {
+            lease: state.lease.clone().filter(|lease| lease.owner != owner),
+            failures,
+            retry_at: so_far.max(pause),
+            refused_at: state.refused_at.or(refused),
+            ..state.successor(now)
+        })
+    }
+
+    /// The state in which the definitions are known to have changed, so that the next load fetches;
+    /// `None` where somebody has just said so.
+    pub fn invalidate(&self, state: &State, now: Millis) -> Option<State> {
+        let just_now = |at: Millis| at <= now && now < at.saturating_add(INVALIDATIONS_APART);
+        if state.invalidated_at.is_some_and(just_now) {
+            return None;
+        }
+        // Later than any grant so far, of the same millisecond too.
+        let after = state.granted_at.map_or(0, |granted_at| granted_at.saturating_add(1));
+        Some(State { invalidated_at: Some(now.max(after)), ..state.successor(now) })
+    }
+
+    /// The state in which the stored definitions, if any, are known to be old, because the store did not take
+    /// those of this version, which `owner` fetched. `None` where it has them, or another worker leads.
+    pub fn outdate(&self, state: &State, now: Millis, owner: &str, version: Option<&str>) -> Option<State> {
+        let stored = state.snapshot.as_ref().map(|stored| stored.version.as_str());
+        let is_old = stored.is_none() || stored != version;
+        let is_news = is_old && state.outdated_at.is_none() && self.leads(state, owner, None);
+        is_news.then(|| State { outdated_at: Some(now), ..state.successor(now) })
+    }
+
+    /// The state without `owner`'s lease; `None` when there is none to release. `granted_at` stays:
+    /// a departure does not entitle the next worker to fetch before the interval is over.
+    pub fn release(&self, state: &State, now: Millis, owner: &str) -> Option<State> {
+        state.lease.as_ref().filter(|lease| lease.owner == owner)?;
+        Some(State { lease: None, ..state.successor(now) })
+    }
+
+    /// The state with the snapshot that a worker holds, where the store lost it or fell back to
+    /// an older one (a failover to a replica that lagged behind); otherwise `None`. To be asked
+    /// before [`Rule::decide`], and to be committed together with the held snapshot.
+    ///
+    /// `seen` is the state in which the worker last saw the snapshot that it holds.
+    ///
+    /// A fence under which somebody is fetching is left alone: its publish would be refused, while
+    /// the ETag of that answer would keep the fetcher from ever receiving it again.
+    pub fn restore(&self, state: &State, now: Millis, seen: &State) -> Option<State> {
+        let held = seen.snapshot.as_ref()?;
+        let lost = state.snapshot.as_ref().is_none_or(|stored| {
+            stored.version != held.version
+                && stored.published_at < held.published_at
+                && held.published_at <= now
+        });
+        if !lost {
+            return None;
+        }
+        let mut next = State {
+            snapshot: Some(held.clone()),
+            granted_at: state.granted_at.max(seen.granted_at),
+            confirmed_at: state.confirmed_at.max(seen.confirmed_at),
+            invalidated_at: state.invalidated_at.max(seen.invalidated_at),
+            ..state.successor(now)
+        };
+        if state.lease.is_none() {
+            next.fence = state.fence.max(seen.fence);
+            next.retry_at = state.retry_at.max(seen.retry_at);
+            next.failures = state.failures.max(seen.failures);
+            next.refused_at = state.refused_at.max(seen.refused_at);
+            next.lease = seen.lease.clone().map(|lease| Lease {
+                // The leader's next poll is at most an interval away: it stays the leader.
+                expires_at: now.saturating_add(millis(self.lease_ttl)),
+                ..lease
+            });
+        }
+        Some(next)
+    }
+
+    /// PostHog has answered `owner`: the snapshot is current, and the lease, if it is its own, anew.
+    fn settle(&self, next: &mut State, now: Millis, owner: &str) {
+        // A grant may be a little ahead of a clock that was set back.
+        next.confirmed_at = Some(now).max(next.granted_at.filter(|_| !self.is_from_the_future(next, now)));
+        next.retry_at = None;
+        next.failures = 0;
+        next.refused_at = None;
+        next.outdated_at = None;
+        if let Some(lease) = next.lease.as_mut().filter(|lease| lease.owner == owner) {
+            lease.expires_at = now.saturating_add(millis(self.lease_ttl));
+        }
+    }
+
+    /// The state without its snapshot, which is damaged: whoever holds a sound one will put it back.
+    pub fn discard(&self, state: &State, now: Millis) -> State {
+        State { snapshot: None, ..state.successor(now) }
+    }
+
+    fn leads(&self, state: &State, owner: &str, fence: Option<u64>) -> bool {
+        state.lease.as_ref().is_some_and(|lease| lease.owner == owner)
+            && fence.is_none_or(|fence| fence == state.fence)
+    }
+}
