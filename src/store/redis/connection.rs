@@ -6,8 +6,8 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisResult, Value};
 use tokio::task::AbortHandle;
 
-use super::bounded::Bounded;
 use super::dial::{Encryption, dial};
+use super::reply_limit::Bounded;
 use crate::config::target::{Address, Login};
 
 /// Several callers may use it at the same time. Dropping the last clone closes it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use super::bounded::Refused;
+use super::reply_limit::Refused;
 use crate::config::target::Endpoint;
 use crate::error::{Code, Error};
 

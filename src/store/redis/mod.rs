@@ -11,13 +11,13 @@
 //! `confirmed_at`, `retry_at`, `invalidated_at`, `failures`, `refused_at`, `outdated_at`, and `patch`,
 //! which turns the previous snapshot into this one. Both keys expire together.
 
-mod bounded;
 pub(crate) mod connection;
 pub(crate) mod dial;
 pub(crate) mod discovery;
 mod errors;
 mod health;
 mod race;
+mod reply_limit;
 pub(crate) mod supervisor;
 
 use std::sync::LazyLock;
