@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout_at};
@@ -25,7 +26,7 @@ use tokio::time::{sleep, timeout_at};
 use self::files::{Files, now};
 use self::folder::Folder;
 use self::watcher::Watcher;
-use super::{Commit, Reading, Store, StoreFuture, is_news};
+use super::{Commit, Reading, Store, is_news};
 use crate::blocking::Blocking;
 use crate::config::options::Options;
 use crate::config::target::Directory;
@@ -122,39 +123,31 @@ impl DirectoryStore {
     }
 }
 
+#[async_trait]
 impl Store for DirectoryStore {
-    fn read(&self) -> StoreFuture<'_, Reading> {
-        Box::pin(async { Ok(self.run(|files| files.read(|_| false)).await?.0) })
+    async fn read(&self) -> Result<Reading> {
+        Ok(self.run(|files| files.read(|_| false)).await?.0)
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
+    async fn load(&self, known: Option<&str>) -> Result<(Reading, Option<Bytes>)> {
         let known = known.map(str::to_owned);
-        Box::pin(self.run(move |files| files.read(|state| is_news(state, known.as_deref()))))
+        self.run(move |files| files.read(|state| is_news(state, known.as_deref()))).await
     }
 
-    fn commit<'a>(
-        &'a self,
-        expected: u64,
-        next: &'a State,
-        snapshot: Option<Encoded>,
-    ) -> StoreFuture<'a, Commit> {
+    async fn commit(&self, expected: u64, next: &State, snapshot: Option<Encoded>) -> Result<Commit> {
         let next = next.clone();
         let bytes = snapshot.map(|snapshot| snapshot.bytes);
-        Box::pin(self.write(move |files, folder| files.commit(folder, expected, &next, bytes.as_deref())))
+        self.write(move |files, folder| files.commit(folder, expected, &next, bytes.as_deref())).await
     }
 
-    fn clear(&self) -> StoreFuture<'_, bool> {
-        Box::pin(async {
-            // Looked at first: clearing what is not there makes no directory.
-            Ok(self.run(Files::is_written).await? && self.write(Files::clear).await?)
-        })
+    async fn clear(&self) -> Result<bool> {
+        // Looked at first: clearing what is not there makes no directory.
+        Ok(self.run(Files::is_written).await? && self.write(Files::clear).await?)
     }
 
-    fn expiry(&self) -> StoreFuture<'_, Option<Duration>> {
-        Box::pin(async {
-            let expires_at = self.run(Files::expires_at).await?;
-            Ok(expires_at.checked_sub(now()).map(Duration::from_millis))
-        })
+    async fn expiry(&self) -> Result<Option<Duration>> {
+        let expires_at = self.run(Files::expires_at).await?;
+        Ok(expires_at.checked_sub(now()).map(Duration::from_millis))
     }
 
     fn watch(&self) -> watch::Receiver<u64> {

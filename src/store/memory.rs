@@ -2,13 +2,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Commit, Reading, Store, StoreFuture};
+use super::{Commit, Reading, Store};
 use crate::definitions::codec::Encoded;
+use crate::error::Result;
 use crate::state::{Millis, State, millis};
 use crate::store::Backend;
 
@@ -61,59 +63,47 @@ impl MemoryStore {
     }
 }
 
+#[async_trait]
 impl Store for MemoryStore {
-    fn read(&self) -> StoreFuture<'_, Reading> {
-        Box::pin(async { Ok(self.reading(&self.content())) })
+    async fn read(&self) -> Result<Reading> {
+        Ok(self.reading(&self.content()))
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
-        Box::pin(async move {
-            let content = self.content();
-            let reading = self.reading(&content);
-            let bytes = super::is_news(&reading.state, known).then(|| content.bytes.clone()).flatten();
-            Ok((reading, bytes))
-        })
+    async fn load(&self, known: Option<&str>) -> Result<(Reading, Option<Bytes>)> {
+        let content = self.content();
+        let reading = self.reading(&content);
+        let bytes = super::is_news(&reading.state, known).then(|| content.bytes.clone()).flatten();
+        Ok((reading, bytes))
     }
 
-    fn commit<'a>(
-        &'a self,
-        expected: u64,
-        next: &'a State,
-        snapshot: Option<Encoded>,
-    ) -> StoreFuture<'a, Commit> {
-        Box::pin(async move {
-            let mut content = self.content();
-            let reading = self.reading(&content);
-            let is_given = snapshot.is_some();
-            if content.state.revision != expected || !(is_given || super::is_kept(&reading.state, next)) {
-                return Ok(Commit::Conflict(reading));
-            }
-            if snapshot.is_some() || next.lease.is_none() {
-                self.notices.send_modify(|count| *count += 1);
-            }
-            content.state = next.clone();
-            content.expires_at = self.now().saturating_add(millis(self.max_age));
-            if next.snapshot.is_none() {
-                content.bytes = None;
-            } else if let Some(snapshot) = snapshot {
-                content.bytes = Some(snapshot.bytes);
-            }
-            Ok(Commit::Committed(reading.now))
-        })
+    async fn commit(&self, expected: u64, next: &State, snapshot: Option<Encoded>) -> Result<Commit> {
+        let mut content = self.content();
+        let reading = self.reading(&content);
+        let is_given = snapshot.is_some();
+        if content.state.revision != expected || !(is_given || super::is_kept(&reading.state, next)) {
+            return Ok(Commit::Conflict(reading));
+        }
+        if snapshot.is_some() || next.lease.is_none() {
+            self.notices.send_modify(|count| *count += 1);
+        }
+        content.state = next.clone();
+        content.expires_at = self.now().saturating_add(millis(self.max_age));
+        if next.snapshot.is_none() {
+            content.bytes = None;
+        } else if let Some(snapshot) = snapshot {
+            content.bytes = Some(snapshot.bytes);
+        }
+        Ok(Commit::Committed(reading.now))
     }
 
-    fn clear(&self) -> StoreFuture<'_, bool> {
-        Box::pin(async {
-            let content = std::mem::take(&mut *self.content());
-            Ok(content.expires_at > 0)
-        })
+    async fn clear(&self) -> Result<bool> {
+        let content = std::mem::take(&mut *self.content());
+        Ok(content.expires_at > 0)
     }
 
-    fn expiry(&self) -> StoreFuture<'_, Option<Duration>> {
-        Box::pin(async {
-            let left = self.content().expires_at.checked_sub(self.now());
-            Ok(left.map(Duration::from_millis))
-        })
+    async fn expiry(&self) -> Result<Option<Duration>> {
+        let left = self.content().expires_at.checked_sub(self.now());
+        Ok(left.map(Duration::from_millis))
     }
 
     fn watch(&self) -> watch::Receiver<u64> {

@@ -8,10 +8,9 @@ pub mod memory;
 pub mod redis;
 pub mod shared;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -20,38 +19,31 @@ use crate::definitions::codec::Encoded;
 use crate::error::{Error, Result};
 use crate::state::{Millis, State};
 
-/// What a store's methods return: boxed, so that the provider needs no type parameter.
-pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
-
-/// A shared place for one project's state and snapshot. Every call is bounded in time.
+/// A shared place for one project's state and snapshot. Every call has a timeout.
+#[async_trait]
 pub trait Store: Send + Sync {
     /// The state and the store's time, in one round trip.
     ///
     /// `state.snapshot` is `None` also where its bytes are gone or have another length than the
     /// state says: a state that nobody can use is no better than none.
-    fn read(&self) -> StoreFuture<'_, Reading>;
+    async fn read(&self) -> Result<Reading>;
 
     /// The same, with the snapshot's bytes unless its version is the `known` one. If the store has a
     /// patch for the known version, it may return the patch instead.
-    fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)>;
+    async fn load(&self, known: Option<&str>) -> Result<(Reading, Option<Bytes>)>;
 
     /// Replaces the state if its revision is still `expected`, and if the store has the snapshot that `next` keeps.
     ///
     /// Atomic, with the snapshot where given (otherwise that in the store stays). Renews the expiry of
     /// everything, and notifies the watchers where a snapshot was given, or no lease is left.
-    fn commit<'a>(
-        &'a self,
-        expected: u64,
-        next: &'a State,
-        snapshot: Option<Encoded>,
-    ) -> StoreFuture<'a, Commit>;
+    async fn commit(&self, expected: u64, next: &State, snapshot: Option<Encoded>) -> Result<Commit>;
 
     /// Forgets everything at once; says whether there was anything. Notifies nobody: who holds the
     /// definitions puts them back when it looks.
-    fn clear(&self) -> StoreFuture<'_, bool>;
+    async fn clear(&self) -> Result<bool>;
 
     /// How long until everything expires; `None` where there is nothing, or where this user may not ask.
-    fn expiry(&self) -> StoreFuture<'_, Option<Duration>>;
+    async fn expiry(&self) -> Result<Option<Duration>>;
 
     /// Changes whenever a new snapshot may be there. A hint: a notice can be lost, or be our own.
     fn watch(&self) -> watch::Receiver<u64>;

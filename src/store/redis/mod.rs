@@ -23,12 +23,13 @@ pub(crate) mod supervisor;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value, from_redis_value};
 use tokio::sync::watch;
 
 use self::supervisor::Supervisor;
-use super::{Commit, Reading, Store, StoreFuture};
+use super::{Commit, Reading, Store};
 use crate::config::options::Options;
 use crate::config::target::Endpoint;
 use crate::definitions::codec::Encoded;
@@ -102,68 +103,56 @@ impl RedisStore {
     }
 }
 
+#[async_trait]
 impl Store for RedisStore {
-    fn read(&self) -> StoreFuture<'_, Reading> {
-        Box::pin(async { Ok(self.read_with("state", "").await?.0) })
+    async fn read(&self) -> Result<Reading> {
+        Ok(self.read_with("state", "").await?.0)
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
-        Box::pin(async move {
-            let (reading, bytes) = self.read_with("load", known.unwrap_or_default()).await?;
-            // A length that differs from the state's, or exceeds the limit, means that these bytes are not its snapshot.
-            let bytes = bytes.filter(|_| reading.state.snapshot.is_some());
-            Ok((reading, bytes))
-        })
+    async fn load(&self, known: Option<&str>) -> Result<(Reading, Option<Bytes>)> {
+        let (reading, bytes) = self.read_with("load", known.unwrap_or_default()).await?;
+        // A length that differs from the state's, or exceeds the limit, means that these bytes are not its snapshot.
+        let bytes = bytes.filter(|_| reading.state.snapshot.is_some());
+        Ok((reading, bytes))
     }
 
-    fn commit<'a>(
-        &'a self,
-        expected: u64,
-        next: &'a State,
-        snapshot: Option<Encoded>,
-    ) -> StoreFuture<'a, Commit> {
-        Box::pin(async move {
-            let mode: &[u8] = match (&next.snapshot, &snapshot) {
-                (None, _) => b"drop",
-                (Some(_), None) => b"keep",
-                (Some(_), Some(_)) => b"set",
-            };
-            let expected = countable(expected).to_string();
-            let max_age = millis(self.max_age).to_string();
-            let fields = encode_state(next);
-            let mut arguments: Vec<&[u8]> = vec![
-                expected.as_bytes(),
-                max_age.as_bytes(),
-                self.channel.as_bytes(),
-                mode,
-                snapshot.as_ref().map_or(b"", |snapshot| &snapshot.bytes),
-            ];
-            arguments.extend(fields.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
-            if let Some(patch) = snapshot.as_ref().and_then(|snapshot| snapshot.patch.as_deref()) {
-                arguments.extend([b"patch", patch]);
-            }
-            decode_commit(self.run(&COMMIT, &arguments).await?).map_err(|_| garbled())
-        })
+    async fn commit(&self, expected: u64, next: &State, snapshot: Option<Encoded>) -> Result<Commit> {
+        let mode: &[u8] = match (&next.snapshot, &snapshot) {
+            (None, _) => b"drop",
+            (Some(_), None) => b"keep",
+            (Some(_), Some(_)) => b"set",
+        };
+        let expected = countable(expected).to_string();
+        let max_age = millis(self.max_age).to_string();
+        let fields = encode_state(next);
+        let mut arguments: Vec<&[u8]> = vec![
+            expected.as_bytes(),
+            max_age.as_bytes(),
+            self.channel.as_bytes(),
+            mode,
+            snapshot.as_ref().map_or(b"", |snapshot| &snapshot.bytes),
+        ];
+        arguments.extend(fields.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
+        if let Some(patch) = snapshot.as_ref().and_then(|snapshot| snapshot.patch.as_deref()) {
+            arguments.extend([b"patch", patch]);
+        }
+        decode_commit(self.run(&COMMIT, &arguments).await?).map_err(|_| garbled())
     }
 
-    fn clear(&self) -> StoreFuture<'_, bool> {
-        Box::pin(async {
-            let mut command = redis::cmd("DEL");
-            command.arg(&self.data_key).arg(&self.state_key);
-            Ok(self.supervisor.send(&command).await? != Value::Int(0))
-        })
+    async fn clear(&self) -> Result<bool> {
+        let mut command = redis::cmd("DEL");
+        command.arg(&self.data_key).arg(&self.state_key);
+        Ok(self.supervisor.send(&command).await? != Value::Int(0))
     }
 
-    fn expiry(&self) -> StoreFuture<'_, Option<Duration>> {
-        Box::pin(async {
-            match self.supervisor.send(redis::cmd("PTTL").arg(&self.state_key)).await {
-                Ok(Value::Int(left)) => Ok(u64::try_from(left).ok().map(Duration::from_millis)),
-                Ok(_) => Ok(None),
-                // Workers do not need this permission.
-                Err(error) if error.code() == Code::Auth => Ok(None),
-                Err(error) => Err(error),
-            }
-        })
+    async fn expiry(&self) -> Result<Option<Duration>> {
+        match self.supervisor.send(redis::cmd("PTTL").arg(&self.state_key)).await {
+            Ok(Value::Int(left)) => Ok(u64::try_from(left).ok().map(Duration::from_millis)),
+            Ok(_) => Ok(None),
+            // Workers do not need this permission.
+            Err(error) if error.code() == Code::Auth => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn watch(&self) -> watch::Receiver<u64> {

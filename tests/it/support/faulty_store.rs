@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use posthog_flag_cache::definitions::codec::Encoded;
 use posthog_flag_cache::error::{Code, Error, Result};
 use posthog_flag_cache::state::{Millis, State};
 use posthog_flag_cache::store::Backend;
-use posthog_flag_cache::store::{Commit, Reading, Store, StoreFuture};
+use posthog_flag_cache::store::{Commit, Reading, Store};
 use tokio::sync::watch;
 
 /// What is wrong.
@@ -114,84 +115,70 @@ fn set_back(now: Millis) -> Millis {
     now - FaultyStore::SET_BACK.as_millis() as Millis
 }
 
+#[async_trait]
 impl Store for FaultyStore {
-    fn read(&self) -> StoreFuture<'_, Reading> {
-        Box::pin(async {
-            self.begin().await?;
-            self.inner.read().await
-        })
+    async fn read(&self) -> Result<Reading> {
+        self.begin().await?;
+        self.inner.read().await
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> StoreFuture<'a, (Reading, Option<Bytes>)> {
-        Box::pin(async move {
-            let fault = self.begin().await?;
-            if fault == Fault::DelaysLoads {
+    async fn load(&self, known: Option<&str>) -> Result<(Reading, Option<Bytes>)> {
+        let fault = self.begin().await?;
+        if fault == Fault::DelaysLoads {
+            tokio::time::sleep(Self::DELAY).await;
+        }
+        let (mut reading, bytes) = self.inner.load(known).await?;
+        if fault == Fault::SetsItsClockBack {
+            reading.now = set_back(reading.now);
+        }
+        if let (Fault::DamagesPatches, Some(known)) = (fault, known) {
+            return Ok((reading, Some(Bytes::from(format!("PATCH2:{known}damaged")))));
+        }
+        self.loaded.fetch_add(usize::from(bytes.is_some()), Ordering::Relaxed);
+        Ok((reading, bytes))
+    }
+
+    async fn commit(&self, expected: u64, next: &State, snapshot: Option<Encoded>) -> Result<Commit> {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        let has_patch = snapshot.as_ref().is_some_and(|snapshot| snapshot.patch.is_some());
+        self.patches.fetch_add(usize::from(has_patch), Ordering::Relaxed);
+        let lost = || Error::new(Code::Timeout, "the reply got lost");
+        match self.begin().await? {
+            Fault::FailsCommits => Err(lost()),
+            Fault::IsReadOnly => Err(Error::new(Code::ReadOnly, "it is a replica")),
+            Fault::FailsPublishes if snapshot.is_some() => Err(lost()),
+            Fault::DelaysCommits => {
                 tokio::time::sleep(Self::DELAY).await;
+                self.inner.commit(expected, next, snapshot).await
             }
-            let (mut reading, bytes) = self.inner.load(known).await?;
-            if fault == Fault::SetsItsClockBack {
-                reading.now = set_back(reading.now);
+            Fault::SetsItsClockBack => {
+                let commit = self.inner.commit(expected, next, snapshot).await?;
+                let Commit::Committed(now) = commit else { return Ok(commit) };
+                Ok(Commit::Committed(set_back(now)))
             }
-            if let (Fault::DamagesPatches, Some(known)) = (fault, known) {
-                return Ok((reading, Some(Bytes::from(format!("PATCH2:{known}damaged")))));
+            Fault::LosesReplies => self.inner.commit(expected, next, snapshot).await.and(Err(lost())),
+            Fault::RepeatsCommits => {
+                // Takes time, so that whoever tries for ever meets its limit.
+                tokio::time::sleep(Self::DELAY).await;
+                self.inner.commit(expected, next, snapshot.clone()).await?;
+                self.inner.commit(expected, next, snapshot).await
             }
-            self.loaded.fetch_add(usize::from(bytes.is_some()), Ordering::Relaxed);
-            Ok((reading, bytes))
-        })
+            Fault::RefusesCommits => {
+                tokio::time::sleep(Self::DELAY).await;
+                Ok(Commit::Conflict(self.inner.read().await?))
+            }
+            _ => self.inner.commit(expected, next, snapshot).await,
+        }
     }
 
-    fn commit<'a>(
-        &'a self,
-        expected: u64,
-        next: &'a State,
-        snapshot: Option<Encoded>,
-    ) -> StoreFuture<'a, Commit> {
-        Box::pin(async move {
-            self.commits.fetch_add(1, Ordering::Relaxed);
-            let has_patch = snapshot.as_ref().is_some_and(|snapshot| snapshot.patch.is_some());
-            self.patches.fetch_add(usize::from(has_patch), Ordering::Relaxed);
-            let lost = || Error::new(Code::Timeout, "the reply got lost");
-            match self.begin().await? {
-                Fault::FailsCommits => Err(lost()),
-                Fault::IsReadOnly => Err(Error::new(Code::ReadOnly, "it is a replica")),
-                Fault::FailsPublishes if snapshot.is_some() => Err(lost()),
-                Fault::DelaysCommits => {
-                    tokio::time::sleep(Self::DELAY).await;
-                    self.inner.commit(expected, next, snapshot).await
-                }
-                Fault::SetsItsClockBack => {
-                    let commit = self.inner.commit(expected, next, snapshot).await?;
-                    let Commit::Committed(now) = commit else { return Ok(commit) };
-                    Ok(Commit::Committed(set_back(now)))
-                }
-                Fault::LosesReplies => self.inner.commit(expected, next, snapshot).await.and(Err(lost())),
-                Fault::RepeatsCommits => {
-                    // Takes time, so that whoever tries for ever meets its limit.
-                    tokio::time::sleep(Self::DELAY).await;
-                    self.inner.commit(expected, next, snapshot.clone()).await?;
-                    self.inner.commit(expected, next, snapshot).await
-                }
-                Fault::RefusesCommits => {
-                    tokio::time::sleep(Self::DELAY).await;
-                    Ok(Commit::Conflict(self.inner.read().await?))
-                }
-                _ => self.inner.commit(expected, next, snapshot).await,
-            }
-        })
+    async fn clear(&self) -> Result<bool> {
+        self.begin().await?;
+        self.inner.clear().await
     }
 
-    fn clear(&self) -> StoreFuture<'_, bool> {
-        Box::pin(async {
-            self.begin().await?;
-            self.inner.clear().await
-        })
-    }
-
-    fn expiry(&self) -> StoreFuture<'_, Option<Duration>> {
-        Box::pin(async {
-            self.begin().await?;
-            self.inner.expiry().await
-        })
+    async fn expiry(&self) -> Result<Option<Duration>> {
+        self.begin().await?;
+        self.inner.expiry().await
     }
 
     fn watch(&self) -> watch::Receiver<u64> {
