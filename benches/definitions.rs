@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use posthog_flag_cache::definitions::codec::{Base, make_patch};
+use posthog_flag_cache::definitions::patch::{Base, make};
 use posthog_flag_cache::definitions::delivery::Delivery;
 use posthog_flag_cache::definitions::codec::Compression;
 use posthog_flag_cache::definitions::snapshot::Snapshot;
@@ -41,7 +41,7 @@ fn benches(criterion: &mut Criterion) {
     group.bench_function("validate, cut and hash", |b| b.iter(|| Snapshot::new(black_box(text.clone()))));
     group.bench_function("compress, without a patch", |b| b.iter(|| after.encode(Compression::Zstd, None)));
     let (base, limit) = (Base { text: before.text(), version: before.version() }, encoded.bytes.len());
-    group.bench_function("make a patch", |b| b.iter(|| make_patch(black_box(after.text()), base, limit)));
+    group.bench_function("make a patch", |b| b.iter(|| make(black_box(after.text()), base, limit)));
     group.bench_function("decode the whole", |b| {
         b.iter(|| Snapshot::decode(black_box(&encoded.bytes), after.version(), None));
     });

@@ -3,5 +3,6 @@
 pub mod codec;
 pub mod delivery;
 mod json;
+pub mod patch;
 pub mod pieces;
 pub mod snapshot;

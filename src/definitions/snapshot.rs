@@ -5,7 +5,8 @@ use std::fmt::Write;
 use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
 
-use crate::definitions::codec::{self, Base, Compression, Encoded, corrupt};
+use crate::definitions::codec::{self, Compression, Encoded, corrupt};
+use crate::definitions::patch::Base;
 use crate::definitions::pieces::{Fault, Parts, Pieces};
 use crate::error::{Code, Error, Result};
 use crate::limits::{MAX_STORED_BYTES, require};
@@ -157,6 +158,7 @@ struct ApiFields<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::definitions::patch;
     use crate::limits::MAX_TEXT_BYTES;
 
     const TEXT: &str = r#"{"flags":[{"key":"ä"}],"cohorts":{},"new":1e400}"#;
@@ -210,7 +212,7 @@ mod tests {
             // zstd ignores a prefix in the same memory as the text.
             let text = made_of.text().to_owned();
             let patch_base = Base { text: patch_base.text(), version: base.version() };
-            let patch = codec::make_patch(&text, patch_base, 1_000).unwrap();
+            let patch = patch::make(&text, patch_base, 1_000).unwrap();
             Snapshot::decode(&patch, new.version(), Some(&base))
         };
         assert_eq!(decode(&new, &base).unwrap(), new);
@@ -317,7 +319,7 @@ mod tests {
         }
         let base = Snapshot::new(TEXT.into()).unwrap();
         let bomb = vec![b' '; MAX_TEXT_BYTES + 1];
-        let patch = |frame: Vec<u8>| [codec::PATCH_TAG, base.version().as_bytes(), &frame].concat();
+        let patch = |frame: Vec<u8>| [patch::TAG, base.version().as_bytes(), &frame].concat();
         let compress = |text: &[u8]| zstd::bulk::compress(text, 3).unwrap();
         let encodings = [
             text.clone().into_bytes(),
