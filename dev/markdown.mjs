@@ -1,7 +1,10 @@
-// What a Markdown page of this repository says: its code, headings and links. Reads what these pages use, not all of Markdown.
+// What a Markdown page of this repository says: its code, headings and links.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+
+import GithubSlugger from 'github-slugger'
+import { fromMarkdown } from 'mdast-util-from-markdown'
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
@@ -22,51 +25,33 @@ export function pages() {
  * `{ target, line }`, an image too.
  */
 export function readPage(markdown) {
-  const lines = markdown.split('\n')
   const [snippets, links] = [[], []]
-  const slugs = slugger()
+  const slugs = new GithubSlugger()
   const anchors = new Set()
-  let prose = ''
-  for (let index = 0; index < lines.length; index += 1) {
-    const [, indent, fence, language] = lines[index].match(/^( *)(`{3,})([^`]*)$/) ?? []
-    if (fence) {
-      const line = index + 2
-      const code = []
-      while (lines[++index]?.trim() !== fence) {
-        if (index >= lines.length) throw new Error(`the code that begins in line ${line - 1} does not end`)
-        code.push(lines[index].slice(indent.length))
-      }
-      const before = prose.trim() === '' || /^[^.]{1,80}:$/.test(prose.trim()) ? snippets.at(-1) : undefined
-      snippets.push({ language: language.trim(), text: `${code.join('\n')}\n`, line, before })
-      prose = ''
-      continue
+  let endOfLast = 0
+  for (const node of nodesIn(fromMarkdown(markdown))) {
+    const { start, end } = node.position
+    const addLink = (target) => links.push({ target, line: start.line })
+    if (node.type === 'code') {
+      const words = markdown.slice(endOfLast, start.offset).trim()
+      const before = /^([^.]{1,80}:)?$/.test(words) ? snippets.at(-1) : undefined
+      snippets.push({ language: node.lang ?? '', text: `${node.value}\n`, line: start.line + 1, before })
+      endOfLast = end.offset
+    } else if (node.type === 'heading') {
+      anchors.add(slugs.slug(textOf(node)))
+    } else if (node.type === 'html') {
+      for (const [, anchor] of node.value.matchAll(/<a (?:id|name)="([^"]+)"/g)) anchors.add(anchor)
+      for (const [, target] of node.value.matchAll(/ (?:src|href)="([^"]+)"/g)) addLink(target)
+    } else if (node.url !== undefined) {
+      addLink(node.url)
     }
-    const [, heading] = lines[index].match(/^#{1,6} +(.+?) *#*$/) ?? []
-    if (heading) anchors.add(slugs(heading))
-    for (const [, anchor] of lines[index].matchAll(/<a (?:id|name)="([^"]+)"/g)) anchors.add(anchor)
-    const text = lines[index].replace(/`[^`]*`/g, (code) => '`'.repeat(code.length))
-    for (const [, target] of text.matchAll(/\]\(([^)\s]+)(?: "[^"]*")?\)/g)) links.push({ target, line: index + 1 })
-    for (const [, target] of text.matchAll(/^\[[^\]]+\]: (\S+)/g)) links.push({ target, line: index + 1 })
-    for (const [, target] of text.matchAll(/ (?:src|href)="([^"]+)"/g)) links.push({ target, line: index + 1 })
-    prose += `${lines[index]}\n`
   }
   return { snippets, anchors, links }
 }
 
-/** Gives headings their anchors, in the order of the page, as GitHub does. */
-export function slugger() {
-  const seen = new Map()
-  return (heading) => {
-    const text = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
-    const slug = text
-      .trim()
-      .toLowerCase()
-      .replace(/[^\p{L}\p{M}\p{N}\p{Pc}\- ]/gu, '')
-      .replaceAll(' ', '-')
-    const times = seen.get(slug) ?? 0
-    seen.set(slug, times + 1)
-    return times === 0 ? slug : `${slug}-${times}`
-  }
-}
+/** In the order of the page. */
+const nodesIn = (node) => [node, ...(node.children ?? []).flatMap(nodesIn)]
+
+const textOf = ({ type, value = '', children = [] }) => (type === 'html' ? '' : value + children.map(textOf).join(''))
 
 export const read = (path) => readFileSync(`${ROOT}${path}`, 'utf8')

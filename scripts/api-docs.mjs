@@ -4,8 +4,9 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 import { parse } from '@babel/parser'
+import GithubSlugger from 'github-slugger'
 
-import { read, ROOT, slugger } from '../dev/markdown.mjs'
+import { read, ROOT } from '../dev/markdown.mjs'
 
 const PAGE = 'docs/api.md'
 /** So long is a default that the overview of the options can hold. */
@@ -101,13 +102,13 @@ const titleOf = (member) => member.title ?? member.name
 
 /** The anchor of each heading: of the types by name, of members by `Type.member` too. */
 function anchorsOf(sections) {
-  const slugs = slugger()
-  slugs('API')
+  const slugs = new GithubSlugger()
+  slugs.slug('API')
   const anchors = new Map()
   for (const { name, kind, members = [] } of sections) {
-    anchors.set(name, slugs(name))
+    anchors.set(name, slugs.slug(name))
     if (!hasHeadings(kind, name)) continue
-    for (const member of members) anchors.set(`${name}.${member.name}`, slugs(titleOf(member)))
+    for (const member of members) anchors.set(`${name}.${member.name}`, slugs.slug(titleOf(member)))
   }
   return anchors
 }
@@ -140,7 +141,8 @@ function render(section, links) {
 
 function method(member, links, prose) {
   const { doc, signature, isAsync } = member
-  const parts = [`### ${titleOf(member)}`, typeCode(signature, links), prose(doc.text)]
+  // Or `[…]()` would be a link.
+  const parts = [`### ${titleOf(member).replace('[', '\\[')}`, typeCode(signature, links), prose(doc.text)]
   for (const text of tagged(doc, 'param')) {
     const [, name, meaning] = text.match(/^(\w+) - (.*)$/s)
     parts.push(`**\`${name}\`**: ${prose(meaning)}.`)
