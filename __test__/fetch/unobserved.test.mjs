@@ -94,7 +94,8 @@ test('a process that was refused before it had definitions takes those of the ot
 
 test('after a 304 the fleet has what that client received, although the store had something else', async (t) => {
   const api = await standIn(t)
-  const options = { api, url: store.url, refreshIntervalMs: 100 }
+  // The first one is to see v2 before its turn to fetch comes again.
+  const options = { api, url: store.url, refreshIntervalMs: 1_000 }
   const loadsUntil = async ({ load, evaluate }, version) => {
     const givenUpAt = now() + 20_000
     for (await load(); (await evaluate()) !== version && now() < givenUpAt; await load()) await sleep(20)
