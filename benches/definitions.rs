@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use posthog_flag_cache::definitions::patch::{Base, make};
-use posthog_flag_cache::definitions::delivery::Delivery;
+use posthog_flag_cache::definitions::slices::Delivery;
 use posthog_flag_cache::definitions::codec::Compression;
 use posthog_flag_cache::definitions::snapshot::Snapshot;
 

@@ -2,16 +2,34 @@
 
 const { NativeProvider } = require('./native.js')
 const { Client } = require('./client.js')
+const { urlOfEnvironment } = require('./environment.js')
 const { FlagCacheError, translate } = require('./error.js')
 const { shareEtag } = require('./fetch.js')
 const { Listeners } = require('./listeners.js')
-const { collect } = require('./options.js')
 const { assemble, toNative } = require('./transfer.js')
 const { UnobservedRequest } = require('./unobserved.js')
 
 const REPORT_INTERVAL_MS = 60_000
 
 const NO_DEFINITIONS = { flags: [], group_type_mapping: {}, groupTypeMapping: {}, cohorts: {} }
+
+/** A copy of the options, for native code to validate. */
+function collect(options) {
+  if (options === null || typeof options !== 'object') {
+    throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'options are required: an object with a projectKey')
+  }
+  try {
+    const { url = urlOfEnvironment(), ...others } = options
+    const given = { url, ...others }
+    // Read here, so that what a getter throws is kept.
+    if (isPlain(given.tls)) given.tls = { ...given.tls }
+    return given
+  } catch (cause) {
+    throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'the options cannot be read', cause)
+  }
+}
+
+const isPlain = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 function create(options) {
   const given = collect(options)

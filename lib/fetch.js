@@ -2,7 +2,7 @@
 
 const { assemble } = require('./transfer.js')
 const { FlagCacheError, translate } = require('./error.js')
-const { describe, tellFailure } = require('./failure.js')
+const { describe, tellFailure } = require('./fetch-failure.js')
 const { NativeText } = require('./native.js')
 const { asksForDefinitions } = require('./request.js')
 

@@ -5,7 +5,7 @@ const { setImmediate: turn } = require('node:timers/promises')
 const { NativeText } = require('./native.js')
 
 /**
- * Makes definitions of slices, or of the only one, and of those held before (`src/definitions/delivery.rs` says what is
+ * Makes definitions of slices, or of the only one, and of those held before (`src/definitions/slices.rs` says what is
  * in them): `{ version, definitions }`. Nothing handed out earlier is changed.
  */
 async function assemble(slices, held) {

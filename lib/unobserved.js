@@ -2,7 +2,7 @@
 
 const { subscribe, unsubscribe } = require('node:diagnostics_channel')
 
-const { describe, tellFailure } = require('./failure.js')
+const { describe, tellFailure } = require('./fetch-failure.js')
 const { asksForDefinitions } = require('./request.js')
 
 /** Where Node.js's own fetch tells how its requests end. */

@@ -5,9 +5,11 @@
 //! simply asked again. Because only the store's clock counts, the clocks of the workers do not.
 
 mod changes;
+mod failures;
 
 use std::time::Duration;
 
+pub use self::failures::{FailedFetch, Failure};
 use crate::state::{Lease, Millis, State, millis};
 
 /// The worker that asks.
@@ -24,24 +26,6 @@ pub struct Worker<'a> {
     pub failed: Option<FailedFetch>,
 }
 
-/// A fetch that brought this worker no definitions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FailedFetch {
-    pub at: Millis,
-    /// How many failed in a row, of this worker.
-    pub count: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// Network, proxy, clock, key, or an answer without definitions: other workers may be luckier.
-    Worker,
-    /// PostHog asked to wait (429, `Retry-After`): every worker does, if there are definitions to go on with.
-    Paused(Option<Duration>),
-    /// PostHog refuses the definitions to the whole project (402, quota exceeded).
-    Refused(Option<Duration>),
-}
-
 /// What a worker does at a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
@@ -55,13 +39,6 @@ pub enum Decision {
     Wait(Millis),
 }
 
-/// Maximum pause: a header gone wrong must not silence a fleet.
-const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
-
-/// Delay before a worker whose fetch for an empty cache failed may try again. It doubles with each further
-/// failure. Workers that wait look more often.
-const COLD_RETRY: Millis = 250;
-
 /// The durations that govern the rule.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
@@ -71,17 +48,6 @@ pub struct Rule {
     pub lease_ttl: Duration,
     /// How long a worker without definitions waits for another's fetch; zero: not at all.
     pub cold_start_wait: Duration,
-}
-
-impl Failure {
-    /// What an answer of this HTTP status, with this `Retry-After`, says; `None` for no answer.
-    pub fn of(status: Option<u32>, pause: Option<Duration>) -> Self {
-        match (status, pause) {
-            (Some(402), pause) => Failure::Refused(pause),
-            (Some(429), pause) | (_, pause @ Some(_)) => Failure::Paused(pause),
-            _ => Failure::Worker,
-        }
-    }
 }
 
 impl Rule {
@@ -118,31 +84,6 @@ impl Rule {
         }
     }
 
-    /// Until when a worker whose fetch failed leaves the next one to others. Over an interval, so that each of them
-    /// polls in between, and as long as others are trying, which may take longer. But while the cache is empty
-    /// they are waiting, and take over at once.
-    pub fn stands_back_until(
-        &self,
-        failed: FailedFetch,
-        state: &State,
-        now: Millis,
-        owner: &str,
-    ) -> Option<Millis> {
-        let interval = millis(self.refresh_interval);
-        let until = if state.snapshot.is_none() {
-            let delay = doubled(COLD_RETRY, failed.count.saturating_sub(1)).min(interval);
-            failed.at.saturating_add(delay)
-        } else {
-            let others = state.lease.as_ref().filter(|lease| lease.owner != owner);
-            let tried_at = others.map(|lease| lease.expires_at.min(now)).max(state.granted_at);
-            let are_trying = state.failures > 0 && !self.is_from_the_future(state, now);
-            let last = failed.at.max(tried_at.filter(|_| are_trying).unwrap_or(0));
-            last.saturating_add(interval).saturating_add(self.slack())
-        };
-        let is_from_the_future = failed.at > now.saturating_add(self.slack());
-        (now < until && !is_from_the_future).then_some(until)
-    }
-
     fn grant(&self, state: &State, now: Millis, owner: &str) -> State {
         let mut next = state.successor(now);
         next.fence = next.fence.saturating_add(1);
@@ -166,15 +107,6 @@ impl Rule {
         next.granted_at = Some(now).max(state.invalidated_at.filter(|_| self.is_invalidated(state, now)));
         next.retry_at = None;
         next
-    }
-
-    /// How long nobody calls PostHog. A pause longer than any that is ever set is void.
-    pub fn pause(&self, state: &State, now: Millis) -> Option<Duration> {
-        if self.is_from_the_future(state, now) {
-            return None;
-        }
-        let pause = Duration::from_millis(state.retry_at?.checked_sub(now).filter(|pause| *pause > 0)?);
-        (pause <= MAX_PAUSE).then_some(pause)
     }
 
     /// Who fetches, as long as nobody may take over.
@@ -233,8 +165,4 @@ impl Rule {
     fn slack(&self) -> Millis {
         (millis(self.refresh_interval) / 10).min(1_000)
     }
-}
-
-fn doubled(delay: Millis, times: u32) -> Millis {
-    delay.saturating_mul(1_u64.checked_shl(times).unwrap_or(u64::MAX))
 }

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use posthog_flag_cache::definitions::delivery::Delivery;
+use posthog_flag_cache::definitions::slices::Delivery;
 use posthog_flag_cache::definitions::pieces::{Member, Parts};
 use posthog_flag_cache::definitions::codec::Compression;
 use posthog_flag_cache::definitions::snapshot::Snapshot;

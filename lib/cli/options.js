@@ -2,7 +2,7 @@
 
 const { readFileSync } = require('node:fs')
 
-const { urlOfEnvironment } = require('../options.js')
+const { urlOfEnvironment } = require('../environment.js')
 const { UsageError } = require('./args.js')
 
 const MS = '<ms>'

@@ -7,7 +7,7 @@ use napi::bindgen_prelude::{Buffer, Either, Env, JsValue, Null, ToNapiValue};
 use napi::sys;
 use napi_derive::napi;
 
-use crate::definitions::delivery::{Definitions, Delivery};
+use crate::definitions::slices::{Definitions, Delivery};
 use crate::definitions::snapshot::Snapshot;
 use crate::worker::provider::Poll;
 

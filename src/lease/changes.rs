@@ -1,13 +1,7 @@
 //! How what a worker did or learned changes the state.
 
-use super::{Failure, MAX_PAUSE, Rule, doubled};
+use super::Rule;
 use crate::state::{Lease, Millis, SnapshotInfo, State, millis};
-
-/// Number of failures in a row, each of another worker, from which on PostHog is to blame.
-const FAILURES_UNTIL_PAUSE: u32 = 3;
-
-/// The first pause after these, as a part of the interval. It doubles with each further failure.
-const FIRST_PAUSE_PART: Millis = 256;
 
 /// Two invalidations no further apart count as one.
 const INVALIDATIONS_APART: Millis = 1_000;
@@ -59,41 +53,6 @@ impl Rule {
         let mut next = state.successor(now);
         self.settle(&mut next, now, owner);
         Some(next)
-    }
-
-    /// The state in which a fetch of `owner` has failed: its lease is released, so that another worker
-    /// fetches next. The fleet pauses if PostHog asked it to, or if several workers have failed in a row.
-    /// `None` while another worker fetches, whose answer will tell; an empty cache cannot wait for that,
-    /// because every worker without definitions calls.
-    pub fn fail(&self, state: &State, now: Millis, owner: &str, failure: Failure) -> Option<State> {
-        let is_empty = state.snapshot.is_none();
-        if !is_empty && self.foreign_lease(state, now, owner).is_some() {
-            return None;
-        }
-        let failures = state.failures.saturating_add(1);
-        let further = failures.checked_sub(FAILURES_UNTIL_PAUSE);
-        let delay = further.map(|further| {
-            let interval = millis(self.refresh_interval);
-            doubled((interval / FIRST_PAUSE_PART).max(1), further).min(interval)
-        });
-        let asked = match failure {
-            Failure::Worker => None,
-            // Whatever PostHog asked for, without definitions there is nothing to go on with meanwhile.
-            _ if is_empty => None,
-            Failure::Paused(pause) | Failure::Refused(pause) => {
-                Some(millis(pause.unwrap_or_default()).max(millis(self.refresh_interval) - self.slack()))
-            }
-        };
-        let pause = delay.max(asked).map(|pause| now.saturating_add(pause.min(millis(MAX_PAUSE))));
-        let so_far = state.retry_at.filter(|_| self.pause(state, now).is_some());
-        let refused = matches!(failure, Failure::Refused(_)).then_some(now);
-        Some(State {
-            lease: state.lease.clone().filter(|lease| lease.owner != owner),
-            failures,
-            retry_at: so_far.max(pause),
-            refused_at: state.refused_at.or(refused),
-            ..state.successor(now)
-        })
     }
 
     /// The state in which the definitions are known to have changed, so that the next load fetches;

@@ -12,7 +12,7 @@ use crate::lease::FailedFetch;
 use crate::state::{Millis, State};
 use crate::store::Reading;
 use crate::store::shared::InUse;
-use crate::worker::poll_pace::PollPace;
+use crate::worker::poll_interval::PollPace;
 use crate::worker::status::Counters;
 
 /// A snapshot, and the state in which it was last seen in the store.

@@ -1,6 +1,7 @@
 //! One worker's copy of what its fleet shares, kept in step with the store.
 
 mod publishing;
+pub mod repair;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +16,13 @@ use crate::definitions::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::lease::Rule;
 use crate::runtime::off_runtime;
-use crate::state::{Millis, SnapshotInfo, State, millis};
+use crate::state::{Millis, State, millis};
 use crate::store::shared::SharedStore;
 use crate::store::{Commit, Reading, Store};
 use crate::worker::memory::{Held, Memory, Unpublished, Unshared};
 
 /// Maximum delay before a commit that came too late is prepared again.
 const MAX_RACE_DELAY_MS: u64 = 10;
-
-/// Minimum time between two repairs of the store, as a part of the interval: who damages it again and again must not
-/// make every worker write all definitions as often.
-const REPAIRS_APART_PART: u32 = 10;
-
-/// Maximum number of commits of one repair: one drops what is damaged, another one puts back what is held.
-const REPAIR_COMMITS: u32 = 2;
 
 /// So many reports wait for a listener; older ones are dropped.
 const REPORTS: usize = 16;
@@ -42,14 +36,6 @@ pub struct Mirror {
     shared: Arc<SharedStore>,
     memory: Arc<Memory>,
     reports: broadcast::Sender<Error>,
-}
-
-/// What a worker finds when it looks.
-pub struct Synced {
-    pub reading: Reading,
-    /// The snapshot that the store holds. The state may name one that this worker holds, and could not put back.
-    pub stored: Option<SnapshotInfo>,
-    pub damage: Option<Error>,
 }
 
 impl Mirror {
@@ -124,65 +110,6 @@ impl Mirror {
         let _ = self.reports.send(error);
     }
 
-    /// Reads the state, and makes the store's snapshot and the held one the same: mostly by loading
-    /// what is new, but where the store lost what this worker holds, by putting it back.
-    ///
-    /// A damaged snapshot is dropped, so that whoever holds a sound one learns of it, and counts as
-    /// none; the damage is returned, for who can do nothing about it.
-    pub async fn sync(&self) -> Result<Synced> {
-        let mut damage = None;
-        let mut commits = self.repair_commits();
-        loop {
-            let held = self.held();
-            let (mut reading, found) = self.shared.load(held.as_ref().map(|(snapshot, _)| snapshot)).await?;
-            let news = match found.transpose() {
-                Ok(news) => news,
-                Err(error) => {
-                    self.report(error.clone());
-                    damage = Some(error);
-                    if commits > 0 {
-                        commits -= 1;
-                        self.note_repair();
-                        self.commit(&reading, &self.rule.discard(&reading.state, reading.now), None).await?;
-                        continue;
-                    }
-                    reading.state.snapshot = None;
-                    None
-                }
-            };
-            let stored = reading.state.snapshot.clone();
-            let lost = held.as_ref().filter(|_| self.heals).and_then(|(snapshot, seen)| {
-                Some((snapshot, self.rule.restore(&reading.state, reading.now, seen)?))
-            });
-            match lost {
-                Some((snapshot, next)) if commits > 0 => {
-                    commits -= 1;
-                    self.note_repair();
-                    if self.restore(&reading, snapshot, next).await? {
-                        self.memory.with(|memory| memory.counters.heals += 1);
-                    }
-                    continue;
-                }
-                // It goes on as if it had put them back.
-                Some((_, next)) => reading.state = State { revision: reading.state.revision, ..next },
-                None => {}
-            }
-            self.adopt(&reading, news);
-            return Ok(Synced { reading, stored, damage });
-        }
-    }
-
-    /// How many commits a repair may take now.
-    fn repair_commits(&self) -> u32 {
-        let apart = self.rule.refresh_interval / REPAIRS_APART_PART;
-        let is_due = self.memory.with(|memory| memory.healed_at.is_none_or(|at| at.elapsed() >= apart));
-        if self.heals && is_due { REPAIR_COMMITS } else { 0 }
-    }
-
-    fn note_repair(&self) {
-        self.memory.with(|memory| memory.healed_at = Some(Instant::now()));
-    }
-
     fn adopt(&self, reading: &Reading, news: Option<Arc<Snapshot>>) {
         self.memory.with(|memory| {
             let now = Instant::now();
@@ -203,12 +130,6 @@ impl Mirror {
                 memory.seen_at = Some(now);
             }
         });
-    }
-
-    async fn restore(&self, reading: &Reading, snapshot: &Arc<Snapshot>, next: State) -> Result<bool> {
-        let encoded = self.encode(snapshot, None).await?;
-        let info = next.snapshot.map(|info| SnapshotInfo { bytes: encoded.length(), ..info });
-        Ok(self.commit(reading, &State { snapshot: info, ..next }, Some(encoded)).await?.is_committed())
     }
 
     /// Commits the change of the state that `rule` names; `false` where it names none.

@@ -3,6 +3,6 @@
 pub mod events;
 pub mod memory;
 pub mod mirror;
-pub mod poll_pace;
+pub mod poll_interval;
 pub mod provider;
 pub mod status;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use self::poll::{Found, Outcome};
 use crate::config::options::{Options, Role, WhenRefused, WhenUnavailable};
-use crate::definitions::delivery::{Definitions, Delivery};
+use crate::definitions::slices::{Definitions, Delivery};
 use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;

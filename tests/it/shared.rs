@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use posthog_flag_cache::config::options::Given;
-use posthog_flag_cache::definitions::delivery::Definitions;
+use posthog_flag_cache::definitions::slices::Definitions;
 use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::error::{Code, Result};
 use posthog_flag_cache::state::{SnapshotInfo, State};

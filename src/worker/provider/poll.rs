@@ -12,7 +12,7 @@ use crate::error::{Code, Error, Result};
 use crate::lease::{Decision, Failure, Worker};
 use crate::state::{Millis, State};
 use crate::store::Commit;
-use crate::worker::mirror::Synced;
+use crate::worker::mirror::repair::Synced;
 
 /// How often a waiting worker looks although no notice came.
 const WAIT_POLL: Duration = Duration::from_millis(100);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use posthog_flag_cache::config::options::{Given, Options};
 use posthog_flag_cache::definitions::codec::Encoded;
-use posthog_flag_cache::definitions::delivery::Definitions;
+use posthog_flag_cache::definitions::slices::Definitions;
 use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::error::Result;
 use posthog_flag_cache::state::State;

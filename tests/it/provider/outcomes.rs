@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use posthog_flag_cache::config::options::Given;
-use posthog_flag_cache::definitions::delivery::Definitions;
+use posthog_flag_cache::definitions::slices::Definitions;
 use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::lease::Failure;
 use tokio::time::sleep;

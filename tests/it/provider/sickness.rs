@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use posthog_flag_cache::config::options::Given;
-use posthog_flag_cache::definitions::delivery::Definitions;
+use posthog_flag_cache::definitions::slices::Definitions;
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::lease::Failure;
 use posthog_flag_cache::worker::provider::Poll;

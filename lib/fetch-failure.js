@@ -1,6 +1,7 @@
 'use strict'
 
 const { FlagCacheError } = require('./error.js')
+const { retryAfterMs } = require('./retry-after.js')
 
 /** Maximum length of what an error of a fetch says. */
 const MAX_MESSAGE = 1_000
@@ -31,16 +32,6 @@ function describe(error) {
   } catch {
     return 'an error that cannot be shown'
   }
-}
-
-/** Both forms of RFC 9110, 10.2.3: seconds, or a date. */
-function retryAfterMs(headers) {
-  const value = headers?.get('retry-after')
-  if (!value) return undefined
-  // The clock that the date is of: this process's own may be wrong.
-  const now = Date.parse(headers.get('date')) || Date.now()
-  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
-  return ms > 0 ? Math.min(ms, Number.MAX_SAFE_INTEGER) : undefined
 }
 
 module.exports = { describe, tellFailure }
