@@ -70,7 +70,7 @@ impl Rule {
         }
         if let Some(lease) = self.foreign_lease(state, now, me.owner) {
             let needs_it = waits
-                || (me.seen.is_none() && self.is_being_replaced(state))
+                || (me.seen.is_none() && state.failures == 0 && self.is_being_replaced(state))
                 || (me.impatient && state.granted_at > state.confirmed_at);
             return if needs_it { Decision::Wait(lease.expires_at) } else { Decision::Follow };
         }

@@ -140,7 +140,8 @@ impl Rule {
         State { snapshot: None, ..state.successor(now) }
     }
 
-    fn leads(&self, state: &State, owner: &str, fence: Option<u64>) -> bool {
+    /// Whether `owner` holds the lease, under this grant if it is known.
+    pub fn leads(&self, state: &State, owner: &str, fence: Option<u64>) -> bool {
         state.lease.as_ref().is_some_and(|lease| lease.owner == owner)
             && fence.is_none_or(|fence| fence == state.fence)
     }

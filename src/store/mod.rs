@@ -101,6 +101,7 @@ fn is_news(state: &State, known: Option<&str>) -> bool {
 
 /// Whether the store has the snapshot that the next state names, so that it need not be given.
 fn is_kept(found: &State, next: &State) -> bool {
-    let length = |state: &State| state.snapshot.as_ref().map(|snapshot| snapshot.bytes);
-    next.snapshot.is_none() || length(found) == length(next)
+    let content =
+        |state: &State| state.snapshot.as_ref().map(|snapshot| (snapshot.version.clone(), snapshot.bytes));
+    next.snapshot.is_none() || content(found) == content(next)
 }

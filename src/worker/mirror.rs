@@ -16,7 +16,7 @@ use crate::definitions::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::lease::Rule;
 use crate::runtime::off_runtime;
-use crate::state::{Millis, State, millis};
+use crate::state::{Millis, SnapshotInfo, State, millis};
 use crate::store::shared::SharedStore;
 use crate::store::{Commit, Reading, Store};
 use crate::worker::memory::{Held, Memory, Unpublished, Unshared};
@@ -94,7 +94,7 @@ impl Mirror {
         Some(Reading { now: reading.now.saturating_add(passed), ..reading })
     }
 
-    /// How long the last read took.
+    /// How long the store took to answer last.
     pub fn round_trip(&self) -> Option<Duration> {
         self.shared.round_trip()
     }
@@ -110,10 +110,12 @@ impl Mirror {
         let _ = self.reports.send(error);
     }
 
-    fn adopt(&self, reading: &Reading, news: Option<Arc<Snapshot>>) {
+    /// Remembers `reading`, in which the store has the snapshot `stored`; `news` was loaded with it.
+    fn adopt(&self, reading: &Reading, stored: &Option<SnapshotInfo>, news: Option<Arc<Snapshot>>) {
         self.memory.with(|memory| {
             let now = Instant::now();
-            memory.read = Some((reading.clone(), now));
+            let state = State { snapshot: stored.clone(), ..reading.state.clone() };
+            memory.read = Some((Reading { state, now: reading.now }, now));
             let stored_at = published_at(&reading.state);
             let confirmed_at = reading.state.confirmed_at.filter(|_| reading.state.outdated_at.is_none());
             memory.unshared = memory.unshared.take().filter(|unshared| {
@@ -124,7 +126,8 @@ impl Mirror {
             let counters = &mut memory.counters;
             *(if news.is_some() { &mut counters.loads } else { &mut counters.unchanged }) += 1;
             let held = memory.held.take().map(|(snapshot, _)| snapshot);
-            let current = news.or(held).filter(|snapshot| snapshot.version() == info.version);
+            let current =
+                [news, held].into_iter().flatten().find(|snapshot| snapshot.version() == info.version);
             memory.held = current.map(|snapshot| (snapshot, reading.state.clone()));
             if reading.state.outdated_at.is_none() {
                 memory.seen_at = Some(now);
@@ -134,7 +137,20 @@ impl Mirror {
 
     /// Commits the change of the state that `rule` names; `false` where it names none.
     pub async fn change(&self, rule: impl Fn(&Reading) -> Option<State>) -> Result<bool> {
-        let mut known = self.last_reading().filter(|reading| rule(reading).is_some());
+        let known = self.last_reading().filter(|reading| rule(reading).is_some());
+        self.change_known(known, rule).await
+    }
+
+    /// The same, for a change that depends on the store's time: it looks first.
+    pub async fn look_and_change(&self, rule: impl Fn(&Reading) -> Option<State>) -> Result<bool> {
+        self.change_known(None, rule).await
+    }
+
+    async fn change_known(
+        &self,
+        mut known: Option<Reading>,
+        rule: impl Fn(&Reading) -> Option<State>,
+    ) -> Result<bool> {
         loop {
             let reading = self.known_or_read(known).await?;
             let Some(next) = rule(&reading) else { return Ok(false) };

@@ -1,4 +1,4 @@
--- Replaces the state, if its revision is still the expected one, and if the definitions that it keeps are there. Follows state.lua.
+-- Replaces the state, if its revision is still the expected one, and if it has the definitions that are to be kept. Follows state.lua.
 --
 -- KEYS[1]  the definitions        KEYS[2]  the state
 -- ARGV[1]  expected revision; 0: no state, or one without a readable revision
@@ -17,7 +17,7 @@ local revision = string.match(state[1] or '', '^0*(%d+)$')
 if not revision or #revision > 16 then
   revision = '0'
 end
-local is_kept = ARGV[4] ~= 'keep' or (length > 0 and length == tonumber(ARGV[9]))
+local is_kept = ARGV[4] ~= 'keep' or (length > 0 and length == tonumber(ARGV[9]) and state[6] == ARGV[7])
 if revision ~= ARGV[1] or not is_kept then
   return reading(state, length, false)
 end

@@ -224,8 +224,11 @@ fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
         let granted_at = number(next())?;
         let (version, etag, bytes, published_at) = (next(), next(), number(next())?, number(next())?);
         let snapshot = match (version, bytes, published_at) {
+            // A version that is not UTF-8 could not be compared.
             (Some(version), Some(bytes), Some(published_at))
-                if bytes == length && length <= MAX_STORED_BYTES =>
+                if bytes == length
+                    && (1..=MAX_STORED_BYTES).contains(&length)
+                    && !version.contains(char::REPLACEMENT_CHARACTER) =>
             {
                 Some(SnapshotInfo { version, etag, bytes, published_at })
             }

@@ -65,11 +65,11 @@ impl Mirror {
                     }
                     continue;
                 }
-                // It goes on as if it had put them back.
+                // It goes on as if it had put them back, until the next repair is due.
                 Some((_, next)) => reading.state = State { revision: reading.state.revision, ..next },
                 None => {}
             }
-            self.adopt(&reading, news);
+            self.adopt(&reading, &stored, news);
             return Ok(Synced { reading, stored, damage });
         }
     }

@@ -84,7 +84,7 @@ impl Provider {
         let _in_use = self.require_writer()?;
         self.client(|client| client.impatient = true);
         let invalidate = |reading: &Reading| self.rule.invalidate(&reading.state, reading.now);
-        self.bounded(self.mirror.change(invalidate)).await.map(drop)
+        self.bounded(self.mirror.look_and_change(invalidate)).await.map(drop)
     }
 
     pub(super) fn note_failure(&self, at: Millis) {

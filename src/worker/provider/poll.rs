@@ -17,8 +17,8 @@ use crate::worker::mirror::repair::Synced;
 /// How often a waiting worker looks although no notice came.
 const WAIT_POLL: Duration = Duration::from_millis(100);
 
-/// By how much the store's clock may differ from what this worker expects. If it was set, or this machine was asleep, the
-/// worker decides again, by the store's own time.
+/// By how much the store's clock may differ from what this worker expects. If it differs by more (it was set, or this machine
+/// was asleep), the worker looks, and decides again.
 const CLOCK_TOLERANCE: Millis = 1_000;
 
 /// What a poll comes to.
@@ -42,8 +42,9 @@ impl Provider {
         self.mirror.publish().await?;
         // Before it looks: who has only just loaded an old snapshot still waits for the new one.
         let held = self.mirror.held();
-        // The leader need not look: nobody else has committed anything since, or its next commit fails.
+        // The leader need not look: if somebody else has committed anything since, its own commit is refused.
         let mut led = self.mirror.led();
+        let mut won = None;
         loop {
             let is_led = led.is_some();
             let (reading, stored) = match led.take() {
@@ -65,22 +66,16 @@ impl Provider {
                     let Commit::Committed(now) = self.mirror.commit(&reading, &next, None).await? else {
                         continue;
                     };
+                    won = Some(next.fence);
+                    self.memory.with(|memory| memory.counters.unchanged += u64::from(is_led));
                     if is_led && now.abs_diff(reading.now) > CLOCK_TOLERANCE {
                         continue;
                     }
-                    self.memory.with(|memory| memory.counters.unchanged += u64::from(is_led));
-                    let is_closed = self.client(|client| {
-                        client.fence = Some(next.fence);
-                        client.in_use.is_none()
-                    });
-                    if is_closed {
-                        // The shutdown released the lease before this grant came.
-                        self.release().await?;
-                        return Ok(Outcome::Follow(None));
-                    }
-                    true
+                    won
                 }
                 _ if is_led => continue,
+                // It was given by another time than the store's, but it was given.
+                _ if won.is_some() && self.rule.leads(&reading.state, &self.owner, won) => won,
                 Decision::Wait(_) | Decision::Follow if reading.state.outdated_at.is_some() => {
                     return Err(Error::new(
                         Code::Unavailable,
@@ -91,16 +86,30 @@ impl Provider {
                     self.wait(deadline, until.saturating_sub(reading.now)).await;
                     continue;
                 }
-                Decision::Follow | Decision::Wait(_) => false,
+                Decision::Follow | Decision::Wait(_) => None,
             };
+            if let Some(fence) = granted {
+                let (earlier, is_closed) =
+                    self.client(|client| (client.fence.replace(fence), client.in_use.is_none()));
+                if earlier == granted {
+                    // An overlapping call has committed the same state, and fetches.
+                    won = None;
+                    continue;
+                }
+                if is_closed {
+                    // The shutdown released the lease before this grant came.
+                    self.release().await?;
+                    return Ok(Outcome::Follow(None));
+                }
+            }
             self.memory.with(|memory| {
                 memory.client.impatient = false;
                 let counters = &mut memory.counters;
-                *(if granted { &mut counters.grants } else { &mut counters.follows }) += 1;
+                *(if granted.is_some() { &mut counters.grants } else { &mut counters.follows }) += 1;
             });
             return Ok(match granted {
-                true => Outcome::Fetch,
-                false => Outcome::Follow(self.found(&reading.state)),
+                Some(_) => Outcome::Fetch,
+                None => Outcome::Follow(self.found(&reading.state)),
             });
         }
     }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod fleet;
+mod known_state;
 mod outcomes;
 mod overlap;
 mod publishing;

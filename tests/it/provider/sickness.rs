@@ -188,6 +188,13 @@ async fn a_worker_that_starts_while_the_fleet_pauses_or_tries_again_takes_what_i
     sleep(COLD_START_WAIT).await;
     assert!(next.asks().await.unwrap());
     starts().await;
+    // The definitions grow old while nobody can fetch new ones.
+    for _ in 0..3 {
+        next.fails(Failure::Worker).await;
+        sleep(2 * INTERVAL).await;
+        assert!(next.asks().await.unwrap());
+        starts().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,11 +3,10 @@
 use super::fleet::{
     A_SECOND, COLD_START_WAIT, Fleet, INTERVAL, LEASE, LIMIT, Worker, settles_within, version,
 };
-use crate::support::faulty_store::{Fault, FaultyStore};
+use crate::support::faulty_store::Fault;
 use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::state::{Lease, State};
-use posthog_flag_cache::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -143,17 +142,6 @@ async fn a_poll_of_the_leader_that_finds_nothing_new_takes_two_commits_and_one_t
         }
         assert_eq!(asked(&leader), (calls + 2, commits + 2));
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_leader_decides_by_the_clock_of_the_store_although_it_does_not_look() {
-    let (fleet, leader) = Fleet::warm().await;
-    sleep(INTERVAL).await;
-    leader.store.set(Fault::SetsItsClockBack);
-    let before = fleet.store.read().await.unwrap().now;
-    assert!(leader.asks().await.unwrap());
-    let granted_at = fleet.state().await.granted_at.unwrap();
-    assert_eq!(granted_at, before - FaultyStore::SET_BACK.as_millis() as u64);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! A store that fails as told, over one that works, and counts what is asked of it.
 
 use std::future::pending;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,8 +40,6 @@ pub enum Fault {
     RepeatsCommits,
     /// Every commit is refused after a while, as if somebody else were always faster.
     RefusesCommits,
-    /// Its clock was set back by `FaultyStore::SET_BACK`.
-    SetsItsClockBack,
 }
 
 pub struct FaultyStore {
@@ -52,11 +50,12 @@ pub struct FaultyStore {
     loaded: AtomicUsize,
     patches: AtomicUsize,
     closed: AtomicUsize,
+    /// By how many milliseconds its clock is ahead.
+    ahead: AtomicI64,
 }
 
 impl FaultyStore {
     pub const DELAY: Duration = Duration::from_millis(10);
-    pub const SET_BACK: Duration = Duration::from_secs(3_600);
 
     pub fn over(inner: Arc<dyn Store>) -> Arc<Self> {
         let [calls, commits, loaded, patches, closed] = [(); 5].map(|()| AtomicUsize::new(0));
@@ -68,11 +67,25 @@ impl FaultyStore {
             loaded,
             patches,
             closed,
+            ahead: AtomicI64::new(0),
         })
     }
 
     pub fn set(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
+    }
+
+    /// Moves its clock.
+    pub fn advance_clock(&self, millis: i64) {
+        self.ahead.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    fn at(&self, now: Millis) -> Millis {
+        now.saturating_add_signed(self.ahead.load(Ordering::Relaxed))
+    }
+
+    fn by_its_clock(&self, reading: Reading) -> Reading {
+        Reading { now: self.at(reading.now), ..reading }
     }
 
     /// How often anything was asked of it.
@@ -111,15 +124,11 @@ impl FaultyStore {
     }
 }
 
-fn set_back(now: Millis) -> Millis {
-    now - FaultyStore::SET_BACK.as_millis() as Millis
-}
-
 #[async_trait]
 impl Store for FaultyStore {
     async fn read(&self) -> Result<Reading> {
         self.begin().await?;
-        self.inner.read().await
+        Ok(self.by_its_clock(self.inner.read().await?))
     }
 
     async fn load(&self, known: Option<&str>) -> Result<(Reading, Option<Bytes>)> {
@@ -127,10 +136,8 @@ impl Store for FaultyStore {
         if fault == Fault::DelaysLoads {
             tokio::time::sleep(Self::DELAY).await;
         }
-        let (mut reading, bytes) = self.inner.load(known).await?;
-        if fault == Fault::SetsItsClockBack {
-            reading.now = set_back(reading.now);
-        }
+        let (reading, bytes) = self.inner.load(known).await?;
+        let reading = self.by_its_clock(reading);
         if let (Fault::DamagesPatches, Some(known)) = (fault, known) {
             return Ok((reading, Some(Bytes::from(format!("PATCH2:{known}damaged")))));
         }
@@ -143,18 +150,13 @@ impl Store for FaultyStore {
         let has_patch = snapshot.as_ref().is_some_and(|snapshot| snapshot.patch.is_some());
         self.patches.fetch_add(usize::from(has_patch), Ordering::Relaxed);
         let lost = || Error::new(Code::Timeout, "the reply got lost");
-        match self.begin().await? {
+        let commit = match self.begin().await? {
             Fault::FailsCommits => Err(lost()),
             Fault::IsReadOnly => Err(Error::new(Code::ReadOnly, "it is a replica")),
             Fault::FailsPublishes if snapshot.is_some() => Err(lost()),
             Fault::DelaysCommits => {
                 tokio::time::sleep(Self::DELAY).await;
                 self.inner.commit(expected, next, snapshot).await
-            }
-            Fault::SetsItsClockBack => {
-                let commit = self.inner.commit(expected, next, snapshot).await?;
-                let Commit::Committed(now) = commit else { return Ok(commit) };
-                Ok(Commit::Committed(set_back(now)))
             }
             Fault::LosesReplies => self.inner.commit(expected, next, snapshot).await.and(Err(lost())),
             Fault::RepeatsCommits => {
@@ -168,7 +170,11 @@ impl Store for FaultyStore {
                 Ok(Commit::Conflict(self.inner.read().await?))
             }
             _ => self.inner.commit(expected, next, snapshot).await,
-        }
+        };
+        Ok(match commit? {
+            Commit::Committed(now) => Commit::Committed(self.at(now)),
+            Commit::Conflict(found) => Commit::Conflict(self.by_its_clock(found)),
+        })
     }
 
     async fn clear(&self) -> Result<bool> {
