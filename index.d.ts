@@ -488,7 +488,7 @@ export interface FlagCacheStatus {
   fleetFailedFetches: number
   /** What to set `refreshIntervalMs` to, where posthog-node steadily polls at another pace; `null`: they match. */
   suggestedRefreshIntervalMs: number | null
-  /** How long the last read of the store took. */
+  /** How long the store took to answer last, when no definitions were written. */
   roundTripMs: number | null
   /** The store. */
   backend: {
@@ -505,7 +505,7 @@ export interface FlagCacheStatus {
     grants: number
     /** Refreshes that were told to use the cache. */
     follows: number
-    /** Reads of the store that found the definitions unchanged. */
+    /** Polls and reads of the store that found the definitions unchanged. */
     unchanged: number
     /** Reads of the store that brought new definitions. */
     loads: number

@@ -1,8 +1,8 @@
 //! The rule by which a fleet shares one fetch: pure decisions over a small shared record.
 //!
-//! Nothing here does I/O or reads a clock. A caller reads the [`State`] together with the store's
-//! own time, asks the [`Rule`], and commits the state it names by compare-and-set. A lost race is
-//! simply asked again. Because only the store's clock counts, the clocks of the workers do not.
+//! Nothing here does I/O or reads a clock. A caller knows the [`State`] and the store's time, asks the [`Rule`], and commits
+//! the state it names by compare-and-set. A lost race is simply asked again. The store tells its time with each answer; in
+//! between, a worker's clock only counts on from there.
 
 mod changes;
 mod failures;

@@ -86,21 +86,22 @@ describe('two PostHog clients that share a cache object', () => {
     for (const kind of ['redis', 'directory', 'memory']) {
       test(`over ${kind}, ${withFetch ? 'with' : 'without'} its fetch, end on the newest version`, async (t) => {
         const store = await STORES[kind]()
-        t.after(() => store.close())
         const api = await standIn(t)
         const cache = openCache(t, { projectKey: api.projectKey, url: store.url, refreshIntervalMs: 200 })
         const errors = []
         cache.onError((error) => errors.push(error))
-        const clients = [0, 1].map(() => {
-          const client = new PostHog(api.projectKey, {
-            host: api.url,
-            secretKey: api.secretKey,
-            featureFlagsPollingInterval: 200,
-            flagDefinitionCacheProvider: cache,
-            ...(withFetch && { fetch: cache.fetch }),
-          })
-          t.after(() => client.shutdown())
-          return client
+        const settings = {
+          host: api.url,
+          secretKey: api.secretKey,
+          featureFlagsPollingInterval: 200,
+          flagDefinitionCacheProvider: cache,
+          ...(withFetch && { fetch: cache.fetch }),
+        }
+        const clients = [0, 1].map(() => new PostHog(api.projectKey, settings))
+        // Before its files are removed, everybody who writes them ends.
+        t.after(async () => {
+          await Promise.all(clients.map((client) => client.shutdown()))
+          await store.close()
         })
         const everyone = (version) => Promise.all(clients.map((client) => evaluates(client, version)))
         await everyone('v1')

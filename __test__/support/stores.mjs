@@ -16,7 +16,7 @@ export const newProjectKey = () => `phc_${randomUUID()}`
 /** A directory that `t` (a test or a suite) removes at its end. */
 export function temporaryDirectory(t) {
   const path = mkdtempSync(join(tmpdir(), 'flag-cache-test-'))
-  t.after(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }))
+  t.after(() => rmSync(path, { recursive: true, force: true, maxRetries: 20 }))
   return path
 }
 
@@ -85,7 +85,7 @@ export const STORES = {
         for (const entry of readdirSync(path)) renameSync(join(path, entry), join(away, entry))
         rmSync(away, { recursive: true, force: true })
       },
-      close: async () => rmSync(path, { recursive: true, force: true, maxRetries: 5 }),
+      close: async () => rmSync(path, { recursive: true, force: true, maxRetries: 20 }),
     }
   },
 

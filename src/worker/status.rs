@@ -61,7 +61,7 @@ pub struct Status {
     /// The interval to set, where posthog-node's polls do not match it.
     #[serde(rename = "suggestedRefreshIntervalMs", serialize_with = "in_ms")]
     pub suggested_refresh_interval: Option<Duration>,
-    /// How long the store took to answer last.
+    /// How long the store took to answer last, when no definitions were written.
     #[serde(rename = "roundTripMs", serialize_with = "in_ms")]
     pub round_trip: Option<Duration>,
     pub backend: Backend,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::state::State;
-use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::redis::RedisStore;
 use posthog_flag_cache::store::shared::SharedStore;
+use posthog_flag_cache::store::{Commit, Store};
 use posthog_flag_cache::worker::provider::Provider;
 use redis::Commands;
 
@@ -72,8 +72,37 @@ async fn garbage_in_any_field_of_the_state_is_replaced_by_the_next_commit() {
             let _: () = client.hset(STATE, field, value).unwrap();
             println!("{field}: {:?}", String::from_utf8_lossy(value));
             assert!(tokio::time::timeout(LIMIT, store.read()).await.unwrap().is_ok());
+            keeps_what_it_reads(&store).await;
             heal(&store).await;
         }
+    }
+}
+
+/// A worker commits again over what a refused commit returned: this must end.
+async fn keeps_what_it_reads(store: &RedisStore) {
+    let mut state = store.read().await.unwrap().state;
+    for _ in 0..2 {
+        let next = State { revision: state.revision + 1, ..state.clone() };
+        match store.commit(state.revision, &next, None).await.unwrap() {
+            Commit::Committed(_) => return,
+            Commit::Conflict(found) => state = found.state,
+        }
+    }
+    panic!("refused again: {state:?}");
+}
+
+#[tokio::test]
+async fn a_state_that_names_empty_definitions_or_an_unreadable_version_is_replaced() {
+    let server = RedisServer::start(&[]);
+    let (store, mut client) = (store(&server), server.client());
+    for (field, value) in [("bytes", &b"0"[..]), ("bytes", b"00"), ("version", b"\xff"), ("version", b"")] {
+        heal(&store).await;
+        let _: () = client.hset(STATE, field, value).unwrap();
+        if field == "bytes" {
+            let _: () = client.del(DATA).unwrap();
+        }
+        keeps_what_it_reads(&store).await;
+        heal(&store).await;
     }
 }
 
