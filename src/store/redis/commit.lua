@@ -17,7 +17,7 @@ local revision = string.match(state[1] or '', '^0*(%d+)$')
 if not revision or #revision > 16 then
   revision = '0'
 end
-local is_kept = ARGV[4] ~= 'keep' or (length > 0 and length == tonumber(ARGV[9]) and state[6] == ARGV[7])
+local is_kept = ARGV[4] ~= 'keep' or (length == tonumber(ARGV[9]) and state[6] == ARGV[7])
 if revision ~= ARGV[1] or not is_kept then
   return reading(state, length, false)
 end

@@ -227,7 +227,7 @@ fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
             // A version that is not UTF-8 could not be compared.
             (Some(version), Some(bytes), Some(published_at))
                 if bytes == length
-                    && (1..=MAX_STORED_BYTES).contains(&length)
+                    && length <= MAX_STORED_BYTES
                     && !version.contains(char::REPLACEMENT_CHARACTER) =>
             {
                 Some(SnapshotInfo { version, etag, bytes, published_at })
