@@ -77,8 +77,6 @@ export declare class NativeProvider {
 
 /** Slices that come one by one. */
 export declare class NativeSlices {
-  /** How many are left. */
-  get length(): number
   /** The next one, until there is none. */
   next(): string | null
 }

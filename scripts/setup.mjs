@@ -2,7 +2,7 @@
 // Node's own modules, because it runs before anything is installed. Quick and quiet when all is in place.
 
 import { spawn, spawnSync } from 'node:child_process'
-import { accessSync, constants, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, readFileSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -115,78 +115,34 @@ async function buildAddon(script) {
   if (!isBuilding) say('the addon is up to date')
 }
 
-/** What the tests start, by the argument that asks for it: any of `commands`; and the package that brings it. */
+/** What the tests start, by the argument that asks for it: any of `commands`, and the Debian package that brings it. */
 const PROGRAMS = {
-  '--redis': {
-    commands: ['redis-server'],
-    packages: { 'apt-get': 'redis-server', dnf: 'redis', apk: 'redis', pacman: 'redis', brew: 'redis' },
-  },
-  '--openssl': {
-    commands: ['openssl'],
-    packages: { 'apt-get': 'openssl', dnf: 'openssl', apk: 'openssl', pacman: 'openssl', brew: 'openssl' },
-  },
-  '--chromium': {
-    commands: ['chromium', 'google-chrome'],
-    packages: { 'apt-get': 'chromium', dnf: 'chromium', apk: 'chromium', pacman: 'chromium', brew: '--cask chromium' },
-  },
-}
-const INSTALL = {
-  'apt-get': 'sudo apt-get install',
-  dnf: 'sudo dnf install',
-  apk: 'sudo apk add',
-  pacman: 'sudo pacman -S',
-  brew: 'brew install',
+  '--redis': { commands: ['redis-server'], debian: 'redis-server' },
+  '--openssl': { commands: ['openssl'], debian: 'openssl' },
+  '--chromium': { commands: ['chromium', 'google-chrome'], debian: 'chromium' },
 }
 
-function ensureProgram({ commands, packages }) {
+function ensureProgram({ commands, debian }) {
   if (commands.some(onPath)) return
   const [command] = commands
-  const manager = Object.keys(packages).find(onPath)
-  const hint = manager ? `Type: ${INSTALL[manager]} ${packages[manager]}` : `Install it and put ${command} on PATH`
-  const isRoot = process.getuid?.() === 0
-  if (!isRoot || manager !== 'apt-get') throw new Unready(`there is no ${command} on PATH, which the tests start. ${hint}`)
+  const hint = `Install it (on Debian and Ubuntu: sudo apt-get install ${debian}), and put it on PATH`
+  if (process.getuid?.() !== 0 || !onPath('apt-get')) throw new Unready(`there is no ${command}, which the tests start. ${hint}`)
   say(`installing ${command}`)
-  const install = ['install', '-y', '--no-install-recommends', packages[manager]]
-  const outcome = withoutServices(() => {
-    const first = aptGet(install)
-    if (first.status === 0) return first
-    // A new machine has no package lists, an old one lists what is gone.
-    const update = aptGet(['update'])
-    return update.status === 0 ? aptGet(install) : update
-  })
-  if (outcome.status !== 0 || !onPath(command)) {
-    process.stderr.write(outcome.stdout + outcome.stderr)
-    throw new Unready(`apt-get could not install ${command}. ${hint}`)
-  }
+  const install = () => aptGet('install', '-y', '--no-install-recommends', debian)
+  let outcome = install()
+  // A new machine has no package lists, an old one lists what is gone.
+  if (outcome.status !== 0 && aptGet('update').status === 0) outcome = install()
+  if (outcome.status === 0 && commands.some(onPath)) return
+  process.stderr.write(outcome.stdout + outcome.stderr)
+  throw new Unready(`apt-get could not install ${command}. ${hint}`)
 }
 
-function aptGet(args) {
+function aptGet(...args) {
   return run('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     encoding: 'utf8',
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
   })
-}
-
-/** Debian starts a service as soon as it is installed, unless this policy forbids it (invoke-rc.d(8)). */
-function withoutServices(action) {
-  const policy = '/usr/sbin/policy-rc.d'
-  // Ctrl-C reaches apt-get by itself; this process must live on to take the policy away.
-  const ignore = () => {}
-  process.on('SIGINT', ignore)
-  let isOurs = false
-  try {
-    writeFileSync(policy, '#!/bin/sh\nexit 101\n', { flag: 'wx', mode: 0o755 })
-    isOurs = true
-  } catch (error) {
-    if (error.code !== 'EEXIST') throw error
-  }
-  try {
-    return action()
-  } finally {
-    if (isOurs) rmSync(policy)
-    process.off('SIGINT', ignore)
-  }
 }
 
 try {

@@ -68,12 +68,6 @@ fn to_native(Delivery { mut slices }: Delivery) -> NativeDefinitions {
 
 #[napi]
 impl NativeSlices {
-    /// How many are left.
-    #[napi(getter, catch_unwind)]
-    pub fn length(&self) -> u32 {
-        u32::try_from(self.slices.len()).unwrap_or(u32::MAX)
-    }
-
     /// The next one, until there is none.
     #[napi(catch_unwind, ts_return_type = "string | null")]
     pub fn next(&mut self) -> Option<Slice> {
