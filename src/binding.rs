@@ -227,7 +227,9 @@ impl NativeProvider {
             };
             let _: NapiStatus = callback.call(event, ThreadsafeFunctionCallMode::NonBlocking);
         };
-        let observer = spawn(observe(Arc::downgrade(&self.provider), emit))
+        // Subscribed here: a poll may report something before the task runs.
+        let reports = self.provider.reports();
+        let observer = spawn(observe(Arc::downgrade(&self.provider), reports, emit))
             .map_err(|error| napi::Error::from_reason(error.to_string()))?;
         self.replace_observer(Some(observer));
         Ok(())

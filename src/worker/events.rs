@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::time::sleep;
 
 use crate::error::{Code, Error};
@@ -21,10 +21,14 @@ pub enum Event {
 }
 
 /// Tells events until the provider is gone or closed. Notices are coalesced: what counts is the state
-/// that is found, not how often somebody knocked.
-pub async fn observe(provider: Weak<Provider>, emit: impl Fn(Event)) {
-    let Some((mut notices, mut reports, mut trouble)) =
-        provider.upgrade().map(|provider| (provider.notices(), provider.reports(), provider.trouble()))
+/// that is found, not how often somebody knocked. `reports` are those of the provider from now on.
+pub async fn observe(
+    provider: Weak<Provider>,
+    mut reports: broadcast::Receiver<Error>,
+    emit: impl Fn(Event),
+) {
+    let Some((mut notices, mut trouble)) =
+        provider.upgrade().map(|provider| (provider.notices(), provider.trouble()))
     else {
         return;
     };
@@ -45,8 +49,8 @@ pub async fn observe(provider: Weak<Provider>, emit: impl Fn(Event)) {
             }
             report = reports.recv() => match report {
                 Ok(error) => emit(Event::Trouble(error)),
-                Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-                Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return,
             },
             error = next_trouble(&mut trouble) => emit(Event::Trouble(error)),
         }
