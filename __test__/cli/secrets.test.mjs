@@ -5,23 +5,8 @@ import { describe, test } from 'node:test'
 
 import { cli, environment, startCli } from '../support/cli.mjs'
 import { standIn } from '../support/client.mjs'
+import { ENCODED, FORMS, PASSWORD, SECRET_KEY } from '../support/secrets.mjs'
 import { closedPort, redisFor } from '../support/stores.mjs'
-
-const PASSWORD = 's3cret/p@ss wörd:%2F"'
-const ENCODED = encodeURIComponent(PASSWORD)
-const SECRET_KEY = 'phs_v3ry_s3cret_k3y'
-
-/** Parts of it that survive quoting, and what encodings make of the whole. */
-const FORMS = [
-  's3cret',
-  'p@ss',
-  'wörd',
-  'p%40ss',
-  'w%C3%B6rd',
-  'w%c3%b6rd',
-  SECRET_KEY,
-  ...['base64', 'base64url', 'hex', 'latin1'].map((encoding) => Buffer.from(PASSWORD).toString(encoding).replace(/=+$/, '')),
-]
 
 const COMMANDS = [
   ['status'],

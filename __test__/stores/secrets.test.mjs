@@ -7,23 +7,8 @@ import { describe, test } from 'node:test'
 import { NETWORK, startFaultProxy } from '../../dev/harness/fault-proxy.mjs'
 import { startNode } from '../support/child.mjs'
 import { standIn } from '../support/client.mjs'
+import { ENCODED, FORMS, PASSWORD, SECRET_KEY } from '../support/secrets.mjs'
 import { closedPort, redisFor } from '../support/stores.mjs'
-
-const PASSWORD = 's3cret/p@ss wörd:%2F"'
-const ENCODED = encodeURIComponent(PASSWORD)
-const SECRET_KEY = 'phs_v3ry_s3cret_k3y'
-
-/** Parts of it that survive quoting, and what encodings make of the whole. */
-const FORMS = [
-  's3cret',
-  'p@ss',
-  'wörd',
-  'p%40ss',
-  'w%C3%B6rd',
-  'w%c3%b6rd',
-  ...['base64', 'base64url', 'hex', 'latin1'].map((encoding) => Buffer.from(PASSWORD).toString(encoding).replace(/=+$/, '')),
-  SECRET_KEY,
-]
 
 /** How a process may come by its password: `(port) => { options, env }`. */
 const WAYS = {

@@ -202,7 +202,7 @@ impl Mirror {
             let held = memory.held.as_ref().is_some_and(|(held, _)| held.version() == stored.version);
             held && memory.unshared.is_none()
         });
-        let leads = reading.state.lease.as_ref().is_some_and(|lease| lease.owner == self.owner);
+        let leads = self.rule.leads(&reading.state, &self.owner, None);
         (is_held && leads).then_some(reading)
     }
 

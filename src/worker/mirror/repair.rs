@@ -42,9 +42,7 @@ impl Mirror {
                 Err(error) => {
                     self.report(error.clone());
                     damage = Some(error);
-                    if commits > 0 {
-                        commits -= 1;
-                        self.note_repair();
+                    if self.may_repair(&mut commits) {
                         self.commit(&reading, &self.rule.discard(&reading.state, reading.now), None).await?;
                         continue;
                     }
@@ -57,9 +55,7 @@ impl Mirror {
                 Some((snapshot, self.rule.restore(&reading.state, reading.now, seen)?))
             });
             match lost {
-                Some((snapshot, next)) if commits > 0 => {
-                    commits -= 1;
-                    self.note_repair();
+                Some((snapshot, next)) if self.may_repair(&mut commits) => {
                     if self.restore(&reading, snapshot, next).await? {
                         self.memory.with(|memory| memory.counters.heals += 1);
                     }
@@ -81,8 +77,14 @@ impl Mirror {
         if self.heals && is_due { REPAIR_COMMITS } else { 0 }
     }
 
-    fn note_repair(&self) {
-        self.memory.with(|memory| memory.healed_at = Some(Instant::now()));
+    /// Takes one of the `commits` that are left, if there are any.
+    fn may_repair(&self, commits: &mut u32) -> bool {
+        let is_left = *commits > 0;
+        if is_left {
+            *commits -= 1;
+            self.memory.with(|memory| memory.healed_at = Some(Instant::now()));
+        }
+        is_left
     }
 
     async fn restore(&self, reading: &Reading, snapshot: &Arc<Snapshot>, next: State) -> Result<bool> {

@@ -21,7 +21,7 @@ const WAIT_POLL: Duration = Duration::from_millis(100);
 /// was asleep), the worker looks, and decides again.
 const CLOCK_TOLERANCE: Millis = 1_000;
 
-/// What a poll comes to.
+/// The result of a poll.
 pub(super) enum Outcome {
     /// This worker fetches.
     Fetch,
@@ -159,8 +159,8 @@ impl Provider {
     /// Whether the fetch of the `earlier` grant failed unheard: posthog-node polls again, and the cache is
     /// still empty.
     fn has_failed_unobserved(&self, state: &State, earlier: Option<u64>) -> bool {
-        let leads = state.lease.as_ref().is_some_and(|lease| lease.owner == self.owner);
-        let is_unanswered = state.snapshot.is_none() && leads && earlier == Some(state.fence);
+        let leads = earlier.is_some() && self.rule.leads(state, &self.owner, earlier);
+        let is_unanswered = state.snapshot.is_none() && leads;
         is_unanswered && !self.client(|client| client.is_observed)
     }
 }
