@@ -36,8 +36,8 @@ export declare class NativeInspector {
 export declare class NativeProvider {
   constructor(options: object)
   /**
-   * What posthog-node does at this poll, for a caller who has the definitions of the `known` version: `null`: it
-   * fetches; `undefined`: it asks for the definitions with `get()`; otherwise it uses these.
+   * Tells posthog-node what to do at this poll. The caller has the definitions of the `known` version. `null`: fetch.
+   * `undefined`: call `get()` for the definitions. Anything else: use these definitions.
    */
   poll(known?: string | undefined | null): Promise<string | NativeSlices | boolean | null | undefined>
   /**

@@ -71,8 +71,8 @@ impl NativeProvider {
         Ok(NativeProvider { provider: Arc::new(provider), observer: Mutex::default(), promises })
     }
 
-    /// What posthog-node does at this poll, for a caller who has the definitions of the `known` version: `null`: it
-    /// fetches; `undefined`: it asks for the definitions with `get()`; otherwise it uses these.
+    /// Tells posthog-node what to do at this poll. The caller has the definitions of the `known` version. `null`: fetch.
+    /// `undefined`: call `get()` for the definitions. Anything else: use these definitions.
     #[napi(catch_unwind, ts_return_type = "Promise<string | NativeSlices | boolean | null | undefined>")]
     pub fn poll<'env>(
         &self,

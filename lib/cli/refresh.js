@@ -106,7 +106,7 @@ function requestOptions(values, env = process.env) {
   const secretKey = env.POSTHOG_SECRET_KEY?.trim()
   if (!secretKey)
     throw new UsageError('refresh needs the secret key of the project: the environment variable POSTHOG_SECRET_KEY, phs_… or phx_…')
-  // What no header can hold would be quoted by the error that says so.
+  // If a header cannot hold the key, fetch quotes the key in its error.
   if (!/^[\x21-\x7e]+$/.test(secretKey)) throw new UsageError('POSTHOG_SECRET_KEY holds characters that no key has')
   const given = values.host ?? (env.POSTHOG_HOST?.trim() || DEFAULT_HOST)
   const host = URL.canParse(given) ? new URL(given) : undefined

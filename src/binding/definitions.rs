@@ -41,7 +41,7 @@ pub fn found(definitions: Definitions) -> NativeFound {
     }
 }
 
-/// What a poll comes to: `null`, `undefined`, or definitions.
+/// The result of a poll: `null`, `undefined`, or definitions.
 pub struct NativePoll(pub Poll);
 
 impl ToNapiValue for NativePoll {

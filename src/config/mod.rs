@@ -1,4 +1,4 @@
-//! What the options of `new FlagDefinitionCache(options)` say.
+//! The options of `new FlagDefinitionCache(options)`, validated.
 
 pub mod options;
 pub mod target;

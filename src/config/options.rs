@@ -103,7 +103,7 @@ pub struct Options {
     pub command_timeout: Duration,
     /// What this worker does.
     pub role: Role,
-    /// What happens while the store is unavailable.
+    /// Whether posthog-node fetches, or goes on with old definitions, while the store is unavailable.
     pub when_unavailable: WhenUnavailable,
     /// What happens while PostHog refuses the definitions.
     pub when_refused: WhenRefused,
@@ -186,7 +186,7 @@ fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
 }
 
-/// The options that have not been read yet. What remains at the end is unknown.
+/// The options that have not been read yet. Options that remain at the end are unknown.
 struct Fields(BTreeMap<String, Given>);
 
 impl Fields {
