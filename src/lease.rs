@@ -144,6 +144,17 @@ impl Rule {
         state.granted_at.is_none_or(since) || self.is_from_the_future(state, now)
     }
 
+    /// Whether the snapshot is so new that a worker which cannot reach the store goes on with it, and does not fetch: its
+    /// next poll comes soon enough for an edit to reach it within three intervals. The slack is for workers that poll
+    /// at the same moment as the leader, and have seen what it had confirmed an interval before.
+    pub fn is_recent(&self, state: &State, now: Millis) -> bool {
+        let longest = millis(self.refresh_interval).saturating_mul(2).saturating_add(self.slack());
+        let age = state.confirmed_at.map(|at| now.saturating_sub(at));
+        age.is_some_and(|age| age < longest)
+            && state.outdated_at.is_none()
+            && !self.is_invalidated(state, now)
+    }
+
     /// Whether no grant has answered the last invalidation yet. One from the future is void.
     fn is_invalidated(&self, state: &State, now: Millis) -> bool {
         state.invalidated_at > state.granted_at

@@ -11,7 +11,10 @@ import * as judge from './judge.mjs'
 import { codesOf, inFamilies, seconds, writeTable } from './report.mjs'
 
 const WORKERS = 3
+/** Longer than a fault that does not say how long it lasts, and the reconnect after it. */
+const LONG_POLL_MS = 3_000
 const outcomes = []
+const beyond = new Map()
 
 describe('a fleet shares again, has lost no evaluation, and leaves nothing behind, after', { concurrency: 3 }, () => {
   for (const [family, faults] of Object.entries(FAULTS)) {
@@ -42,14 +45,54 @@ describe("with whenUnavailable: 'stale' it makes no call more than without a fau
   }
 })
 
-async function suffer(t, fault) {
-  const { topology, asUser, flags, options, tells, lastsMs = LASTS_MS } = fault
-  const lab = await openChaosLab({ topology, asUser, flags, options: { ...(tells.length > 0 && SHORT), ...options } })
+describe('shorter than an interval, it causes no call beyond one an interval, and is reported to onError alone', { concurrency: 3 }, () => {
+  for (const [family, faults] of Object.entries(FAULTS)) {
+    for (const fault of faults) {
+      test(`${family}: ${fault.name}`, async (t) => beyond.set(fault, await sufferBriefly(t, fault)))
+    }
+  }
+})
+
+/** A fleet of posthog-node processes that have seen an edit. */
+async function openFleet(t, { topology, asUser, flags, options, tells }, pollMs) {
+  const lab = await openChaosLab({ topology, asUser, flags, pollMs, options: { ...(tells.length > 0 && SHORT), ...options } })
   t.after(() => lab.close())
   const { api, fleet } = lab
   await fleet.start(WORKERS, { together: true })
   await fleet.everyone({ version: 'v1' })
   await fleet.everyone({ version: api.edit() })
+  return lab
+}
+
+/** Resolves with how many calls were made beyond one an interval. */
+async function sufferBriefly(t, fault) {
+  const lab = await openFleet(t, fault, LONG_POLL_MS)
+  const { api, fleet, pollMs } = lab
+  // The fleet polls in the midst of it.
+  await api.nextCall()
+  await sleep(pollMs - LASTS_MS / 2)
+  const [begunAt, callsBefore] = [now(), api.calls.length]
+  await fault.begin(lab)
+  await sleep(fault.lastsMs ?? LASTS_MS)
+  await fault.end?.(lab)
+  const lastedMs = now() - begunAt
+  await judge.sharesAgain(lab, now())
+  const calls = api.calls.length - callsBefore
+  const more = Math.max(0, calls - judge.callsAtMost(now() - begunAt, pollMs))
+  judge.assertUnharmed(lab)
+  judge.assertFlagsKept(lab)
+  if (lastedMs < pollMs) {
+    assert.equal(more, 0, `${calls} calls in ${now() - begunAt} ms`)
+    assert.deepEqual([...judge.codesTold(lab)], [])
+  }
+  await fleet.everyone({ version: api.edit() })
+  return more
+}
+
+async function suffer(t, fault) {
+  const { lastsMs = LASTS_MS } = fault
+  const lab = await openFleet(t, fault)
+  const { api, fleet } = lab
   await judge.sharesAgain(lab, 0)
   assert.deepEqual([...judge.codesTold(lab)], [])
 
@@ -100,11 +143,11 @@ async function suffer(t, fault) {
 after(() => {
   // A fault that was not survived has none.
   const all = Object.values(FAULTS).flat().length
-  if (!process.env.CHAOS_WRITE || outcomes.length < all) return
-  const columns = ['what happens', 'what is reported meanwhile', 'shared again after']
+  if (!process.env.CHAOS_WRITE || outcomes.length < all || beyond.size < all) return
+  const columns = ['what happens', 'what is reported meanwhile', 'shared again after', 'calls beyond one an interval']
   const rows = inFamilies(FAULTS, columns.length, (fault) => {
     const { told, tookMs } = outcomes.find((outcome) => outcome.fault === fault)
-    return [fault.name, codesOf(told), seconds(tookMs)]
+    return [fault.name, codesOf(told), seconds(tookMs), String(beyond.get(fault))]
   })
   writeTable('chaos:table', columns, rows)
 })

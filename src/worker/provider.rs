@@ -20,6 +20,7 @@ use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 use crate::runtime::off_runtime;
+use crate::state::millis;
 use crate::store::Reading;
 use crate::store::shared::{InUse, SharedStore};
 use crate::worker::memory::{Client, Memory};
@@ -100,19 +101,20 @@ impl Provider {
         let earlier = self.client(|client| client.fence.take());
         let (wait, began) = (self.rule.cold_start_wait, Instant::now());
         let outcome = self.within(self.limit + wait, self.ask(began + wait, earlier)).await;
+        let outcome = outcome
+            .or_else(|error| self.without_store(error, began).map(|found| Outcome::Follow(Some(found))));
         self.client(|client| {
             client.pace.took(began.elapsed(), self.rule.refresh_interval);
             if matches!(outcome, Ok(Outcome::Fetch) | Err(_)) {
                 client.fetched_at = Some(Instant::now());
             }
         });
-        match outcome {
-            Ok(Outcome::Fetch) => Ok(Poll::Fetch),
-            Ok(Outcome::Follow(None)) => Ok(Poll::Follow(None)),
-            Ok(Outcome::Follow(Some(found))) => {
+        match outcome? {
+            Outcome::Fetch => Ok(Poll::Fetch),
+            Outcome::Follow(None) => Ok(Poll::Follow(None)),
+            Outcome::Follow(Some(found)) => {
                 Ok(Poll::Follow(Some(self.bounded(self.definitions(found, known)).await?)))
             }
-            Err(error) => self.stale().map(|_| Poll::Follow(None)).ok_or(error),
         }
     }
 
@@ -123,11 +125,9 @@ impl Provider {
         let asks = self.role == Role::Auto && self.client(|client| client.asks);
         // Who asks first has waited there.
         let wait = if asks { Duration::ZERO } else { self.rule.cold_start_wait };
-        let found = match self.within(self.limit + wait, self.look(Instant::now() + wait)).await {
-            Err(error) => Some(Found::Snapshot(self.stale().ok_or(error)?)),
-            Ok(found) => found,
-        };
-        match found {
+        let began = Instant::now();
+        let found = self.within(self.limit + wait, self.look(began + wait)).await;
+        match found.or_else(|error| self.without_store(error, began).map(Some))? {
             Some(found) => self.bounded(self.definitions(found, known)).await.map(Some),
             None => Ok(None),
         }
@@ -264,11 +264,27 @@ impl Provider {
         self.mirror.change(release).await.map(drop)
     }
 
-    /// The definitions to go on with while the store is out of reach, where that is wanted.
-    fn stale(&self) -> Option<Arc<Snapshot>> {
-        let is_refused = self.mirror.last_reading().is_some_and(|reading| reading.state.refused_at.is_some());
-        let is_wanted = self.when_unavailable == WhenUnavailable::Stale
-            && !(is_refused && self.when_refused == WhenRefused::Clear);
+    /// The definitions to go on with although the store has failed a call that `began` then. Nobody but the listeners hears
+    /// of the failure then.
+    fn without_store(&self, error: Error, began: Instant) -> Result<Found> {
+        let Some(snapshot) = self.held_over(began) else { return Err(error) };
+        self.count(&error);
+        self.mirror.report(error);
+        Ok(Found::Snapshot(snapshot))
+    }
+
+    fn held_over(&self, began: Instant) -> Option<Arc<Snapshot>> {
+        let Reading { state, now } = self.mirror.last_reading()?;
+        let now = now.saturating_sub(millis(began.elapsed()));
+        if state.refused_at.is_some() && self.when_refused == WhenRefused::Clear {
+            return None;
+        }
+        let is_wanted = match self.when_unavailable {
+            WhenUnavailable::Stale => true,
+            WhenUnavailable::Fetch => {
+                !self.client(|client| client.impatient) && self.rule.is_recent(&state, now)
+            }
+        };
         is_wanted.then(|| self.mirror.younger_than(self.max_age)).flatten()
     }
 

@@ -3,6 +3,7 @@
 mod accounts;
 mod fleet;
 mod known_state;
+mod outages;
 mod outcomes;
 mod overlap;
 mod publishing;

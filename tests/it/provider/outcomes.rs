@@ -108,6 +108,7 @@ async fn refused_definitions_that_are_to_be_dropped_do_not_serve_while_the_store
         assert_eq!(leader.provider.get(None).await.is_ok(), serves, "{word}");
     }
     let (_fleet, leader) = Fleet::warm().await;
+    sleep(3 * INTERVAL).await;
     leader.store.set(Fault::Fails);
     assert!(leader.provider.get(None).await.is_err(), "nor those of a fleet that is to fetch instead");
     leader.store.set(Fault::None);

@@ -98,6 +98,7 @@ async fn where_no_write_passes_a_poll_tries_one_and_hears_of_it() {
     let (_fleet, leader) = Fleet::warm().await;
     leader.store.set(Fault::IsReadOnly);
     assert_eq!(leader.receives(2).await.unwrap_err().code(), Code::ReadOnly);
+    sleep(3 * INTERVAL).await;
     for _ in 0..3 {
         let commits = leader.store.commits();
         assert_eq!(leader.asks().await.unwrap_err().code(), Code::ReadOnly);

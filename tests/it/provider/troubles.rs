@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 #[tokio::test(start_paused = true)]
 async fn a_grant_whose_reply_was_lost_publishes_although_there_was_one_before() {
     let (fleet, leader) = Fleet::warm().await;
-    sleep(INTERVAL).await;
+    sleep(3 * INTERVAL).await;
     leader.store.set(Fault::LosesReplies);
     assert!(leader.asks().await.is_err(), "posthog-node fetches all the same");
     leader.store.set(Fault::None);
@@ -168,18 +168,6 @@ async fn damaged_definitions_are_an_error_for_whoever_only_reads() {
     assert_eq!(reader.gets().await.unwrap_err().code(), Code::Corrupt);
     assert!(!reader.asks().await.unwrap());
     assert_eq!(reader.gets().await.unwrap_err().code(), Code::Corrupt);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_store_out_of_reach_is_an_error_by_default() {
-    let (fleet, leader) = Fleet::warm().await;
-    for worker in [leader, fleet.worker()] {
-        worker.store.set(Fault::Fails);
-        assert_eq!(worker.asks().await.unwrap_err().code(), Code::Unavailable);
-        assert_eq!(worker.gets().await.unwrap_err().code(), Code::Unavailable);
-        worker.store.set(Fault::None);
-        assert_eq!(worker.gets().await.unwrap(), Some(1), "and none afterwards");
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -57,7 +57,10 @@ async fn definitions_that_came_too_late_are_published_when_posthog_says_to_the_c
     let (fleet, leader) = Fleet::warm().await;
     let other = fleet.worker();
     other.polls().await;
-    sleep(A_SECOND).await;
+    for _ in 0..3 {
+        sleep(INTERVAL).await;
+        assert!(leader.polls().await);
+    }
     // Its client fetches for itself, although another one leads.
     other.store.set(Fault::Fails);
     other.asks().await.unwrap_err();
