@@ -40,6 +40,12 @@ export declare class NativeProvider {
    * `undefined`: call `get()` for the definitions. Anything else: use these definitions.
    */
   poll(known?: string | undefined | null): Promise<string | NativeSlices | boolean | null | undefined>
+  /** The same for a request that posthog-node makes although it was told not to. */
+  pollAgain(known?: string | undefined | null): Promise<string | NativeSlices | boolean | null | undefined>
+  /** Definitions that reach the store before `request_ended()` is called; `null` for none. */
+  arrival(known?: string | undefined | null): Promise<string | NativeSlices | boolean | null>
+  /** Ends the wait of `arrival()`. */
+  requestEnded(): void
   /**
    * The fleet's definitions, `true` for a caller who has them (those of the `known` version), or `false` where
    * there shall be none.
@@ -109,6 +115,8 @@ export interface NativePlan {
   version?: string
   /** Milliseconds for which a process without definitions should not call the API. */
   pauseMs?: number
+  /** Whether neither this process nor the store has definitions. */
+  isCacheEmpty: boolean
 }
 
 /** Definitions as they are stored. */

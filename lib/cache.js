@@ -87,6 +87,7 @@ class FlagDefinitionCache {
       let { held } = this.#client
       this.#client.isEmergency = true
       const found = this.#client.takePolled() ?? (await this.#native.get(held.version))
+      this.#client.isCacheEmpty = found === null
       if (found === null) return undefined
       this.#client.isEmergency = false
       this.#client.isUnshared = false
@@ -105,6 +106,7 @@ class FlagDefinitionCache {
 
   async shouldFetchFlagDefinitions() {
     this.#client.isEmergency = false
+    this.#client.isCacheEmpty = false
     if (this.#polls > 0) this.#reportSharing()
     this.#polls += 1
     // After a rejection posthog-node fetches, too.

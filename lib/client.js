@@ -7,6 +7,8 @@ const SAME_POLL_MS = 100
 class Client {
   /** Whether its next request is an emergency: it was told not to fetch, but has no definitions at all. */
   isEmergency = false
+  /** Whether that is so because the fleet has none yet. */
+  isCacheEmpty = false
   /** Whether it was shut down. */
   isClosed = false
   /** Whether the definitions that it was given last could not be shared: then its own ETag counts. */

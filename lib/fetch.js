@@ -1,6 +1,7 @@
 'use strict'
 
 const { assemble } = require('./transfer.js')
+const { pollAgain, requestUnlessFound } = require('./cold-start.js')
 const { FlagCacheError, translate } = require('./error.js')
 const { describe, tellFailure } = require('./fetch-failure.js')
 const { NativeText } = require('./native.js')
@@ -35,9 +36,10 @@ function shareEtag(context, inner) {
   }
 
   async function fetchDefinitions(url, options) {
-    const { etag, version, pauseMs } = plan()
     const { isEmergency, isAnsweredHere } = client
     client.isAnsweredHere = false
+    if (client.isCacheEmpty && (await pollAgain(context, options?.signal))) return held({ url: String(url) }, client.held.version)
+    const { etag, version, pauseMs, isCacheEmpty } = plan()
     const answer = isAnsweredHere && (await held({ url: String(url) }, version))
     if (answer) return answer
     if (isEmergency && (pauseMs || client.isClosed)) {
@@ -45,7 +47,9 @@ function shareEtag(context, inner) {
     }
     let response
     try {
-      response = await inner(url, client.isUnshared ? options : withEtag(options, etag))
+      const request = (signal = options?.signal) => inner(url, { ...(client.isUnshared ? options : withEtag(options, etag)), signal })
+      response = isCacheEmpty && !client.isUnshared ? await requestUnlessFound(context, request, options?.signal) : await request()
+      if (!response) return held({ url: String(url) }, client.held.version)
       if (response.status === 304) client.isBackedOff = false
       if (response.status === 304 && client.isUnshared) {
         // Once more: it may not have been heard before.

@@ -48,6 +48,8 @@ pub struct NativePlan {
     pub version: Option<String>,
     /// Milliseconds for which a process without definitions should not call the API.
     pub pause_ms: Option<f64>,
+    /// Whether neither this process nor the store has definitions.
+    pub is_cache_empty: bool,
 }
 
 /// A new version, or an error: one of the two.
@@ -80,6 +82,38 @@ impl NativeProvider {
         known: Option<String>,
     ) -> napi::Result<PromiseRaw<'env, NativePoll>> {
         self.promise(env, async move |provider: Arc<Provider>| provider.poll(known).await.map(NativePoll))
+    }
+
+    /// The same for a request that posthog-node makes although it was told not to.
+    #[napi(catch_unwind, ts_return_type = "Promise<string | NativeSlices | boolean | null | undefined>")]
+    pub fn poll_again<'env>(
+        &self,
+        env: &'env Env,
+        known: Option<String>,
+    ) -> napi::Result<PromiseRaw<'env, NativePoll>> {
+        self.promise(env, async move |provider: Arc<Provider>| {
+            provider.poll_again(known).await.map(NativePoll)
+        })
+    }
+
+    /// Definitions that reach the store before `request_ended()` is called; `null` for none.
+    #[napi(catch_unwind, ts_return_type = "Promise<string | NativeSlices | boolean | null>")]
+    pub fn arrival<'env>(
+        &self,
+        env: &'env Env,
+        known: Option<String>,
+    ) -> napi::Result<PromiseRaw<'env, Option<NativeFound>>> {
+        // Subscribed here: the request may end before the promise's work begins.
+        let ended = self.provider.end_of_request();
+        self.promise(env, async move |provider: Arc<Provider>| {
+            Ok(provider.arrival(known, ended).await?.map(found))
+        })
+    }
+
+    /// Ends the wait of `arrival()`.
+    #[napi(catch_unwind)]
+    pub fn request_ended(&self) {
+        self.provider.note_end_of_request();
     }
 
     /// The fleet's definitions, `true` for a caller who has them (those of the `known` version), or `false` where
@@ -151,7 +185,12 @@ impl NativeProvider {
     #[napi(catch_unwind)]
     pub fn plan(&self) -> NativePlan {
         let plan = self.provider.plan();
-        NativePlan { etag: plan.etag, version: plan.version, pause_ms: plan.pause.map(ms) }
+        NativePlan {
+            etag: plan.etag,
+            version: plan.version,
+            pause_ms: plan.pause.map(ms),
+            is_cache_empty: plan.is_cache_empty,
+        }
     }
 
     /// The newest definitions, if they are of this version, for a caller who has those of the `known` one.

@@ -320,7 +320,9 @@ describe('without its store', () => {
     await redis.close()
     api.edit()
     const before = api.calls.length
-    for (let n = 0; n < 3; n += 1) await load()
+    // A short outage costs no call.
+    while (api.calls.length === before) await load()
+    for (let n = 0; n < 2; n += 1) await load()
     assert.deepEqual(
       api.calls.slice(before).map(({ status }) => status),
       [200, 304, 304],

@@ -206,13 +206,15 @@ describe('a request for the definitions', () => {
 
   test('keeps its URL, its signal and its headers, but for the ETag', async (t) => {
     const api = await standIn(t)
-    const { ready, requests, sent } = startSharing(t, { api, ...shared() })
+    const { ready, fetch, requests, sent } = startSharing(t, { api, ...shared() })
     await ready()
-    assert.equal(sent[0].url, requests[0].url)
-    assert.ok(sent[0].options.signal instanceof AbortSignal)
-    assert.equal(sent[0].options.signal, requests[0].options.signal)
-    const { headers, ...others } = requests[0].options
-    const { headers: sentHeaders, ...sentOthers } = sent[0].options
+    await fetch()
+    const [request, passedOn] = [requests.at(-1), sent.at(-1)]
+    assert.equal(passedOn.url, request.url)
+    assert.ok(passedOn.options.signal instanceof AbortSignal)
+    assert.equal(passedOn.options.signal, request.options.signal)
+    const { headers, ...others } = request.options
+    const { headers: sentHeaders, ...sentOthers } = passedOn.options
     assert.deepEqual(sentOthers, others)
     assert.deepEqual([...new Headers(sentHeaders)], [...new Headers(headers)])
   })

@@ -31,6 +31,7 @@ const FILES = [
   'lib/cli/store.js',
   'lib/cli/watch.js',
   'lib/client.js',
+  'lib/cold-start.js',
   'lib/environment.js',
   'lib/error.js',
   'lib/fetch-failure.js',

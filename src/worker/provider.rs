@@ -3,6 +3,7 @@
 //! Every method is bounded as a whole: posthog-node awaits them without a limit and polls again only
 //! afterwards, so that one which never settles would stop flag updates for good.
 
+mod emergency;
 mod outcomes;
 mod poll;
 mod reports;
@@ -41,6 +42,8 @@ pub struct Provider {
     mirror: Mirror,
     /// Wakes those that wait, to see that they need not.
     closing: Notify,
+    /// Tells whoever waits for definitions beside a request that it is over.
+    request_ended: watch::Sender<()>,
 }
 
 /// What posthog-node does at a poll.
@@ -66,6 +69,8 @@ pub struct Plan {
     pub version: Option<String>,
     /// How long a worker without definitions should not call the API.
     pub pause: Option<Duration>,
+    /// Whether there are no definitions at all: neither here nor, as last seen, in the store.
+    pub is_cache_empty: bool,
 }
 
 impl Provider {
@@ -86,6 +91,7 @@ impl Provider {
             limit: options.call_limit(),
             memory,
             closing: Notify::new(),
+            request_ended: watch::Sender::new(()),
         }
     }
 
@@ -94,6 +100,10 @@ impl Provider {
     pub async fn poll(&self, known: Option<String>) -> Result<Poll> {
         let _in_use = self.require_open()?;
         self.note_poll();
+        self.answer_poll(known).await
+    }
+
+    async fn answer_poll(&self, known: Option<String>) -> Result<Poll> {
         if self.role == Role::Reader {
             return Ok(Poll::Follow(None));
         }
@@ -157,7 +167,10 @@ impl Provider {
             memory.client.is_observed = true;
             memory.client.failed
         });
-        let pause = self.mirror.last_reading().and_then(|Reading { state, now }| {
+        let reading = self.mirror.last_reading();
+        let is_cache_empty =
+            newest.is_none() && reading.as_ref().is_some_and(|reading| reading.state.snapshot.is_none());
+        let pause = reading.and_then(|Reading { state, now }| {
             let own = failed
                 .filter(|_| newest.is_none())
                 .and_then(|failed| self.rule.stands_back_until(failed, &state, now, &self.owner))
@@ -168,6 +181,7 @@ impl Provider {
             version: newest.as_ref().map(|(snapshot, _)| snapshot.version().to_owned()),
             etag: newest.and_then(|(_, etag)| etag),
             pause,
+            is_cache_empty,
         }
     }
 
