@@ -13,6 +13,7 @@ use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 use crate::store::Backend;
 use crate::store::Reading;
+use crate::store::notices::Notices;
 use crate::store::shared::{InUse, SharedStore};
 
 /// Looks at the store of one project.
@@ -23,7 +24,7 @@ pub struct Inspector {
     _in_use: InUse,
     /// The definitions that were last seen: they are not loaded again.
     held: Mutex<Option<Arc<Snapshot>>>,
-    notices: Mutex<Option<watch::Receiver<u64>>>,
+    notices: Mutex<Option<watch::Receiver<Notices>>>,
 }
 
 /// What a store was seen to hold.

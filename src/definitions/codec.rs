@@ -20,7 +20,7 @@ pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// The fastest level that still finds what JSON repeats.
 const ZSTD_LEVEL: i32 = 3;
 
-/// A patch is stored if it is at most this fraction of the compressed text.
+/// A patch is stored if it is at most this fraction of what is stored of the text.
 const PATCH_PAYS_FROM: usize = 4;
 
 /// Whether snapshots are compressed in the store.
@@ -55,17 +55,19 @@ impl From<Bytes> for Encoded {
     }
 }
 
-/// What a store keeps of `text`. A compressed one gets a patch, if it replaces `base` and the patch is short.
+/// What a store keeps of `text`, with a patch if it replaces `base` and the patch is short.
 pub fn encode(text: &str, compression: Compression, base: Option<Base>) -> io::Result<Encoded> {
     let is_plain = match compression {
         Compression::Auto => text.len() < AUTO_COMPRESS_FROM,
         Compression::Zstd => false,
         Compression::None => text.len() as u64 <= MAX_STORED_BYTES,
     };
-    if is_plain {
-        return Ok(Bytes::copy_from_slice(text.as_bytes()).into());
-    }
-    let bytes: Bytes = zstd::bulk::compress(text.as_bytes(), ZSTD_LEVEL)?.into();
+    let bytes = match is_plain {
+        true => Bytes::copy_from_slice(text.as_bytes()),
+        false => zstd::bulk::compress(text.as_bytes(), ZSTD_LEVEL)?.into(),
+    };
+    // Whoever wants plain JSON reads it with other tools, or nearby.
+    let base = base.filter(|_| compression != Compression::None);
     let limit = bytes.len() / PATCH_PAYS_FROM;
     // An error mostly says that the patch would be longer. Whatever it says, the whole is enough.
     let patch = base.and_then(|base| patch::make(text, base, limit).ok());

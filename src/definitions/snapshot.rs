@@ -69,7 +69,7 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// What a store keeps. With the snapshot that it replaces, a compressed one gets a patch.
+    /// What a store keeps, with a patch to the snapshot that it replaces.
     pub fn encode(&self, compression: Compression, replaced: Option<&Snapshot>) -> Result<Encoded> {
         let failed =
             |cause| Error::new(Code::Data, "the flag definitions cannot be compressed").caused_by(cause);

@@ -34,6 +34,7 @@ use crate::definitions::codec::Encoded;
 use crate::error::{Code, Error, Result};
 use crate::state::State;
 use crate::store::Backend;
+use crate::store::notices::Notices;
 
 /// How often a waiting committer tries the lock. Blocking on it could take for ever: its holder may
 /// be stopped.
@@ -150,7 +151,7 @@ impl Store for DirectoryStore {
         Ok(expires_at.checked_sub(now()).map(Duration::from_millis))
     }
 
-    fn watch(&self) -> watch::Receiver<u64> {
+    fn watch(&self) -> watch::Receiver<Notices> {
         self.watcher.subscribe(&self.files, &self.blocking)
     }
 

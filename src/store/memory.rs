@@ -13,6 +13,7 @@ use crate::definitions::codec::Encoded;
 use crate::error::Result;
 use crate::state::{Millis, State, millis};
 use crate::store::Backend;
+use crate::store::notices::Notices;
 
 /// A state and a snapshot behind a mutex. Its clock is Tokio's, so that a test can pause it.
 pub struct MemoryStore {
@@ -20,7 +21,7 @@ pub struct MemoryStore {
     started: Instant,
     max_age: Duration,
     content: Mutex<Content>,
-    notices: watch::Sender<u64>,
+    notices: watch::Sender<Notices>,
 }
 
 #[derive(Default)]
@@ -38,7 +39,7 @@ impl MemoryStore {
             started: Instant::now(),
             max_age,
             content: Mutex::default(),
-            notices: watch::Sender::new(0),
+            notices: watch::Sender::default(),
         }
     }
 
@@ -84,7 +85,7 @@ impl Store for MemoryStore {
             return Ok(Commit::Conflict(reading));
         }
         if snapshot.is_some() || next.lease.is_none() {
-            self.notices.send_modify(|count| *count += 1);
+            self.notices.send_modify(Notices::gap);
         }
         content.state = next.clone();
         content.expires_at = self.now().saturating_add(millis(self.max_age));
@@ -106,7 +107,7 @@ impl Store for MemoryStore {
         Ok(left.map(Duration::from_millis))
     }
 
-    fn watch(&self) -> watch::Receiver<u64> {
+    fn watch(&self) -> watch::Receiver<Notices> {
         self.notices.subscribe()
     }
 

@@ -5,6 +5,7 @@
 
 pub mod directory;
 pub mod memory;
+pub mod notices;
 pub mod redis;
 pub mod shared;
 
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use crate::definitions::codec::Encoded;
 use crate::error::{Error, Result};
 use crate::state::{Millis, State};
+use crate::store::notices::Notices;
 
 /// A shared place for one project's state and snapshot. Every call has a timeout.
 #[async_trait]
@@ -46,7 +48,7 @@ pub trait Store: Send + Sync {
     async fn expiry(&self) -> Result<Option<Duration>>;
 
     /// Changes whenever a new snapshot may be there. A hint: a notice can be lost, or be our own.
-    fn watch(&self) -> watch::Receiver<u64>;
+    fn watch(&self) -> watch::Receiver<Notices>;
 
     /// The last failure outside a call, for a store that does something there.
     fn trouble(&self) -> Option<watch::Receiver<Option<Error>>> {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::directory::DirectoryStore;
 use super::memory::MemoryStore;
+use super::notices::Published;
 use super::redis::RedisStore;
 use super::{Commit, Reading, Store};
 use crate::config::options::Options;
@@ -97,6 +98,22 @@ impl SharedStore {
     /// Notes a snapshot that was published: others need not load it.
     pub fn published(&self, snapshot: &Arc<Snapshot>) {
         *self.newest.lock() = Arc::downgrade(snapshot);
+    }
+
+    /// The snapshot that a notice announces, if somebody in this process has it, or has the one that its patch is for.
+    pub async fn announced(&self, published: &Published) -> Option<Arc<Snapshot>> {
+        // In turn: whoever waited here finds what the one before has decoded.
+        let _turn = self.turn.lock().await;
+        let newest = self.newest.lock().upgrade()?;
+        let version = &published.info.version;
+        if newest.version() == version {
+            return Some(newest);
+        }
+        let patch = published.patch.clone().filter(|patch| is_patch(patch))?;
+        // Whatever is wrong with it, the store has the whole.
+        let snapshot = decode(patch, version.clone(), Some(newest)).await.ok()?;
+        self.published(&snapshot);
+        Some(snapshot)
     }
 
     /// As [`Store::commit`].

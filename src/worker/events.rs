@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tokio::time::sleep;
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Result};
+use crate::store::notices::Notices;
+use crate::worker::mirror::announcements::Announcement;
 use crate::worker::provider::Provider;
 
 /// Minimum delay between two looks at the store after notices.
@@ -34,16 +36,21 @@ pub async fn observe(
     };
     // The first look also connects: without it nobody would hear of anything before the first call.
     notices.mark_changed();
+    let mut seen = None;
     loop {
         tokio::select! {
             changed = notices.changed() => {
-                let (Ok(()), Some(provider)) = (changed, provider.upgrade()) else { return };
-                match news(&provider).await {
+                if changed.is_err() {
+                    return;
+                }
+                let now = notices.borrow_and_update().clone();
+                match news(&provider, seen.as_ref(), &now).await {
                     Ok(Some(version)) => emit(Event::Update(version)),
                     Ok(None) => {}
                     Err(error) if error.code() == Code::Closed => return,
                     Err(error) => emit(Event::Trouble(error)),
                 }
+                seen = Some(now);
                 // Of many notices in a row the last one counts.
                 sleep(NOTICES_APART).await;
             }
@@ -57,9 +64,35 @@ pub async fn observe(
     }
 }
 
-async fn news(provider: &Arc<Provider>) -> crate::error::Result<Option<String>> {
-    let stored = provider.stored_version().await?;
-    Ok(stored.filter(|stored| provider.held().is_none_or(|held| held.version() != stored)))
+/// The version that the worker did not have, if the notices since those that it has `seen` tell of one.
+async fn news(provider: &Weak<Provider>, seen: Option<&Notices>, now: &Notices) -> Result<Option<String>> {
+    if let Some(seen) = seen {
+        if seen.gaps == now.gaps {
+            let Some(published) = now.published.as_ref().filter(|_| is_another(seen, now)) else {
+                return Ok(None);
+            };
+            match open(provider)?.announce(published).await? {
+                Announcement::Known => return Ok(None),
+                Announcement::Taken => return Ok(Some(published.info.version.clone())),
+                Announcement::Unusable => {}
+            }
+        }
+        let delay = open(provider)?.look_delay();
+        sleep(delay).await;
+    }
+    open(provider)?.news().await
+}
+
+fn is_another(seen: &Notices, now: &Notices) -> bool {
+    match (&seen.published, &now.published) {
+        (Some(seen), Some(now)) => !Arc::ptr_eq(seen, now),
+        _ => true,
+    }
+}
+
+/// The provider, unless it is gone.
+fn open(provider: &Weak<Provider>) -> Result<Arc<Provider>> {
+    provider.upgrade().ok_or_else(|| Error::new(Code::Closed, "the provider is gone"))
 }
 
 /// The store's next failure in the background; never, where it does nothing there.

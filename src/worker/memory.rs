@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::definitions::snapshot::Snapshot;
 use crate::lease::FailedFetch;
-use crate::state::{Millis, State};
+use crate::state::{Millis, SnapshotInfo, State};
 use crate::store::Reading;
 use crate::store::shared::InUse;
 use crate::worker::poll_interval::PollPace;
@@ -36,6 +36,8 @@ pub struct Remembered {
     pub unpublished: Option<Unpublished>,
     /// Fetched, but not published because another worker leads. Newer than what the store holds.
     pub unshared: Option<Unshared>,
+    /// Announced, and not yet seen in the store.
+    pub announced: Option<Announced>,
     pub counters: Counters,
     pub client: Client,
 }
@@ -58,6 +60,15 @@ pub struct Unshared {
     pub fetched_at: Instant,
     /// When the store's definitions were published.
     pub stored_at: Option<Millis>,
+}
+
+#[derive(Clone)]
+pub struct Announced {
+    pub snapshot: Arc<Snapshot>,
+    pub info: SnapshotInfo,
+    pub at: Instant,
+    /// Whether the client has been given it.
+    pub is_taken: bool,
 }
 
 /// What a worker knows of the posthog-node client that it serves.
@@ -85,6 +96,17 @@ pub struct Client {
     pub refusal_reported: Option<Millis>,
     /// `None` after the shutdown. A call under way has its own.
     pub in_use: Option<Arc<InUse>>,
+}
+
+impl Remembered {
+    /// What was announced, while it is newer than what was last seen in the store.
+    pub fn announced(&self) -> Option<&Announced> {
+        let stored = self.held.as_ref().and_then(|(_, seen)| seen.snapshot.as_ref());
+        let is_newer = |announced: &&Announced| {
+            stored.is_some_and(|stored| stored.published_at < announced.info.published_at)
+        };
+        self.announced.as_ref().filter(is_newer)
+    }
 }
 
 impl Unpublished {

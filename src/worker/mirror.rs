@@ -1,5 +1,6 @@
 //! One worker's copy of what its fleet shares, kept in step with the store.
 
+pub mod announcements;
 mod publishing;
 pub mod repair;
 
@@ -19,7 +20,7 @@ use crate::runtime::off_runtime;
 use crate::state::{Millis, SnapshotInfo, State, millis};
 use crate::store::shared::SharedStore;
 use crate::store::{Commit, Reading, Store};
-use crate::worker::memory::{Held, Memory, Unpublished, Unshared};
+use crate::worker::memory::{Announced, Held, Memory, Unpublished, Unshared};
 
 /// Maximum delay before a commit that came too late is prepared again.
 const MAX_RACE_DELAY_MS: u64 = 10;
@@ -75,8 +76,20 @@ impl Mirror {
             if let Some(Unshared { snapshot, etag, .. }) = &memory.unshared {
                 return Some((snapshot.clone(), etag.clone()));
             }
+            if let Some(Announced { snapshot, info, .. }) = memory.announced() {
+                return Some((snapshot.clone(), info.etag.clone()));
+            }
             let (snapshot, seen) = memory.held.as_ref()?;
             Some((snapshot.clone(), seen.snapshot.as_ref().and_then(|info| info.etag.clone())))
+        })
+    }
+
+    /// Whether this worker has the version from the store, or from a notice.
+    pub fn has(&self, version: &str) -> bool {
+        self.memory.with(|memory| {
+            let announced = memory.announced().map(|announced| announced.snapshot.version());
+            let held = memory.held.as_ref().map(|(snapshot, _)| snapshot.version());
+            announced.or(held) == Some(version)
         })
     }
 
@@ -114,6 +127,7 @@ impl Mirror {
     fn adopt(&self, reading: &Reading, stored: &Option<SnapshotInfo>, news: Option<Arc<Snapshot>>) {
         self.memory.with(|memory| {
             let now = Instant::now();
+            memory.announced = None;
             let state = State { snapshot: stored.clone(), ..reading.state.clone() };
             memory.read = Some((Reading { state, now: reading.now }, now));
             let stored_at = published_at(&reading.state);

@@ -23,10 +23,18 @@ use crate::lease::Rule;
 use crate::runtime::off_runtime;
 use crate::state::millis;
 use crate::store::Reading;
+use crate::store::notices::{Notices, Published};
 use crate::store::shared::{InUse, SharedStore};
 use crate::worker::memory::{Client, Memory};
 use crate::worker::mirror::Mirror;
+use crate::worker::mirror::announcements::Announcement;
 use crate::worker::status::{Held, Status};
+
+/// Over so many round trips the looks of a fleet are spread that a notice has caused.
+const LOOKS_SPREAD_OVER: u32 = 100;
+
+/// The maximum delay of such a look.
+const MAX_LOOK_DELAY: Duration = Duration::from_secs(1);
 
 /// One worker of the fleet.
 pub struct Provider {
@@ -107,6 +115,10 @@ impl Provider {
         if self.role == Role::Reader {
             return Ok(Poll::Follow(None));
         }
+        if let Some(announced) = self.take_announced() {
+            self.memory.with(|memory| memory.counters.follows += 1);
+            return Ok(Poll::Follow(Some(self.bounded(self.definitions(announced, known)).await?)));
+        }
         // It may win one without hearing of it.
         let earlier = self.client(|client| client.fence.take());
         let (wait, began) = (self.rule.cold_start_wait, Instant::now());
@@ -132,6 +144,9 @@ impl Provider {
     /// the `known` version.
     pub async fn get(&self, known: Option<String>) -> Result<Option<Definitions>> {
         let _in_use = self.require_open()?;
+        if let Some(announced) = self.take_announced() {
+            return self.bounded(self.definitions(announced, known)).await.map(Some);
+        }
         let asks = self.role == Role::Auto && self.client(|client| client.asks);
         // Who asks first has waited there.
         let wait = if asks { Duration::ZERO } else { self.rule.cold_start_wait };
@@ -207,19 +222,33 @@ impl Provider {
         Ok(Definitions::Changed(snapshot, delivery))
     }
 
-    /// The snapshot that this worker holds.
-    pub fn held(&self) -> Option<Arc<Snapshot>> {
-        self.mirror.held().map(|(snapshot, _)| snapshot)
+    /// What a notice has brought, for the poll that follows; not for a client that knows of an edit itself.
+    fn take_announced(&self) -> Option<Found> {
+        let is_impatient = self.client(|client| client.impatient);
+        (!is_impatient).then(|| self.mirror.take_announced()).flatten().map(Found::Snapshot)
     }
 
-    /// The version of the snapshot in the store.
-    pub async fn stored_version(&self) -> Result<Option<String>> {
+    /// Takes the definitions that a notice carries, if they are newer than what this worker has.
+    pub async fn announce(&self, published: &Published) -> Result<Announcement> {
         let _in_use = self.require_open()?;
-        Ok(self.mirror.store().read().await?.state.snapshot.map(|snapshot| snapshot.version))
+        Ok(self.mirror.announce(published).await)
+    }
+
+    /// How long to wait before looking at the store after a notice that every worker has been given at the same moment.
+    pub fn look_delay(&self) -> Duration {
+        let longest = self.mirror.round_trip().unwrap_or_default() * LOOKS_SPREAD_OVER;
+        longest.min(MAX_LOOK_DELAY).mul_f64(fastrand::f64())
+    }
+
+    /// The version of the snapshot in the store, if this worker does not have it.
+    pub async fn news(&self) -> Result<Option<String>> {
+        let _in_use = self.require_open()?;
+        let stored = self.mirror.store().read().await?.state.snapshot.map(|snapshot| snapshot.version);
+        Ok(stored.filter(|stored| !self.mirror.has(stored)))
     }
 
     /// Changes whenever there may be a new version. Must be called within the runtime.
-    pub fn notices(&self) -> watch::Receiver<u64> {
+    pub fn notices(&self) -> watch::Receiver<Notices> {
         self.mirror.store().watch()
     }
 

@@ -9,23 +9,24 @@ use tokio::task::JoinHandle;
 
 use super::files::Files;
 use crate::blocking::Blocking;
+use crate::store::notices::Notices;
 
 /// How often the watcher looks at the state file.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// The task that looks at the state file, while somebody listens.
 pub(super) struct Watcher {
-    notices: watch::Sender<u64>,
+    notices: watch::Sender<Notices>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Watcher {
     pub fn new() -> Self {
-        Watcher { notices: watch::Sender::new(0), task: Mutex::default() }
+        Watcher { notices: watch::Sender::default(), task: Mutex::default() }
     }
 
     /// Changes when the file is another one than this process last read, or than at the last look.
-    pub fn subscribe(self: &Arc<Self>, files: &Arc<Files>, blocking: &Blocking) -> watch::Receiver<u64> {
+    pub fn subscribe(self: &Arc<Self>, files: &Arc<Files>, blocking: &Blocking) -> watch::Receiver<Notices> {
         let mut task = self.task.lock();
         let receiver = self.notices.subscribe();
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -54,7 +55,7 @@ impl Watcher {
                 blocking.run(move || files.fingerprint().unwrap_or_default()).await.unwrap_or_default();
             if current != last {
                 last = current;
-                self.notices.send_modify(|count| *count += 1);
+                self.notices.send_modify(Notices::gap);
             }
         }
     }

@@ -3,9 +3,10 @@
 -- KEYS[1]  the definitions        KEYS[2]  the state
 -- ARGV[1]  expected revision; 0: no state, or one without a readable revision
 -- ARGV[2]  expiry of both keys in milliseconds
--- ARGV[3]  channel on which a new version is announced, and a released lease by an empty message
+-- ARGV[3]  channel on which new definitions are announced, and a released lease by an empty message
 -- ARGV[4]  'keep' the stored definitions, 'set' them to ARGV[5], or 'drop' them
--- ARGV[6…] the new state: field, value, field, value, …; with definitions `version` and `bytes` come first
+-- ARGV[6]  notice of the new definitions
+-- ARGV[7…] the new state: field, value, field, value, …; with definitions `version` and `bytes` come first
 --
 -- Reply: the time in seconds and microseconds; or, where nothing was done, what read.lua replies
 --
@@ -17,7 +18,7 @@ local revision = string.match(state[1] or '', '^0*(%d+)$')
 if not revision or #revision > 16 then
   revision = '0'
 end
-local is_kept = ARGV[4] ~= 'keep' or (length == tonumber(ARGV[9]) and state[6] == ARGV[7])
+local is_kept = ARGV[4] ~= 'keep' or (length == tonumber(ARGV[10]) and state[6] == ARGV[8])
 if revision ~= ARGV[1] or not is_kept then
   return reading(state, length, false)
 end
@@ -29,7 +30,7 @@ local stale = { etag = 1, owner = 1, expires_at = 1, version = 1, bytes = 1, pub
 if ARGV[4] ~= 'keep' then
   stale.patch = 1
 end
-for place = 6, #ARGV, 2 do
+for place = 7, #ARGV, 2 do
   stale[ARGV[place]] = nil
 end
 
@@ -46,7 +47,7 @@ if kind ~= 'hash' and kind ~= 'none' then
   redis.call('DEL', KEYS[2])
 end
 -- Never without a state in between: a cluster that is moving the slot away creates no key anew.
-redis.call('HSET', KEYS[2], unpack(ARGV, 6))
+redis.call('HSET', KEYS[2], unpack(ARGV, 7))
 for field in pairs(stale) do
   redis.call('HDEL', KEYS[2], field)
 end
@@ -54,7 +55,7 @@ redis.call('PEXPIRE', KEYS[2], ARGV[2])
 
 -- A released lease is news too: whoever waits for definitions may fetch them.
 if ARGV[4] == 'set' or stale.owner then
-  redis.call('PUBLISH', ARGV[3], ARGV[4] == 'set' and ARGV[7] or '')
+  redis.call('PUBLISH', ARGV[3], ARGV[6])
 end
 local time = redis.call('TIME')
 return { time[1], time[2] }

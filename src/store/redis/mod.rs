@@ -3,7 +3,7 @@
 //! ```text
 //! <prefix>:{<project>}            the definitions: JSON, or zstd of it
 //! <prefix>:{<project>}:state      hash: the state
-//! <prefix>:{<project>}:updates    channel: the new version
+//! <prefix>:{<project>}:updates    channel: the new version, and the patch that makes it (`store/notices.rs`)
 //! ```
 //!
 //! The state is one hash with the fields `revision`, `fence`, `owner` and `expires_at` (of the
@@ -37,6 +37,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits::MAX_STORED_BYTES;
 use crate::state::{Lease, Millis, SnapshotInfo, State, countable, millis};
 use crate::store::Backend;
+use crate::store::notices::{self, Notices};
 
 const STATE: &str = include_str!("state.lua");
 static READ: LazyLock<Script> = LazyLock::new(|| Script::new([STATE, include_str!("read.lua")]));
@@ -124,13 +125,14 @@ impl Store for RedisStore {
         };
         let expected = countable(expected).to_string();
         let max_age = millis(self.max_age).to_string();
-        let fields = encode_state(next);
+        let (notice, fields) = (notices::encode(next, snapshot.as_ref()), encode_state(next));
         let mut arguments: Vec<&[u8]> = vec![
             expected.as_bytes(),
             max_age.as_bytes(),
             self.channel.as_bytes(),
             mode,
             snapshot.as_ref().map_or(b"", |snapshot| &snapshot.bytes),
+            &notice,
         ];
         arguments.extend(fields.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
         if let Some(patch) = snapshot.as_ref().and_then(|snapshot| snapshot.patch.as_deref()) {
@@ -155,7 +157,7 @@ impl Store for RedisStore {
         }
     }
 
-    fn watch(&self) -> watch::Receiver<u64> {
+    fn watch(&self) -> watch::Receiver<Notices> {
         self.supervisor.notices()
     }
 

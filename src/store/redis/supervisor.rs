@@ -24,6 +24,7 @@ use super::health::Health;
 use crate::config::options::Options;
 use crate::config::target::Endpoint;
 use crate::error::{Code, Error, Result};
+use crate::store::notices::Notices;
 
 /// The backoff between attempts to connect. It starts short, because a restart or a failover takes a second or two.
 /// Jitter of up to the delay itself keeps the processes of a fleet from reconnecting at the same moment.
@@ -49,7 +50,7 @@ struct Shared {
     command_timeout: Duration,
     call_limit: Duration,
     status: watch::Sender<Status>,
-    notices: watch::Sender<u64>,
+    notices: watch::Sender<Notices>,
     trouble: watch::Sender<Option<Error>>,
     server: Mutex<Option<String>>,
     timeouts: AtomicU32,
@@ -78,7 +79,7 @@ impl Supervisor {
             command_timeout: options.command_timeout,
             call_limit: options.call_limit(),
             status: watch::Sender::new(Status::Connecting),
-            notices: watch::Sender::new(0),
+            notices: watch::Sender::default(),
             trouble: watch::Sender::new(None),
             server: Mutex::default(),
             timeouts: AtomicU32::new(0),
@@ -87,8 +88,8 @@ impl Supervisor {
         Supervisor { shared: Arc::new(shared), task: Mutex::default() }
     }
 
-    /// Counts the messages on the channel, and the reconnects, before which messages may have been missed.
-    pub fn notices(&self) -> watch::Receiver<u64> {
+    /// The messages on the channel. Before a reconnect some may have been missed.
+    pub fn notices(&self) -> watch::Receiver<Notices> {
         self.shared.notices.subscribe()
     }
 
@@ -216,7 +217,7 @@ impl Shared {
             let since = Instant::now();
             self.status.send_replace(Status::Up(connection, number));
             // Messages may have been missed while there was no connection.
-            self.notices.send_modify(|count| *count += 1);
+            self.notices.send_modify(Notices::gap);
             let loss = self.loss().await;
             if self.health().lost(since.elapsed()) {
                 waits = backoff();
@@ -250,7 +251,10 @@ impl Shared {
         let on_push = move |push: PushInfo| {
             if let Some(shared) = receiver.upgrade() {
                 match push.kind {
-                    PushKind::Message => shared.notices.send_modify(|count| *count += 1),
+                    PushKind::Message => shared.notices.send_modify(|notices| match push.data.last() {
+                        Some(Value::BulkString(message)) => notices.message(message),
+                        _ => notices.gap(),
+                    }),
                     PushKind::Disconnection => shared.disconnected(number),
                     _ => {}
                 }

@@ -1,6 +1,7 @@
 //! The provider's methods over a store in memory, while time is paused: nothing here waits really.
 
 mod accounts;
+mod announcements;
 mod emergency;
 mod fleet;
 mod known_state;

@@ -65,12 +65,12 @@ async fn a_worker_without_definitions_is_told_how_long_it_stands_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_newest_is_found_by_its_version_and_delivered_by_what_the_caller_has() {
-    let (_fleet, leader) = Fleet::warm().await;
+    let (fleet, leader) = Fleet::warm().await;
     let provider = &leader.provider;
     assert_eq!(provider.newest(&version(1).unwrap()).as_deref(), Some(&definitions(1)));
     assert_eq!(provider.newest(&version(2).unwrap()), None);
-    assert_eq!(provider.held().as_deref(), Some(&definitions(1)));
-    assert_eq!(provider.stored_version().await.unwrap(), version(1));
+    assert_eq!(provider.news().await.unwrap(), None, "it has what the store has");
+    assert_eq!(fleet.worker().provider.news().await.unwrap(), version(1));
     assert!(provider.trouble().is_none(), "a store in memory has none");
 
     let delivered =

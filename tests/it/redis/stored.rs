@@ -171,7 +171,10 @@ async fn the_keys_are_the_documented_ones_and_uncompressed_definitions_are_plain
     assert_eq!(keys, [DATA, STATE]);
     assert_eq!(client.get::<_, String>(DATA).unwrap(), large);
     let version: String = client.hget(STATE, "version").unwrap();
-    assert_eq!(channel.get_message().unwrap().get_payload::<String>().unwrap(), version);
+    let notice: String = channel.get_message().unwrap().get_payload().unwrap();
+    let header: serde_json::Value = serde_json::from_str(notice.strip_suffix('\n').unwrap()).unwrap();
+    assert_eq!(header["version"], version);
+    assert_eq!(header["bytes"], 100_022);
 }
 
 #[tokio::test]

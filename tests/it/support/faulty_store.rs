@@ -11,6 +11,7 @@ use posthog_flag_cache::definitions::codec::Encoded;
 use posthog_flag_cache::error::{Code, Error, Result};
 use posthog_flag_cache::state::{Millis, State};
 use posthog_flag_cache::store::Backend;
+use posthog_flag_cache::store::notices::Notices;
 use posthog_flag_cache::store::{Commit, Reading, Store};
 use tokio::sync::watch;
 
@@ -187,7 +188,7 @@ impl Store for FaultyStore {
         self.inner.expiry().await
     }
 
-    fn watch(&self) -> watch::Receiver<u64> {
+    fn watch(&self) -> watch::Receiver<Notices> {
         self.inner.watch()
     }
 

@@ -6,6 +6,7 @@ use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::config::target::Endpoint;
 use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::store::Store;
+use posthog_flag_cache::store::notices::Notices;
 use posthog_flag_cache::store::redis::RedisStore;
 
 use crate::support::content::{options, published, state};
@@ -60,6 +61,6 @@ pub async fn fails_at_once(code: Code, store: &RedisStore) {
 }
 
 /// A new connection is announced, because messages may have been missed.
-pub async fn connected(notices: &mut tokio::sync::watch::Receiver<u64>) {
+pub async fn connected(notices: &mut tokio::sync::watch::Receiver<Notices>) {
     tokio::time::timeout(PATIENCE, notices.changed()).await.expect("it connects by itself").unwrap();
 }
