@@ -44,6 +44,8 @@ enum Action {
     FetchEdited(usize),
     /// A worker that has its answer reads the state and prepares the commit.
     Publish(usize),
+    /// A worker takes the stored snapshot from a notice.
+    Hear(usize),
     /// A worker tells what else it has learned from PostHog.
     Report(usize),
     Fault(Fault),
@@ -52,7 +54,8 @@ enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     LoseData,
-    /// The store is out of reach when the worker polls: it fetches all the same.
+    /// The store is out of reach when the worker polls: it fetches all the same. (Where it goes on with what it holds
+    /// instead, it takes no step: the model has every world in which a worker does not poll.)
     PollFails(usize),
     /// The commit lands or not, but the worker does not hear which.
     CommitUnheard(usize),
@@ -90,6 +93,9 @@ impl Model for Fleet {
             actions.push(Action::Tick);
             actions
                 .extend(fault(Fault::LoseData).filter(|_| world.may_lose_data && world.store.revision > 0));
+        }
+        if self.shared {
+            actions.extend(world.listeners().map(Action::Hear));
         }
         for i in world.pollers() {
             actions.push(Action::Poll(i));
@@ -129,6 +135,7 @@ impl Model for Fleet {
                 world.fetch(i);
             }
             Action::Publish(i) => world.publish(&self.rule, i),
+            Action::Hear(i) => world.hear(i),
             Action::Report(i) => world.report(&self.rule, i),
             Action::Fault(fault) => {
                 world.faults_left -= 1;

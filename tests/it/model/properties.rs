@@ -203,6 +203,9 @@ pub fn sights_of_shared_etag() -> Vec<Property<Fleet>> {
             let current = Some(content(world.edit));
             world.fetchers().any(|client| client.holds() == current && client.evaluates != current)
         }),
+        sometimes("a client has an edit from a notice", |_, world| {
+            world.members.iter().any(|member| member.announced == Some(content(world.edit)))
+        }),
         sometimes("a client is told that nothing changed", |_, world| {
             let current = Some(content(world.edit));
             world.fetchers().any(|client| client.holds() == current && client.evaluates == current)

@@ -48,6 +48,8 @@ pub struct Member {
     pub etag: Option<u8>,
     /// The content by which this client evaluates; followed only where the ETag is shared.
     pub evaluates: Option<u8>,
+    /// The content that a notice has brought, until it looks at the store.
+    pub announced: Option<u8>,
     pub phase: Phase,
     /// Whether it cannot reach PostHog.
     pub is_sick: bool,
@@ -95,6 +97,10 @@ pub enum Purpose {
 impl Member {
     /// The content under whose ETag this worker's requests go out where the ETag is shared.
     pub fn holds(&self) -> Option<u8> {
+        self.announced.or(self.stored())
+    }
+
+    fn stored(&self) -> Option<u8> {
         self.seen.as_ref()?.snapshot.as_ref()?.etag.as_ref()?.parse().ok()
     }
 }
@@ -170,6 +176,26 @@ impl World {
         self.newest.as_ref().is_some_and(is)
     }
 
+    /// Who may hear of the stored snapshot by a notice: it holds an older one.
+    pub fn listeners(&self) -> impl Iterator<Item = usize> {
+        let published_at = |state: &State| state.snapshot.as_ref().map(|snapshot| snapshot.published_at);
+        let (at, stored) = (published_at(&self.store), stored(&self.store));
+        let hears = move |(_, member): &(usize, &Member)| {
+            let held_at = member.seen.as_ref().and_then(|seen| published_at(seen));
+            let is_news = member.holds() != stored && member.stored() != stored;
+            member.phase == Phase::Idle && is_news && held_at.is_some() && held_at < at
+        };
+        self.members.iter().enumerate().filter(hears).map(|(i, _)| i)
+    }
+
+    /// The worker takes the snapshot from its notice, and its client loads at once.
+    pub fn hear(&mut self, i: usize) {
+        let stored = stored(&self.store);
+        let member = &mut self.members[i];
+        member.announced = stored;
+        member.evaluates = stored;
+    }
+
     /// What a poll puts back first.
     pub fn restore(&self, rule: &Rule, i: usize) -> Option<State> {
         rule.restore(&self.store, self.now, self.members[i].seen.as_deref()?)
@@ -197,7 +223,8 @@ impl World {
         let stored = stored(&self.store);
         if stored.is_some() {
             let seen = Arc::new(self.store.clone());
-            self.name(i).seen = Some(seen);
+            let member = self.name(i);
+            (member.seen, member.announced) = (Some(seen), None);
         }
         match decision {
             Decision::Grant(next) => self.attempt(i, Purpose::Grant, next),
@@ -285,7 +312,7 @@ impl World {
         self.accept(State::clone(&attempt.next));
         let member = &mut self.members[i];
         if heard && attempt.purpose != Purpose::Grant {
-            member.seen = Some(Arc::clone(&attempt.next));
+            (member.seen, member.announced) = (Some(Arc::clone(&attempt.next)), None);
         }
         member.phase = match attempt.purpose {
             Purpose::Grant if heard => Phase::Fetching(Some(attempt.next.fence)),
@@ -435,10 +462,8 @@ impl World {
             if held.published_at > stored.published_at {
                 continue;
             }
-            // A poll looks again: only a fetch sends the ETag of what was held before.
-            let fetches = matches!(member.phase, Phase::Committing(_) | Phase::Fetching(_));
-            let sends = self.shared && (fetches || self.faults_left > 0);
-            let kept = sends.then(|| SnapshotInfo { bytes: 0, published_at: 0, ..held.clone() });
+            // A fetch sends its ETag, and a notice brings the next one.
+            let kept = self.shared.then(|| SnapshotInfo { bytes: 0, published_at: 0, ..held.clone() });
             member.seen = Some(Arc::new(State { snapshot: kept, ..State::default() }));
         }
     }
