@@ -109,6 +109,8 @@ export interface NativePlan {
   version?: string
   /** Milliseconds for which a process without definitions should not call the API. */
   pauseMs?: number
+  /** The version of the local copy, for a process without definitions whose request fails. */
+  copied?: string
 }
 
 /** Definitions as they are stored. */

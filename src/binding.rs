@@ -48,6 +48,8 @@ pub struct NativePlan {
     pub version: Option<String>,
     /// Milliseconds for which a process without definitions should not call the API.
     pub pause_ms: Option<f64>,
+    /// The version of the local copy, for a process without definitions whose request fails.
+    pub copied: Option<String>,
 }
 
 /// A new version, or an error: one of the two.
@@ -151,7 +153,12 @@ impl NativeProvider {
     #[napi(catch_unwind)]
     pub fn plan(&self) -> NativePlan {
         let plan = self.provider.plan();
-        NativePlan { etag: plan.etag, version: plan.version, pause_ms: plan.pause.map(ms) }
+        NativePlan {
+            etag: plan.etag,
+            version: plan.version,
+            pause_ms: plan.pause.map(ms),
+            copied: plan.copied,
+        }
     }
 
     /// The newest definitions, if they are of this version, for a caller who has those of the `known` one.

@@ -3,6 +3,7 @@
 //! Every method is bounded as a whole: posthog-node awaits them without a limit and polls again only
 //! afterwards, so that one which never settles would stop flag updates for good.
 
+mod copies;
 mod outcomes;
 mod poll;
 mod reports;
@@ -65,6 +66,8 @@ pub struct Plan {
     pub version: Option<String>,
     /// How long a worker without definitions should not call the API.
     pub pause: Option<Duration>,
+    /// The version of the local copy, for a worker without definitions whose request fails.
+    pub copied: Option<String>,
 }
 
 impl Provider {
@@ -106,6 +109,7 @@ impl Provider {
                 client.fetched_at = Some(Instant::now());
             }
         });
+        self.keep_copy();
         match outcome {
             Ok(Outcome::Fetch) => Ok(Poll::Fetch),
             Ok(Outcome::Follow(None)) => Ok(Poll::Follow(None)),
@@ -124,9 +128,14 @@ impl Provider {
         // Who asks first has waited there.
         let wait = if asks { Duration::ZERO } else { self.rule.cold_start_wait };
         let found = match self.within(self.limit + wait, self.look(Instant::now() + wait)).await {
-            Err(error) => Some(Found::Snapshot(self.stale().ok_or(error)?)),
+            Err(error) => {
+                // A worker that does not ask cannot fetch instead.
+                let copied = || self.copied_snapshot().filter(|_| !asks);
+                Some(Found::Snapshot(self.stale().or_else(copied).ok_or(error)?))
+            }
             Ok(found) => found,
         };
+        self.keep_copy();
         match found {
             Some(found) => self.bounded(self.definitions(found, known)).await.map(Some),
             None => Ok(None),
@@ -168,13 +177,14 @@ impl Provider {
             version: newest.as_ref().map(|(snapshot, _)| snapshot.version().to_owned()),
             etag: newest.and_then(|(_, etag)| etag),
             pause,
+            copied: self.copied_snapshot().map(|snapshot| snapshot.version().to_owned()),
         }
     }
 
-    /// The newest definitions that this worker has, if they are of this version.
+    /// The newest definitions that this worker has, the local copy where it has no others, if they are of this version.
     pub fn newest(&self, version: &str) -> Option<Arc<Snapshot>> {
-        let (snapshot, _) = self.mirror.newest()?;
-        Some(snapshot).filter(|snapshot| snapshot.version() == version)
+        let newest = self.mirror.newest().map(|(snapshot, _)| snapshot);
+        newest.or_else(|| self.copied_snapshot()).filter(|snapshot| snapshot.version() == version)
     }
 
     /// What JavaScript needs to make `snapshot`, having the definitions of the `known` version.
@@ -234,20 +244,19 @@ impl Provider {
             (memory.counters.clone(), client.failed, suggested)
         });
         let leader = self.rule.leader(&reading.state, reading.now);
+        let held = self.mirror.held().map(|(snapshot, seen)| Held {
+            stored_bytes: seen.snapshot.as_ref().map_or(0, |info| info.bytes),
+            etag: seen.snapshot.and_then(|info| info.etag),
+            age: since(seen.confirmed_at.max(reading.state.confirmed_at)),
+            ..Held::of(&snapshot)
+        });
         Status {
             worker: self.owner.clone(),
             role: self.role,
             is_leader: leader == Some(self.owner.as_str()),
             leader: leader.map(str::to_owned),
             fence: reading.state.fence,
-            held: self.mirror.held().map(|(snapshot, seen)| Held {
-                version: snapshot.version().to_owned(),
-                flags: snapshot.flags(),
-                text_bytes: snapshot.text().len(),
-                stored_bytes: seen.snapshot.as_ref().map_or(0, |info| info.bytes),
-                etag: seen.snapshot.and_then(|info| info.etag),
-                age: since(seen.confirmed_at.max(reading.state.confirmed_at)),
-            }),
+            held: held.or_else(|| self.copy_in_use()),
             granted: since(reading.state.granted_at),
             pause: self.rule.pause(&reading.state, reading.now),
             failed_fetches: failed.map_or(0, |failed| failed.count),
@@ -266,10 +275,15 @@ impl Provider {
 
     /// The definitions to go on with while the store is out of reach, where that is wanted.
     fn stale(&self) -> Option<Arc<Snapshot>> {
-        let is_refused = self.mirror.last_reading().is_some_and(|reading| reading.state.refused_at.is_some());
         let is_wanted = self.when_unavailable == WhenUnavailable::Stale
-            && !(is_refused && self.when_refused == WhenRefused::Clear);
-        is_wanted.then(|| self.mirror.younger_than(self.max_age)).flatten()
+            && !(self.is_refused() && self.when_refused == WhenRefused::Clear);
+        let held = || self.mirror.younger_than(self.max_age);
+        is_wanted.then(|| held().or_else(|| self.copied_snapshot())).flatten()
+    }
+
+    /// Whether PostHog refused the definitions to the project, as far as this worker knows.
+    fn is_refused(&self) -> bool {
+        self.mirror.last_reading().is_some_and(|reading| reading.state.refused_at.is_some())
     }
 
     /// Bounds work by the limit of a call.
