@@ -173,6 +173,27 @@ export interface FlagDefinitionCacheOptions {
   compression?: 'auto' | 'zstd' | 'none' | undefined
 
   /**
+   * Keeps a copy of the newest definitions in a file on this host, for the time when Redis is slow or cannot be reached.
+   *
+   * - A new process reads the copy before it asks Redis. Redis then sends only what has changed, so that many processes can
+   *   start at once over a narrow line.
+   * - If a new process can reach neither Redis nor PostHog, it starts with the copy, provided that the copy was confirmed less than
+   *   `maxAgeMs` ago. `status().definitions.isLocalCopy` is then `true`. With `whenUnavailable: 'fetch'` the process asks PostHog
+   *   first, and needs `fetch: flagCache.fetch` to fall back to the copy. Processes that only read use the copy at once.
+   *
+   * One process per host writes each version, in the background; processes with `role: 'reader'` do so too. The file has mode 0600. A
+   * damaged or foreign file counts as none. The copy is never put back into Redis, and is not used while Redis answers. Has no
+   * effect on `file:` and `memory:`.
+   *
+   * - `true`: in the private directory that is the default of `url`.
+   * - the absolute path of a directory: created (mode 0700) if it does not exist. For containers, a volume that outlives them.
+   * - `false`: no copy.
+   *
+   * @default false
+   */
+  localCopy?: boolean | string | undefined
+
+  /**
    * The server's ACL user. Overrides the one in `url`. Has no effect on `file:` and `memory:`.
    *
    * @default the user in `url`, else the server's default user
@@ -474,10 +495,12 @@ export interface FlagCacheStatus {
     flags: number
     /** Length of their JSON text. */
     bytes: number
-    /** Length in the store, compressed or not. */
+    /** Length in the store, compressed or not; 0 for a local copy. */
     storedBytes: number
-    /** How long ago PostHog last said that they are current. */
+    /** How long ago PostHog last said that they are current; of a local copy, how long ago it was last confirmed. */
     ageMs: number | null
+    /** Whether they come from the option `localCopy`, because this process could reach neither the store nor PostHog. */
+    isLocalCopy: boolean
   } | null
   /** How long ago somebody was last told to fetch; `null` if that is not known. */
   lastGrantMsAgo: number | null

@@ -117,6 +117,8 @@ export interface NativePlan {
   pauseMs?: number
   /** Whether neither this process nor the store has definitions. */
   isCacheEmpty: boolean
+  /** The version of the local copy, for a process without definitions whose request fails. */
+  copied?: string
 }
 
 /** Definitions as they are stored. */

@@ -39,10 +39,15 @@ function shareEtag(context, inner) {
     const { isEmergency, isAnsweredHere } = client
     client.isAnsweredHere = false
     if (client.isCacheEmpty && (await pollAgain(context, options?.signal))) return held({ url: String(url) }, client.held.version)
-    const { etag, version, pauseMs, isCacheEmpty } = plan()
-    const answer = isAnsweredHere && (await held({ url: String(url) }, version))
+    const { etag, version, pauseMs, isCacheEmpty, copied } = plan()
+    // The local copy counts where this process has nothing else.
+    const answered = () => held({ url: String(url) }, version ?? copied)
+    const copy = async () => copied !== undefined && (await answered())
+    const answer = isAnsweredHere && (await answered())
     if (answer) return answer
     if (isEmergency && (pauseMs || client.isClosed)) {
+      const answer = !client.isClosed && (await copy())
+      if (answer) return answer
       return new Response(null, { status: 503, headers: { 'retry-after': String(Math.ceil((pauseMs ?? 0) / 1000)) } })
     }
     let response
@@ -63,15 +68,20 @@ function shareEtag(context, inner) {
         // The definitions that the ETag stands for are gone.
         response = await inner(url, withEtag(options))
       }
-      if (response.status === 200) return await received(response, isEmergency)
+      if (response.status === 200) return await received(response, isEmergency, copy)
     } catch (error) {
       await failed(describe(error))
+      const answer = await copy()
+      if (answer) return answer
       throw error
     }
-    if (response.status === 304) return response
-    await failed(`PostHog answered ${response.status}`, response)
-    // posthog-node drops its definitions when it sees this status.
-    return (response.status === 402 && keepsRefused && (await held(response, version))) || response
+    const { status } = response
+    if (status === 304) return response
+    await failed(`PostHog answered ${status}`, response)
+    // posthog-node drops its definitions when it sees a 402.
+    if (status === 402) return (keepsRefused && (await held(response, version ?? copied))) || response
+    const isUnreachable = status === 429 || status >= 500
+    return (isUnreachable && (await copy())) || response
   }
 
   function plan() {
@@ -90,7 +100,8 @@ function shareEtag(context, inner) {
     await share(() => native.unshareable())
   }
 
-  async function received(response, isEmergency) {
+  /** `copy()`: the response to give instead of an answer without definitions, if there is one. */
+  async function received(response, isEmergency, copy) {
     const text = new NativeText()
     const chunks = []
     const body = chunksOf(response)
@@ -115,8 +126,12 @@ function shareEtag(context, inner) {
     } catch (cause) {
       const error = translate(cause)
       // Any other error says nothing about the answer.
-      if (error.code === 'ERR_FLAG_CACHE_DATA') await failed(`PostHog's answer holds none: ${error.message}`)
-      else await unshareable(error)
+      if (error.code !== 'ERR_FLAG_CACHE_DATA') await unshareable(error)
+      else {
+        await failed(`PostHog's answer holds none: ${error.message}`)
+        const answer = await copy()
+        if (answer) return answer
+      }
       return responseOf(() => chunks, response)
     }
     client.isUnshared = false

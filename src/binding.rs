@@ -50,6 +50,8 @@ pub struct NativePlan {
     pub pause_ms: Option<f64>,
     /// Whether neither this process nor the store has definitions.
     pub is_cache_empty: bool,
+    /// The version of the local copy, for a process without definitions whose request fails.
+    pub copied: Option<String>,
 }
 
 /// A new version, or an error: one of the two.
@@ -190,6 +192,7 @@ impl NativeProvider {
             version: plan.version,
             pause_ms: plan.pause.map(ms),
             is_cache_empty: plan.is_cache_empty,
+            copied: plan.copied,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 use crate::store::Backend;
 use crate::store::Reading;
+use crate::store::local_copy::LocalCopy;
 use crate::store::notices::Notices;
 use crate::store::shared::{InUse, SharedStore};
 
@@ -21,6 +22,7 @@ pub struct Inspector {
     options: Options,
     rule: Rule,
     shared: Arc<SharedStore>,
+    copy: Option<LocalCopy>,
     _in_use: InUse,
     /// The definitions that were last seen: they are not loaded again.
     held: Mutex<Option<Arc<Snapshot>>>,
@@ -50,8 +52,10 @@ pub struct Record {
 impl Inspector {
     /// Touches nothing yet.
     pub fn new(options: Options) -> Self {
-        let shared = SharedStore::open(&options);
+        // What it looks at is the store: a copy would hide damage there.
+        let shared = SharedStore::open(&Options { local_copy: None, ..options.clone() });
         Inspector {
+            copy: LocalCopy::open(&options),
             rule: options.rule,
             _in_use: shared.enter(),
             shared,
@@ -97,9 +101,20 @@ impl Inspector {
         *self.notices.lock() = Some(notices);
     }
 
-    /// Forgets everything; says whether there was anything.
+    /// Forgets everything, this host's copy too; says whether there was anything.
     pub async fn purge(&self) -> Result<bool> {
-        self.bounded(self.shared.store().clear()).await
+        // Both, even if one of them fails.
+        let copy = match &self.copy {
+            Some(copy) => copy.clear().await,
+            None => Ok(false),
+        };
+        let store = self.bounded(self.shared.store().clear()).await;
+        Ok(store? | copy?)
+    }
+
+    /// This host's copy, where the options want one.
+    pub fn copy(&self) -> Option<&LocalCopy> {
+        self.copy.as_ref()
     }
 
     /// The options that it was made with.

@@ -90,6 +90,10 @@ describe('the constructor refuses', () => {
     refused('clientName', 'a\nb')
   })
 
+  test('a local copy that is neither a switch nor the absolute path of a directory', () => {
+    for (const value of [null, 7, 7n, Symbol(SECRET), [], {}, () => SECRET, '', 'true', 'cache', '/', '/a\0b']) refused('localCopy', value)
+  })
+
   test('an option that there is not', () => {
     for (const name of ['refreshInterval', 'ttl', 'toString', 'URL', '', 'tls ']) refused(name, 1)
     refused('fetch', () => {})
@@ -205,6 +209,9 @@ test('the constructor accepts everything that the documentation allows', () => {
     { url: 'redis-cluster://somebody:p%40ss@a,b:1' },
     { url: 'file:///var/cache/with%20blank' },
     { projectKey: 'x'.repeat(200) },
+    { localCopy: undefined },
+    { localCopy: true },
+    { url: 'redis://host', localCopy: '/var/cache/with blank' },
   ]) {
     assert.ok(new FlagDefinitionCache({ projectKey: 'phc_x', url: 'memory:', ...options }))
   }

@@ -27,6 +27,8 @@ new FlagDefinitionCache({ projectKey, whenUnavailable: 'fail' })
 new FlagDefinitionCache({ projectKey, whenRefused: 'drop' })
 // @ts-expect-error unknown choice
 new FlagDefinitionCache({ projectKey, compression: true })
+// @ts-expect-error ill-typed option
+new FlagDefinitionCache({ projectKey, localCopy: 1 })
 // @ts-expect-error TLS has no switch: the scheme of the url is one
 new FlagDefinitionCache({ projectKey, tls: true })
 // @ts-expect-error certificates are text

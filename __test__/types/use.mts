@@ -33,6 +33,7 @@ const everyOption: Required<FlagDefinitionCacheOptions> = {
   sentinelPassword: 'secret',
   tls: { ca: 'PEM', cert: 'PEM', key: 'PEM', serverName: 'cache.example', insecureSkipVerify: false },
   clientName: 'worker-1',
+  localCopy: '/var/cache/flags',
 }
 
 const flagCache = new FlagDefinitionCache(everyOption)

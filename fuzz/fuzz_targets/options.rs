@@ -23,7 +23,7 @@ struct Input<'a> {
     options: Vec<(u8, Value<'a>)>,
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "projectKey",
     "keyPrefix",
     "url",
@@ -39,6 +39,7 @@ const NAMES: [&str; 16] = [
     "username",
     "clientName",
     "sentinelUsername",
+    "localCopy",
     "unknown",
 ];
 

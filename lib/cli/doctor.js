@@ -19,7 +19,8 @@ module.exports = {
   options: { json: { text: 'as JSON' } },
   text: `Goes the whole way that a worker goes, and says of each step whether it works, and what to do where it does not. For Redis: name,
 TCP, TLS, login, version, Sentinel or cluster, master or replica, each right that a worker needs (with --role reader: those of
-a reader), notices, eviction policy, latency. For a directory: owner, mode, access, lock. Then the definitions and their size.
+a reader), notices, eviction policy, latency. For a directory: owner, mode, access, lock. Then the definitions and their size, and
+with --local-copy this host's copy of them.
 
 It needs no other rights than a worker. What the user may not ask (INFO, for the eviction policy) is \`not checked\`. Nothing that
 it does outlives it: each right is tried in a form that changes nothing.`,

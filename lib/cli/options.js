@@ -6,6 +6,7 @@ const { urlOfEnvironment } = require('../environment.js')
 const { UsageError } = require('./args.js')
 
 const MS = '<ms>'
+const LOCAL_COPY = '<true|directory>'
 
 /**
  * The options of every command, in the order of the help. `option`: its name in the class; `value`: what stands for its value,
@@ -30,6 +31,7 @@ const STORE_OPTIONS = {
   'client-name': { option: 'clientName', value: '<text>', text: 'shown by CLIENT LIST' },
   'connect-timeout-ms': { option: 'connectTimeoutMs', value: MS, text: 'default: 2000' },
   'command-timeout-ms': { option: 'commandTimeoutMs', value: MS, text: 'default: 1000' },
+  'local-copy': { option: 'localCopy', value: LOCAL_COPY, text: "the host's copy, which doctor checks and purge removes too" },
 }
 
 /** Those that say how the fleet behaves: give a command the same as the fleet. */
@@ -91,6 +93,7 @@ function number(name, text) {
 }
 
 function content(name, value, given) {
+  if (value === LOCAL_COPY && given === 'true') return true
   if (value !== '<file>') return given
   try {
     return readFileSync(given, 'utf8')

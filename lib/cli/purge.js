@@ -10,7 +10,8 @@ module.exports = {
     yes: { text: 'do not ask; needed where there is no terminal' },
     json: { text: 'the outcome as JSON' },
   },
-  text: `Deletes what the store holds of this project, under this prefix; nothing else. Asks first.
+  text: `Deletes what the store holds of this project, under this prefix; nothing else. With --local-copy, this host's copy of
+it too. Asks first.
 
 A fleet that runs puts it back: each worker that holds the definitions does so at its next poll, and who holds none fetches.
 So it is for what no fleet uses any more (a project that is gone, a prefix that was renamed), and for what somebody else has
@@ -37,9 +38,10 @@ written under our names. It does not make a fleet fetch: \`refresh\` does.`,
   },
 }
 
-async function isConfirmed(store, { projectKey }, output) {
+async function isConfirmed(store, { projectKey, localCopy }, output) {
   if (!output.canAsk) throw new UsageError('purge deletes, and there is no terminal to ask on: say --yes')
   const { backend } = await store.look()
-  const answer = await output.ask(`Delete the definitions and the state of ${projectKey} in ${backend.location}? [y/N] `)
+  const copy = localCopy ? ", and this host's copy" : ''
+  const answer = await output.ask(`Delete the definitions and the state of ${projectKey} in ${backend.location}${copy}? [y/N] `)
   return /^y(es)?$/i.test(answer.trim())
 }

@@ -1,6 +1,7 @@
 //! The options, typed and validated, and their defaults.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -109,6 +110,8 @@ pub struct Options {
     pub when_refused: WhenRefused,
     /// Whether snapshots are compressed.
     pub compression: Compression,
+    /// Where this host keeps a copy of the newest definitions. Only for a store behind a network.
+    pub local_copy: Option<Directory>,
 }
 
 impl Options {
@@ -130,6 +133,9 @@ impl Options {
             }
         }
         let cold_start_wait = given.duration("coldStartWaitMs", 0)?.unwrap_or(ms(COLD_START_WAIT_MS));
+        let target = given.target()?;
+        // A directory is on this host's disk already, and `memory:` must not write to it.
+        let local_copy = given.local_copy()?.filter(|_| matches!(target, Target::Redis(_)));
         let options = Options {
             rule: Rule { refresh_interval, lease_ttl, cold_start_wait },
             max_age,
@@ -146,7 +152,8 @@ impl Options {
                 "compression",
                 &[("auto", Compression::Auto), ("zstd", Compression::Zstd), ("none", Compression::None)],
             )?,
-            target: given.target()?,
+            target,
+            local_copy,
             project_key,
             key_prefix,
         };
@@ -179,8 +186,8 @@ impl Options {
 }
 
 const OPTION_NAMES: &str = "projectKey, url, keyPrefix, refreshIntervalMs, leaseTtlMs, maxAgeMs, \
-    coldStartWaitMs, connectTimeoutMs, commandTimeoutMs, role, whenUnavailable, whenRefused, compression, username, \
-    password, sentinelUsername, sentinelPassword, tls, clientName";
+    coldStartWaitMs, connectTimeoutMs, commandTimeoutMs, role, whenUnavailable, whenRefused, compression, localCopy, \
+    username, password, sentinelUsername, sentinelPassword, tls, clientName";
 
 fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
@@ -281,6 +288,29 @@ impl Fields {
             password: login.password.or(endpoint.login.password),
         };
         Ok(Target::Redis(Box::new(Endpoint { topology, tls, login, client_name, ..endpoint })))
+    }
+
+    fn local_copy(&mut self) -> Result<Option<Directory>> {
+        const ALLOWED: &str =
+            "false, true (the private default directory of this user), or the absolute path of a directory";
+        let bad = |fault: &str| Err(invalid("localCopy", fault, ALLOWED));
+        let path = match self.0.remove("localCopy") {
+            None | Some(Given::Flag(false)) => return Ok(None),
+            Some(Given::Flag(true)) => return Ok(Some(Directory::default_of_this_user())),
+            Some(Given::Text(path)) if path.contains(char::is_control) => {
+                return bad("has a control character");
+            }
+            Some(Given::Text(path)) => PathBuf::from(path),
+            Some(other) => return bad(&format!("is {}", other.kind())),
+        };
+        if !path.is_absolute() {
+            return bad("is not an absolute path");
+        }
+        match path.parent() {
+            Some(_) => Ok(Some(Directory { path, is_default: false })),
+            // `/$DIRECTORY` with an empty variable ends up here.
+            None => bad("names the root directory"),
+        }
     }
 
     fn login(&mut self, username: &str, password: &str) -> Result<Login> {

@@ -18,20 +18,25 @@ use crate::store::directory::folder::Folder;
 /// Checks the directory, those above it, our permissions and the lock.
 pub async fn examine(directory: &Directory, options: &Options) -> Vec<Finding> {
     let store = DirectoryStore::new(directory.clone(), options);
-    let is_reader = options.role == Role::Reader;
-    let (mut findings, exists) = match store.run(move |files| examine_files(files, is_reader)).await {
+    examine_store(&store, options.role == Role::Reader, "--url file:///…").await
+}
+
+/// Checks them for a process that only reads, or that also writes. `option`: how to name another directory.
+pub async fn examine_store(store: &DirectoryStore, is_reader: bool, option: &'static str) -> Vec<Finding> {
+    let (mut findings, exists) = match store.run(move |files| examine_files(files, is_reader, option)).await {
         Ok(examined) => examined,
-        Err(error) => return vec![unusable(&error)],
+        Err(error) => return vec![unusable(&error, option)],
     };
     if exists && !is_reader {
-        findings.push(lock(&store).await);
+        findings.push(lock(store).await);
     }
     findings
 }
 
-fn unusable(error: &Error) -> Finding {
+fn unusable(error: &Error, option: &str) -> Finding {
+    let other = format!("name another directory with {option}");
     let (check, advice) = match error.code() {
-        Code::Auth => ("owner", "name another directory with --url file:///…"),
+        Code::Auth => ("owner", other.as_str()),
         Code::Timeout => ("directory", "is it on a network mount that hangs? Choose a disk of this host"),
         _ => ("directory", "name a directory that this user can read and write"),
     };
@@ -39,7 +44,7 @@ fn unusable(error: &Error) -> Finding {
 }
 
 /// The findings, and whether the directory exists.
-fn examine_files(files: &Files, is_reader: bool) -> Result<(Vec<Finding>, bool), Error> {
+fn examine_files(files: &Files, is_reader: bool, option: &str) -> Result<(Vec<Finding>, bool), Error> {
     let folder = files.open()?;
     // Where this process would write: in the directory, or in the first one above that exists.
     let mut ancestors = files.path.ancestors().skip(usize::from(folder.is_none()));
@@ -55,10 +60,14 @@ fn examine_files(files: &Files, is_reader: bool) -> Result<(Vec<Finding>, bool),
     }];
     #[cfg(unix)]
     {
-        findings.push(path::examine(&files.path));
+        findings.push(path::examine(&files.path, option));
         findings.extend(folder.as_ref().map(|folder| owner(folder, &files.path)));
     }
-    findings.push(if is_reader { Finding::ok("access", "a reader writes nothing") } else { access(place) });
+    findings.push(if is_reader {
+        Finding::ok("access", "a reader writes nothing")
+    } else {
+        access(place, option)
+    });
     Ok((findings, folder.is_some()))
 }
 
@@ -96,17 +105,14 @@ async fn lock(store: &DirectoryStore) -> Finding {
 }
 
 /// Creates a directory there, and removes it.
-fn access(place: &Path) -> Finding {
+fn access(place: &Path, option: &str) -> Finding {
     let probe = place.join(format!("doctor-{:016x}.tmp", fastrand::u64(..)));
     match fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)) {
         Ok(()) => Finding::ok("access", format!("{} can be written", place.display())),
         Err(cause) => {
             let message = format!("{} cannot be written: {cause}", place.display());
-            Finding::error(
-                "access",
-                message,
-                "let this user write there, or name another directory with --url file:///…",
-            )
+            let advice = format!("let this user write there, or name another directory with {option}");
+            Finding::error("access", message, advice)
         }
     }
 }

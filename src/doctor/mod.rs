@@ -4,6 +4,7 @@
 
 mod directory;
 pub mod finding;
+mod local_copy;
 mod redis;
 
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::config::target::Target;
 use crate::error::{Code, Error};
 use crate::inspector::Inspector;
 
-/// Checks the store, and then its definitions.
+/// Checks the store, its definitions, and this host's copy of them.
 pub async fn examine(inspector: &Inspector) -> Vec<Finding> {
     let options = inspector.options();
     let mut findings = match &options.target {
@@ -30,6 +31,9 @@ pub async fn examine(inspector: &Inspector) -> Vec<Finding> {
     } else {
         definitions(inspector, options.command_timeout).await
     });
+    if let Some(copy) = inspector.copy() {
+        findings.extend(local_copy::examine(copy, options).await);
+    }
     findings
 }
 

@@ -51,7 +51,10 @@ pub struct DirectoryStore {
 impl DirectoryStore {
     /// Touches nothing yet.
     pub fn new(base: Directory, options: &Options) -> Self {
-        let files = Files::new(base, options);
+        Self::over(Files::new(base, options), options)
+    }
+
+    pub(crate) fn over(files: Files, options: &Options) -> Self {
         DirectoryStore {
             blocking: Blocking::on("directory", &files.path),
             files: Arc::new(files),
@@ -72,7 +75,7 @@ impl DirectoryStore {
         self.run_by(Instant::now() + self.timeout, work).await
     }
 
-    async fn run_by<T: Send + 'static>(
+    pub(super) async fn run_by<T: Send + 'static>(
         &self,
         deadline: Instant,
         work: impl FnOnce(&Files) -> Result<T> + Send + 'static,

@@ -4,6 +4,7 @@
 //! [`crate::lease`]. One contract suite (`tests/it/store_contract/`) runs over every implementation.
 
 pub mod directory;
+pub mod local_copy;
 pub mod memory;
 pub mod notices;
 pub mod redis;

@@ -11,12 +11,13 @@ use tokio::sync;
 use tokio::time::Instant;
 
 use super::directory::DirectoryStore;
+use super::local_copy::LocalCopy;
 use super::memory::MemoryStore;
 use super::notices::Published;
 use super::redis::RedisStore;
 use super::{Commit, Reading, Store};
 use crate::config::options::Options;
-use crate::config::target::Target;
+use crate::config::target::{Directory, Target};
 use crate::definitions::codec::Encoded;
 use crate::definitions::patch::is_patch;
 use crate::definitions::snapshot::Snapshot;
@@ -27,12 +28,14 @@ use crate::state::State;
 /// Those in use. (Worker threads load this addon once for all.)
 static IN_USE: LazyLock<Mutex<HashMap<Identity, Weak<SharedStore>>>> = LazyLock::new(Mutex::default);
 
-/// Target, keys, and limits.
-type Identity = (Target, String, [Duration; 3]);
+/// Target, keys, limits, and the place of the local copy.
+type Identity = (Target, String, [Duration; 3], Option<Directory>);
 
 /// A store, and what was found in it.
 pub struct SharedStore {
     store: Arc<dyn Store>,
+    /// This host's copy of what is in it, if the options want one.
+    copy: Option<Arc<LocalCopy>>,
     /// The snapshot that somebody last loaded or published, for as long as somebody holds it.
     newest: Mutex<Weak<Snapshot>>,
     /// Held by whoever loads.
@@ -45,10 +48,15 @@ pub struct SharedStore {
 pub struct InUse(Arc<SharedStore>);
 
 impl SharedStore {
-    /// Over a store of its own.
+    /// Over a store of its own, without a local copy.
     pub fn new(store: Arc<dyn Store>) -> Self {
+        Self::with_copy(store, None)
+    }
+
+    pub fn with_copy(store: Arc<dyn Store>, copy: Option<LocalCopy>) -> Self {
         SharedStore {
             store,
+            copy: copy.map(Arc::new),
             newest: Mutex::default(),
             turn: sync::Mutex::default(),
             round_trip: Mutex::default(),
@@ -64,7 +72,7 @@ impl SharedStore {
             Target::Memory => Default::default(),
             _ => [options.max_age, options.connect_timeout, options.command_timeout],
         };
-        let identity = (options.target.clone(), options.data_key(), limits);
+        let identity = (options.target.clone(), options.data_key(), limits, options.local_copy.clone());
         let mut in_use = IN_USE.lock();
         in_use.retain(|_, store| store.strong_count() > 0);
         if let Some(shared) = in_use.get(&identity).and_then(Weak::upgrade) {
@@ -75,7 +83,7 @@ impl SharedStore {
             Target::Directory(directory) => Arc::new(DirectoryStore::new(directory.clone(), options)),
             Target::Memory => Arc::new(MemoryStore::new(options.max_age)),
         };
-        let shared = Arc::new(SharedStore::new(store));
+        let shared = Arc::new(SharedStore::with_copy(store, LocalCopy::open(options)));
         in_use.insert(identity, Arc::downgrade(&shared));
         shared
     }
@@ -90,6 +98,10 @@ impl SharedStore {
         &self.store
     }
 
+    pub fn copy(&self) -> Option<&Arc<LocalCopy>> {
+        self.copy.as_ref()
+    }
+
     /// How long the store took to answer last.
     pub fn round_trip(&self) -> Option<Duration> {
         *self.round_trip.lock()
@@ -98,6 +110,9 @@ impl SharedStore {
     /// Notes a snapshot that was published: others need not load it.
     pub fn published(&self, snapshot: &Arc<Snapshot>) {
         *self.newest.lock() = Arc::downgrade(snapshot);
+        if let Some(copy) = &self.copy {
+            copy.forget();
+        }
     }
 
     /// The snapshot that a notice announces, if somebody in this process has it, or has the one that its patch is for.
@@ -136,7 +151,11 @@ impl SharedStore {
         // In turn: whoever waited here finds what the one before has decoded.
         let _turn = self.turn.lock().await;
         let newest = self.newest.lock().upgrade();
-        let mut known = newest.as_ref().or(held);
+        let copied = match (&newest, held, &self.copy) {
+            (None, None, Some(copy)) => copy.load().await.map(|copied| copied.snapshot),
+            _ => None,
+        };
+        let mut known = newest.as_ref().or(held).or(copied.as_ref());
         loop {
             let asked_at = Instant::now();
             let (reading, bytes) = self.store.load(known.map(|known| known.version())).await?;
@@ -173,6 +192,9 @@ impl Drop for InUse {
         // Under the lock: who comes now connects anew.
         if *users == 0 {
             self.0.store.close();
+            if let Some(copy) = &self.0.copy {
+                copy.close();
+            }
         }
     }
 }

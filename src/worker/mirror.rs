@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::lease::Rule;
 use crate::runtime::off_runtime;
 use crate::state::{Millis, SnapshotInfo, State, millis};
+use crate::store::local_copy::LocalCopy;
 use crate::store::shared::SharedStore;
 use crate::store::{Commit, Reading, Store};
 use crate::worker::memory::{Announced, Held, Memory, Unpublished, Unshared};
@@ -62,6 +63,11 @@ impl Mirror {
         self.shared.store()
     }
 
+    /// This host's copy of what is in the store, if the options want one.
+    pub fn copy(&self) -> Option<&Arc<LocalCopy>> {
+        self.shared.copy()
+    }
+
     /// The snapshot that was last in the store, and the state in which it was last seen there.
     pub fn held(&self) -> Option<Held> {
         self.memory.with(|memory| memory.held.clone())
@@ -69,18 +75,24 @@ impl Mirror {
 
     /// The newest definitions that this worker has, in the store or not yet, and their ETag.
     pub fn newest(&self) -> Option<(Arc<Snapshot>, Option<String>)> {
+        self.confirmed().map(|(snapshot, etag, _)| (snapshot, etag))
+    }
+
+    /// The same, and when they were last known to be current.
+    pub fn confirmed(&self) -> Option<(Arc<Snapshot>, Option<String>, Option<Instant>)> {
         self.memory.with(|memory| {
-            if let Some(Unpublished { snapshot, etag, .. }) = &memory.unpublished {
-                return Some((snapshot.clone(), etag.clone()));
+            if let Some(Unpublished { snapshot, etag, fetched_at, .. }) = &memory.unpublished {
+                return Some((snapshot.clone(), etag.clone(), *fetched_at));
             }
-            if let Some(Unshared { snapshot, etag, .. }) = &memory.unshared {
-                return Some((snapshot.clone(), etag.clone()));
+            if let Some(Unshared { snapshot, etag, fetched_at, .. }) = &memory.unshared {
+                return Some((snapshot.clone(), etag.clone(), Some(*fetched_at)));
             }
-            if let Some(Announced { snapshot, info, .. }) = memory.announced() {
-                return Some((snapshot.clone(), info.etag.clone()));
+            if let Some(Announced { snapshot, info, at, .. }) = memory.announced() {
+                return Some((snapshot.clone(), info.etag.clone(), Some(*at)));
             }
             let (snapshot, seen) = memory.held.as_ref()?;
-            Some((snapshot.clone(), seen.snapshot.as_ref().and_then(|info| info.etag.clone())))
+            let etag = seen.snapshot.as_ref().and_then(|info| info.etag.clone());
+            Some((snapshot.clone(), etag, memory.seen_at))
         })
     }
 
@@ -93,7 +105,7 @@ impl Mirror {
         })
     }
 
-    /// The same, unless it is so long that the store was last seen to have what this worker has.
+    /// The newest definitions, unless it is so long that the store was last seen to have what this worker has.
     pub fn younger_than(&self, age: Duration) -> Option<Arc<Snapshot>> {
         let seen_at = self.memory.with(|memory| memory.seen_at);
         seen_at.filter(|seen_at| seen_at.elapsed() < age)?;
@@ -115,6 +127,11 @@ impl Mirror {
     /// Failures that no caller hears of.
     pub fn reports(&self) -> broadcast::Receiver<Error> {
         self.reports.subscribe()
+    }
+
+    /// Where failures are reported, for work that outlives a call.
+    pub fn reporter(&self) -> broadcast::Sender<Error> {
+        self.reports.clone()
     }
 
     /// Reports a failure to whoever listens.

@@ -3,6 +3,7 @@
 //! Every method is bounded as a whole: posthog-node awaits them without a limit and polls again only
 //! afterwards, so that one which never settles would stop flag updates for good.
 
+mod copies;
 mod emergency;
 mod outcomes;
 mod poll;
@@ -79,6 +80,8 @@ pub struct Plan {
     pub pause: Option<Duration>,
     /// Whether there are no definitions at all: neither here nor, as last seen, in the store.
     pub is_cache_empty: bool,
+    /// The version of the local copy, for a worker without definitions whose request fails.
+    pub copied: Option<String>,
 }
 
 impl Provider {
@@ -131,6 +134,7 @@ impl Provider {
                 client.fetched_at = Some(Instant::now());
             }
         });
+        self.keep_copy();
         match outcome? {
             Outcome::Fetch => Ok(Poll::Fetch),
             Outcome::Follow(None) => Ok(Poll::Follow(None)),
@@ -152,7 +156,15 @@ impl Provider {
         let wait = if asks { Duration::ZERO } else { self.rule.cold_start_wait };
         let began = Instant::now();
         let found = self.within(self.limit + wait, self.look(began + wait)).await;
-        match found.or_else(|error| self.without_store(error, began).map(Some))? {
+        let found = found.or_else(|error| match self.without_store(error, began) {
+            // A worker that does not ask cannot fetch instead.
+            Err(error) if !asks => {
+                self.copied_snapshot().map(|copied| Some(Found::Snapshot(copied))).ok_or(error)
+            }
+            found => found.map(Some),
+        });
+        self.keep_copy();
+        match found? {
             Some(found) => self.bounded(self.definitions(found, known)).await.map(Some),
             None => Ok(None),
         }
@@ -197,13 +209,14 @@ impl Provider {
             etag: newest.and_then(|(_, etag)| etag),
             pause,
             is_cache_empty,
+            copied: self.copied_snapshot().map(|snapshot| snapshot.version().to_owned()),
         }
     }
 
-    /// The newest definitions that this worker has, if they are of this version.
+    /// The newest definitions that this worker has, the local copy where it has no others, if they are of this version.
     pub fn newest(&self, version: &str) -> Option<Arc<Snapshot>> {
-        let (snapshot, _) = self.mirror.newest()?;
-        Some(snapshot).filter(|snapshot| snapshot.version() == version)
+        let newest = self.mirror.newest().map(|(snapshot, _)| snapshot);
+        newest.or_else(|| self.copied_snapshot()).filter(|snapshot| snapshot.version() == version)
     }
 
     /// What JavaScript needs to make `snapshot`, having the definitions of the `known` version.
@@ -277,20 +290,19 @@ impl Provider {
             (memory.counters.clone(), client.failed, suggested)
         });
         let leader = self.rule.leader(&reading.state, reading.now);
+        let held = self.mirror.held().map(|(snapshot, seen)| Held {
+            stored_bytes: seen.snapshot.as_ref().map_or(0, |info| info.bytes),
+            etag: seen.snapshot.and_then(|info| info.etag),
+            age: since(seen.confirmed_at.max(reading.state.confirmed_at)),
+            ..Held::of(&snapshot)
+        });
         Status {
             worker: self.owner.clone(),
             role: self.role,
             is_leader: leader == Some(self.owner.as_str()),
             leader: leader.map(str::to_owned),
             fence: reading.state.fence,
-            held: self.mirror.held().map(|(snapshot, seen)| Held {
-                version: snapshot.version().to_owned(),
-                flags: snapshot.flags(),
-                text_bytes: snapshot.text().len(),
-                stored_bytes: seen.snapshot.as_ref().map_or(0, |info| info.bytes),
-                etag: seen.snapshot.and_then(|info| info.etag),
-                age: since(seen.confirmed_at.max(reading.state.confirmed_at)),
-            }),
+            held: held.or_else(|| self.copy_in_use()),
             granted: since(reading.state.granted_at),
             pause: self.rule.pause(&reading.state, reading.now),
             failed_fetches: failed.map_or(0, |failed| failed.count),
@@ -317,18 +329,24 @@ impl Provider {
     }
 
     fn held_over(&self, began: Instant) -> Option<Arc<Snapshot>> {
-        let Reading { state, now } = self.mirror.last_reading()?;
-        let now = now.saturating_sub(millis(began.elapsed()));
-        if state.refused_at.is_some() && self.when_refused == WhenRefused::Clear {
+        if self.is_refused() && self.when_refused == WhenRefused::Clear {
             return None;
         }
-        let is_wanted = match self.when_unavailable {
-            WhenUnavailable::Stale => true,
+        let held = || self.mirror.younger_than(self.max_age);
+        match self.when_unavailable {
+            WhenUnavailable::Stale => held().or_else(|| self.copied_snapshot()),
+            WhenUnavailable::Fetch if self.client(|client| client.impatient) => None,
             WhenUnavailable::Fetch => {
-                !self.client(|client| client.impatient) && self.rule.is_recent(&state, now)
+                let Reading { state, now } = self.mirror.last_reading()?;
+                let is_recent = self.rule.is_recent(&state, now.saturating_sub(millis(began.elapsed())));
+                is_recent.then(held).flatten()
             }
-        };
-        is_wanted.then(|| self.mirror.younger_than(self.max_age)).flatten()
+        }
+    }
+
+    /// Whether PostHog refused the definitions to the project, as far as this worker knows.
+    fn is_refused(&self) -> bool {
+        self.mirror.last_reading().is_some_and(|reading| reading.state.refused_at.is_some())
     }
 
     /// Bounds work by the limit of a call.

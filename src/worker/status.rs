@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::config::options::Role;
+use crate::definitions::snapshot::Snapshot;
 use crate::error::Code;
 use crate::store::Backend;
 
@@ -81,6 +82,23 @@ pub struct Held {
     /// How long ago PostHog last said that they are current.
     #[serde(rename = "ageMs", serialize_with = "in_ms")]
     pub age: Option<Duration>,
+    /// Whether they come from the local copy, and neither the store nor PostHog has confirmed them since.
+    pub is_local_copy: bool,
+}
+
+impl Held {
+    /// What these definitions say of themselves.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        Held {
+            version: snapshot.version().to_owned(),
+            etag: None,
+            flags: snapshot.flags(),
+            text_bytes: snapshot.text().len(),
+            stored_bytes: 0,
+            age: None,
+            is_local_copy: false,
+        }
+    }
 }
 
 fn in_ms<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {

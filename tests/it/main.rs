@@ -11,6 +11,8 @@ mod endless;
 #[cfg(target_os = "linux")]
 mod hanging_socket;
 mod lease;
+#[cfg(unix)]
+mod local_copy;
 mod model;
 mod options;
 mod provider;

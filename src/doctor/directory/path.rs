@@ -16,8 +16,8 @@ const MAX_LINKS: usize = 40;
 /// In a sticky directory, only the owner of an entry, the owner of the directory and root can replace it.
 const STICKY: u32 = 0o1000;
 
-/// Checks every directory and link on the path.
-pub(super) fn examine(path: &Path) -> Finding {
+/// Checks every directory and link on the path. `option`: how to name another one.
+pub(super) fn examine(path: &Path, option: &str) -> Finding {
     let entries = match visited(path) {
         Ok(entries) => entries,
         Err(cause) => return Finding::unchecked(CHECK, format!("cannot be examined: {cause}")),
@@ -28,7 +28,7 @@ pub(super) fn examine(path: &Path) -> Finding {
     }
     let (messages, advice): (Vec<_>, Vec<_>) = faults.into_iter().unzip();
     let message = format!("{}: another user can put definitions in place", messages.join("; "));
-    let advice = format!("{}; or choose another directory with --url file:///…", advice.join("; "));
+    let advice = format!("{}; or choose another directory with {option}", advice.join("; "));
     Finding::warning(CHECK, message, advice)
 }
 

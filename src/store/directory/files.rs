@@ -11,9 +11,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::folder::Folder;
+use super::folder::{FileMode, Folder};
 use crate::config::options::Options;
-use crate::config::target::Directory;
+use crate::config::target::{Directory, Endpoint};
 use crate::error::{Code, Error, Result};
 use crate::limits::MAX_STORED_BYTES;
 use crate::state::{Millis, State, millis};
@@ -31,11 +31,19 @@ const FILE_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 /// From this length on a name is cut, and told apart by its hash.
 const LONGEST_NAME: usize = 160;
 
+/// What the files are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Store,
+    LocalCopy,
+}
+
 /// Where the files are, and how long they count.
 pub(crate) struct Files {
     pub base: Directory,
     /// `base/prefix/project`.
     pub path: PathBuf,
+    purpose: Purpose,
     names: [String; 2],
     max_age: Duration,
     /// The fingerprint of the `state.json` that was last read.
@@ -51,10 +59,28 @@ struct Record {
 }
 
 impl Files {
+    /// Those of a store.
     pub fn new(base: Directory, options: &Options) -> Self {
-        let names = [file_name(&options.key_prefix), file_name(&options.project_key)];
+        Self::named(base, file_name(&options.project_key), Purpose::Store, options)
+    }
+
+    /// Those of this host's copy of a store in Redis. Each store has its own: two environments may have one project.
+    pub fn of_copy(base: Directory, store: &Endpoint, options: &Options) -> Self {
+        // The URL without credentials.
+        let store = xxh3_128(store.to_string().as_bytes());
+        let name = format!("{}.copy-{store:032x}", file_name(&options.project_key));
+        Self::named(base, name, Purpose::LocalCopy, options)
+    }
+
+    fn named(base: Directory, name: String, purpose: Purpose, options: &Options) -> Self {
+        let names = [file_name(&options.key_prefix), name];
         let path = base.path.join(&names[0]).join(&names[1]);
-        Files { base, path, names, max_age: options.max_age, seen: Mutex::default() }
+        Files { base, path, purpose, names, max_age: options.max_age, seen: Mutex::default() }
+    }
+
+    /// Whether other users must have no access. For a store in a given directory its permissions decide.
+    fn is_private(&self) -> bool {
+        self.base.is_default || self.purpose == Purpose::LocalCopy
     }
 
     /// The state, with the snapshot's bytes where they are wanted. Takes no lock: where the bytes are
@@ -116,6 +142,12 @@ impl Files {
         }
     }
 
+    /// The state, for the holder of the lock.
+    pub fn state(&self, folder: &Folder) -> Result<State> {
+        let state = self.record(folder)?.state;
+        Ok(self.reading(folder, state, |_| false)?.0.state)
+    }
+
     /// Replaces the state if it is of this revision. Only for the holder of the lock.
     pub fn commit(
         &self,
@@ -141,10 +173,14 @@ impl Files {
         let text = serde_json::to_vec_pretty(&record)
             .map_err(|cause| Error::new(Code::Unavailable, "the state cannot be written").caused_by(cause))?;
         if let (Some(snapshot), Some(bytes)) = (&next.snapshot, bytes) {
-            let replaced = folder.replace(&snapshot_name(&snapshot.version), bytes);
-            replaced.map_err(|cause| self.failed("write", cause))?;
+            self.replace(folder, &snapshot_name(&snapshot.version), bytes)?;
         }
-        folder.replace(STATE, &text).map_err(|cause| self.failed("write", cause))
+        self.replace(folder, STATE, &text)
+    }
+
+    fn replace(&self, folder: &Folder, name: &str, content: &[u8]) -> Result<()> {
+        let mode = if self.purpose == Purpose::LocalCopy { FileMode::Private } else { FileMode::Shared };
+        folder.replace(name, content, mode).map_err(|cause| self.failed("write", cause))
     }
 
     /// Whether there is anything to clear.
@@ -188,7 +224,8 @@ impl Files {
     }
 
     /// Opens it step by step, each within the one before. The user's own base may be a link. The default one may not: it
-    /// lies where other users can write, so each step must be this user's, as it was opened.
+    /// lies where other users can write, so each step must be this user's, as it was opened. So must each
+    /// step of a copy, but for its base, which may be a volume of another user.
     fn walk(&self, create: bool) -> Result<Option<Folder>> {
         let [prefix, project] = self.names.each_ref().map(String::as_str);
         let (first, steps) = if self.base.is_default {
@@ -224,8 +261,9 @@ impl Files {
         };
         match opened {
             Ok(folder) => {
-                if self.base.is_default && !folder.make_private().map_err(|cause| not_private(path, cause))? {
-                    return Err(foreign(path));
+                let is_ours = || folder.make_private().map_err(|cause| self.not_private(path, cause));
+                if self.is_private() && !is_ours()? {
+                    return Err(self.foreign(path));
                 }
                 Ok(Some(folder))
             }
@@ -259,7 +297,7 @@ impl Files {
 
     fn no_directory(&self, path: &Path, cause: io::Error) -> Error {
         if self.base.is_default {
-            return foreign(path);
+            return self.foreign(path);
         }
         let message = format!(
             "cannot open the directory {}: a part of its path is not a directory, or is a symbolic link below {}, \
@@ -269,19 +307,21 @@ impl Files {
         );
         Error::new(Code::Unavailable, message).caused_by(cause)
     }
-}
 
-fn foreign(path: &Path) -> Error {
-    refused(path, "belongs to somebody else")
-}
+    fn foreign(&self, path: &Path) -> Error {
+        self.refused(path, "belongs to somebody else")
+    }
 
-fn not_private(path: &Path, cause: io::Error) -> Error {
-    refused(path, "cannot be made private").caused_by(cause)
-}
+    fn not_private(&self, path: &Path, cause: io::Error) -> Error {
+        self.refused(path, "cannot be made private").caused_by(cause)
+    }
 
-fn refused(path: &Path, fault: &str) -> Error {
-    let path = path.display();
-    Error::new(Code::Auth, format!("the default directory {path} {fault}: name another with `url`"))
+    fn refused(&self, path: &Path, fault: &str) -> Error {
+        let kind = if self.base.is_default { "default directory" } else { "directory" };
+        let option = if self.purpose == Purpose::LocalCopy { "localCopy" } else { "url" };
+        let path = path.display();
+        Error::new(Code::Auth, format!("the {kind} {path} {fault}: name another with `{option}`"))
+    }
 }
 
 /// Removes what this state does not name. Only the holder of the lock writes, so a temporary file is one that a killed
@@ -314,6 +354,7 @@ fn file_name(name: &str) -> String {
     }
 }
 
-pub(super) fn now() -> Millis {
+/// The time on this host's clock.
+pub(crate) fn now() -> Millis {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }

@@ -13,6 +13,15 @@ pub use portable::Folder;
 #[cfg(unix)]
 pub use unix::Folder;
 
+/// Who may read a new file.
+#[derive(Clone, Copy)]
+pub enum FileMode {
+    /// Whoever the umask lets.
+    Shared,
+    /// This user.
+    Private,
+}
+
 impl Folder {
     /// The content of a regular file of at most this length; `None` where there is none.
     pub fn read(&self, name: &str, longest: u64) -> io::Result<Option<Vec<u8>>> {
@@ -28,9 +37,9 @@ impl Folder {
     }
 
     /// Puts a file in this place, whole or not at all.
-    pub fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+    pub fn replace(&self, name: &str, content: &[u8], mode: FileMode) -> io::Result<()> {
         let temporary = format!("{:016x}.tmp", fastrand::u64(..));
-        let mut file = self.create_file(&temporary)?;
+        let mut file = self.create_file(&temporary, mode)?;
         let written = file.write_all(content);
         // Windows renames no file that is open.
         drop(file);

@@ -20,7 +20,9 @@ impl Provider {
         let _in_use = self.require_writer()?;
         self.client(|client| client.received = Some(snapshot.clone()).filter(|_| !client.is_observed));
         self.mirror.stage(snapshot, etag.filter(|etag| is_etag(etag)), self.succeeded());
-        self.bounded(self.mirror.publish()).await
+        let published = self.bounded(self.mirror.publish()).await;
+        self.keep_copy();
+        published
     }
 
     /// Notes that the API has answered 304 to the ETag of this version. Where the store does not have it, it is

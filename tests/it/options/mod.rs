@@ -10,8 +10,7 @@ use posthog_flag_cache::config::options::{
     COLD_START_WAIT_MS, COMMAND_TIMEOUT_MS, CONNECT_TIMEOUT_MS, Given, KEY_PREFIX, MAX_AGE_MS,
     MAX_DURATION_MS, MIN_REFRESH_INTERVAL_MS, Options, REFRESH_INTERVAL_MS, Role, WhenUnavailable,
 };
-use posthog_flag_cache::config::target::Target;
-use posthog_flag_cache::config::target::{Endpoint, Login, Topology};
+use posthog_flag_cache::config::target::{Directory, Endpoint, Login, Target, Topology};
 use posthog_flag_cache::definitions::codec::Compression;
 use posthog_flag_cache::error::{Code, Error};
 
@@ -56,6 +55,7 @@ fn the_defaults_are_the_constants() {
     assert_eq!(options.role, Role::Auto);
     assert_eq!(options.when_unavailable, WhenUnavailable::Fetch);
     assert_eq!(options.compression, Compression::Auto);
+    assert_eq!(options.local_copy, None);
     let Target::Directory(directory) = options.target else { panic!("{:?}", options.target) };
     assert!(directory.is_default && directory.path.starts_with(std::env::temp_dir()), "{directory:?}");
 }
@@ -188,11 +188,42 @@ fn an_unknown_option_is_named_with_all_that_exist() {
         let message = fault(&[(name, Given::Number(1.0))], name);
         assert!(message.contains("is not an option"), "{message}");
     }
-    let all: BTreeSet<_> = NUMBERS.into_iter().chain(TEXTS).chain(["tls"]).map(str::to_owned).collect();
+    let all: BTreeSet<_> =
+        NUMBERS.into_iter().chain(TEXTS).chain(["tls", "localCopy"]).map(str::to_owned).collect();
     assert_eq!(names_in_messages(), all);
     for name in all {
         let value = if NUMBERS.contains(&&*name) { Given::Number(-1.0) } else { Given::Other("null") };
         assert!(!fault(&[(&name, value)], &name).contains("is not an option"), "{name} exists");
+    }
+}
+
+#[test]
+fn a_local_copy_is_wanted_or_not_or_somewhere() {
+    let parsed =
+        |value: Given, url: &str| parse(&[("localCopy", value), ("url", text(url))]).unwrap().local_copy;
+    let redis = |value: Given| parsed(value, "redis://h");
+    assert_eq!(redis(Given::Flag(false)), None);
+    assert_eq!(redis(Given::Flag(true)), Some(Directory::default_of_this_user()));
+    let own = Directory { path: "/var/cache/with blank".into(), is_default: false };
+    assert_eq!(redis(text("/var/cache/with blank")), Some(own));
+    for url in ["memory:", "file:///directory"] {
+        assert_eq!(parsed(Given::Flag(true), url), None, "for development");
+    }
+    // Whatever the store is: the fault would show in production only.
+    for url in ["memory:", "redis://h"] {
+        for (bad, what) in [
+            (text(""), "is not an absolute path"),
+            (text("true"), "is not an absolute path"),
+            (text("cache"), "is not an absolute path"),
+            (text("file:///cache"), "is not an absolute path"),
+            (text("/"), "names the root directory"),
+            (text("/a\0b"), "has a control character"),
+            (Given::Number(1.0), "is a number"),
+            (Given::Other("null"), "is null"),
+        ] {
+            let message = fault(&[("localCopy", bad), ("url", text(url))], "localCopy");
+            assert!(message.contains(what), "{message}");
+        }
     }
 }
 

@@ -35,6 +35,7 @@ fn the_typings_document_the_defaults_of_the_code() {
         ("whenUnavailable", word(format!("{:?}", options.when_unavailable))),
         ("whenRefused", word(format!("{:?}", options.when_refused))),
         ("compression", word(format!("{:?}", options.compression))),
+        ("localCopy", options.local_copy.is_some().to_string()),
     ];
     let documented = documented_options();
     for (name, default) in expected {

@@ -2,6 +2,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::FileMode;
+
 /// By its path: elsewhere than on Unix, the directories in question are the user's own, and making links takes rights.
 pub struct Folder(PathBuf);
 
@@ -47,7 +49,8 @@ impl Folder {
     }
 
     /// Makes a file that was not there.
-    pub fn create_file(&self, name: &str) -> io::Result<File> {
+    /// The system gives it the permissions of the directory.
+    pub fn create_file(&self, name: &str, _: FileMode) -> io::Result<File> {
         File::options().create_new(true).write(true).open(self.0.join(name))
     }
 

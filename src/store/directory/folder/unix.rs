@@ -7,6 +7,8 @@ use std::path::Path;
 use rustix::fs::{self as sys, AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::FileMode;
+
 pub struct Folder(OwnedFd);
 
 const OPEN: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
@@ -77,9 +79,13 @@ impl Folder {
     }
 
     /// Makes a file that was not there.
-    pub fn create_file(&self, name: &str) -> io::Result<File> {
+    pub fn create_file(&self, name: &str, mode: FileMode) -> io::Result<File> {
         let flags = OPEN | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        Ok(sys::openat(&self.0, name, flags, FILE_MODE)?.into())
+        let mode = match mode {
+            FileMode::Shared => FILE_MODE,
+            FileMode::Private => Mode::RUSR | Mode::WUSR,
+        };
+        Ok(sys::openat(&self.0, name, flags, mode)?.into())
     }
 
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
