@@ -44,8 +44,8 @@ describe('a Redis that refuses', () => {
     await redis.client().call('REPLICAOF', '127.0.0.1', String(await closedPort()))
     const cache = openCache(t, { ...options, refreshIntervalMs: 100 })
     assert.deepEqual(await cache.getFlagDefinitions(), { flags: [] })
-    // It is due, so that it would have to write.
-    await sleep(100)
+    // It is due, so that it would have to write, and what it holds is older than two intervals.
+    await sleep(300)
     assert.equal((await failure(cache.shouldFetchFlagDefinitions())).code, 'ERR_FLAG_CACHE_READONLY')
   })
 

@@ -68,11 +68,12 @@ describe("without its Redis a client with whenUnavailable: 'fetch'", () => {
   test('does so when the server dies, and shares again when it is back', async (t) => {
     const api = await standIn(t)
     const redis = await redisFor(t)
-    const client = startClient(t, { api, url: redis.url })
+    const client = startClient(t, { api, url: redis.url, refreshIntervalMs: 100 })
     await client.ready()
     await redis.stop()
     api.edit()
-    await client.load()
+    // Not at once: a short outage costs no call.
+    while (api.calls.length === 1) await client.load()
     assert.equal(await client.evaluate(), 'v2')
     assert.equal(api.calls.length, 2)
     assert.match(client.errors[0], /^Error in shouldFetchFlagDefinitions: FlagCacheError/)
@@ -196,8 +197,8 @@ describe('no call takes longer than connectTimeoutMs + 2 × commandTimeoutMs, an
     const [cache] = cachesFor(t, proxy.url)
     await publish(cache, { flags: [] })
     proxy.silence()
-    for (let n = 0; n < 2; n += 1) assert.match((await failure(cache.getFlagDefinitions())).code, /TIMEOUT$/)
-    assert.deepEqual(await cache.getFlagDefinitions(), { flags: [] })
+    for (let n = 0; n < 3; n += 1) assert.deepEqual(await cache.getFlagDefinitions(), { flags: [] })
+    assert.equal(cache.status().counters.errors.ERR_FLAG_CACHE_TIMEOUT, 2)
   })
 
   test('and after it hung they work again', async (t) => {
