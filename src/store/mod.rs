@@ -19,7 +19,10 @@ use crate::definitions::codec::Encoded;
 use crate::error::{Error, Result};
 use crate::state::{Millis, State};
 
-/// A shared place for one project's state and snapshot. Every call has a timeout.
+/// A shared place for one project's state and snapshot.
+///
+/// Every call ends when the store is silent for `commandTimeoutMs`. A slow one may take longer: the caller bounds the
+/// whole.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// The state and the store's time, in one round trip.

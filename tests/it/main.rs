@@ -17,6 +17,8 @@ mod provider;
 #[cfg(unix)]
 mod redis;
 mod shared;
+#[cfg(unix)]
+mod slow_link;
 mod store_contract;
 mod support;
 mod topologies;

@@ -47,7 +47,6 @@ struct Shared {
     channel: String,
     connect_timeout: Duration,
     command_timeout: Duration,
-    call_limit: Duration,
     status: watch::Sender<Status>,
     notices: watch::Sender<u64>,
     trouble: watch::Sender<Option<Error>>,
@@ -76,7 +75,6 @@ impl Supervisor {
             channel: options.updates_channel(),
             connect_timeout: options.connect_timeout,
             command_timeout: options.command_timeout,
-            call_limit: options.call_limit(),
             status: watch::Sender::new(Status::Connecting),
             notices: watch::Sender::new(0),
             trouble: watch::Sender::new(None),
@@ -118,28 +116,24 @@ impl Supervisor {
 
     /// Sends a command and waits for its reply. If the connection is lost, or leads to the wrong server, sends the
     /// command once more on the next connection, so every command must tolerate to be executed twice.
+    ///
+    /// It ends when the server is silent for `commandTimeoutMs`. The caller bounds the whole.
     pub async fn send(&self, command: &Cmd) -> Result<Value> {
-        let shared = &self.shared;
-        let limit = shared.call_limit;
-        timeout(limit, self.send_persistently(command)).await.unwrap_or_else(|_| Err(shared.timed_out(limit)))
-    }
-
-    async fn send_persistently(&self, command: &Cmd) -> Result<Value> {
         let shared = &self.shared;
         let mut is_last = false;
         loop {
             let (connection, number) = self.established().await?;
-            match timeout(shared.command_timeout, connection.send(command)).await {
-                Ok(Ok(reply)) => {
+            match connection.unless_silent(shared.command_timeout, connection.send(command)).await {
+                Some(Ok(reply)) => {
                     shared.timeouts.store(0, Ordering::Relaxed);
                     shared.health().answered();
                     return Ok(reply);
                 }
                 // The slot is moving, and one of our keys has moved already; the other follows soon.
-                Ok(Err(cause)) if cause.kind() == ErrorKind::Server(ServerErrorKind::TryAgain) => {
+                Some(Err(cause)) if cause.kind() == ErrorKind::Server(ServerErrorKind::TryAgain) => {
                     sleep(RETRY_FROM).await;
                 }
-                Ok(Err(cause)) => {
+                Some(Err(cause)) => {
                     let is_lost = needs_new_connection(&cause);
                     // The server would send the same reply again.
                     is_last |= is_refused(&cause);
@@ -158,7 +152,7 @@ impl Supervisor {
                     }
                     is_last = true;
                 }
-                Err(_) => {
+                None => {
                     let error = shared.timed_out(shared.command_timeout);
                     if shared.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_UNTIL_DEAD {
                         shared.lose(number, &error);

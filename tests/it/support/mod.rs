@@ -10,4 +10,6 @@ pub mod faulty_store;
 pub mod hang;
 pub mod redis_server;
 pub mod redis_store;
+#[cfg(unix)]
+pub mod slow_link;
 pub mod users;
