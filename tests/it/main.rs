@@ -16,6 +16,8 @@ mod options;
 mod provider;
 #[cfg(unix)]
 mod redis;
+#[cfg(unix)]
+mod round_trips;
 mod shared;
 #[cfg(unix)]
 mod slow_link;

@@ -3,11 +3,15 @@
 //! The `ConnectionManager` of redis-rs does not reconnect after every kind of failure, and cannot be made to.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use futures_util::FutureExt;
 use parking_lot::{Mutex, MutexGuard};
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, PushInfo, PushKind, ServerErrorKind, Value,
@@ -208,10 +212,7 @@ impl Shared {
             };
             self.timeouts.store(0, Ordering::Relaxed);
             let since = Instant::now();
-            self.status.send_replace(Status::Up(connection, number));
-            // Messages may have been missed while there was no connection.
-            self.notices.send_modify(|count| *count += 1);
-            let loss = self.loss().await;
+            let loss = self.serve(connection, number).await;
             if self.health().lost(since.elapsed()) {
                 waits = backoff();
             } else {
@@ -219,6 +220,37 @@ impl Shared {
                 self.wait(loss, &mut waits).await;
             }
         }
+    }
+
+    /// Offers the connection until it is given up, and returns the reason.
+    async fn serve(&self, connection: Connection, number: u64) -> Error {
+        let mut set_up = pin!(self.set_up(connection.clone(), number));
+        // Sends its commands, without waiting for the replies. A notice cannot be missed after the first read: the
+        // subscription precedes it.
+        let _ = set_up.as_mut().now_or_never();
+        self.status.send_replace(Status::Up(connection, number));
+        // Messages may have been missed while there was no connection.
+        self.notices.send_modify(|count| *count += 1);
+        tokio::select! {
+            loss = self.loss() => loss,
+            never = set_up => match never {},
+        }
+    }
+
+    /// Introduces this client and subscribes, beside the first commands: it costs no round trip. Ends only with the
+    /// connection.
+    async fn set_up(&self, connection: Connection, number: u64) -> Infallible {
+        let both = async { tokio::join!(connection.subscribe(&self.channel), self.introduce(&connection)) };
+        match connection.unless_silent(self.connect_timeout, both).await {
+            None => self.lose(number, &self.timed_out(self.connect_timeout)),
+            // Notices are hints: without the permission to subscribe, changes arrive only with the next poll.
+            Some((Err(cause), ())) if needs_new_connection(&cause) => {
+                self.lose(number, &self.discovery.failed(&connection, cause));
+            }
+            Some(_) => {}
+        }
+        drop(connection);
+        pending().await
     }
 
     /// Waits until the connection is given up, and returns the reason.
@@ -249,22 +281,13 @@ impl Shared {
                     _ => {}
                 }
             }
-            Ok::<(), std::convert::Infallible>(())
+            Ok::<(), Infallible>(())
         };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_push_sender(on_push);
-        let attempt = async {
-            let connection = self.discovery.connect(&config).await?;
-            self.introduce(&connection).await;
-            // Notices are hints: without the permission to subscribe, changes arrive only with the next poll.
-            match connection.subscribe(&self.channel).await {
-                Err(cause) if needs_new_connection(&cause) => Err(self.discovery.failed(&connection, cause)),
-                _ => Ok(connection),
-            }
-        };
-        timeout(self.connect_timeout, attempt)
+        timeout(self.connect_timeout, self.discovery.connect(&config))
             .await
             .unwrap_or_else(|_| Err(self.timed_out(self.connect_timeout)))
     }

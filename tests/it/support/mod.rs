@@ -5,6 +5,8 @@ pub mod authority;
 pub mod child;
 pub mod content;
 pub mod deployment;
+#[cfg(unix)]
+pub mod distance;
 pub mod faulty_store;
 #[cfg(target_os = "linux")]
 pub mod hang;
