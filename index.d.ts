@@ -99,6 +99,7 @@ export interface FlagDefinitionCacheOptions {
    * How long a process without definitions waits at most while another one is fetching them. When the time is over,
    * posthog-node fetches for itself, or, without a key, goes on without definitions.
    * After a fetch has failed, a process with definitions waits as long for the next one, and then goes on with those it has.
+   * Loading the first definitions over a slow link may take as long more, too.
    *
    * Milliseconds. 0: never wait.
    *
@@ -116,8 +117,12 @@ export interface FlagDefinitionCacheOptions {
   connectTimeoutMs?: number | undefined
 
   /**
-   * Limit for one operation of the store. A call of a method can take two of them, a connection attempt, and the cold-start
-   * wait. After a failure the following calls fail at once, until the connection is back.
+   * How long the server may be silent while a call waits for it. It starts again whenever bytes arrive or leave, so a
+   * slow link is not an outage. For a directory: the limit for one operation.
+   *
+   * A whole call takes `connectTimeoutMs` + 2 × `commandTimeoutMs` at most, and `coldStartWaitMs` more in a process that
+   * has no definitions yet or waits for another process's fetch. After a failed attempt to connect, calls fail at once until
+   * the connection is back.
    *
    * Milliseconds, at least 1. 0 is not allowed: posthog-node waits for a provider without a limit of its own.
    *

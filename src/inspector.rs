@@ -69,7 +69,9 @@ impl Inspector {
     pub async fn look(&self) -> Result<Record> {
         let held = self.held.lock().clone();
         let asked_at = Instant::now();
-        let (reading, found) = self.bounded(self.shared.load(held.as_ref())).await?;
+        // As in a process that starts: the first definitions may take as long as a cold start.
+        let more = if held.is_some() { Duration::ZERO } else { self.rule.cold_start_wait };
+        let (reading, found) = self.within(more, self.shared.load(held.as_ref())).await?;
         let round_trip = asked_at.elapsed();
         let (snapshot, damage) = match (&reading.state.snapshot, found) {
             (None, _) => (None, None),
@@ -78,7 +80,7 @@ impl Inspector {
             (Some(_), None) => (held, None),
         };
         (*self.held.lock()).clone_from(&snapshot);
-        let expires_in = self.bounded(self.shared.store().expiry()).await?;
+        let expires_in = self.within(Duration::ZERO, self.shared.store().expiry()).await?;
         let (state, now) = (&reading.state, reading.now);
         Ok(Record {
             leader: self.rule.leader(state, now).map(str::to_owned),
@@ -108,7 +110,7 @@ impl Inspector {
             Some(copy) => copy.clear().await,
             None => Ok(false),
         };
-        let store = self.bounded(self.shared.store().clear()).await;
+        let store = self.within(Duration::ZERO, self.shared.store().clear()).await;
         Ok(store? | copy?)
     }
 
@@ -122,8 +124,9 @@ impl Inspector {
         &self.options
     }
 
-    async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let limit = self.options.call_limit();
+    /// Bounds work by the limit of a call, and this much `more`.
+    async fn within<T>(&self, more: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let limit = self.options.call_limit() + more;
         timeout(limit, work).await.unwrap_or_else(|_| {
             let backend = self.shared.store().backend().location;
             Err(Error::new(

@@ -22,9 +22,14 @@ export const NETWORK = {
   trickle: { shape: byByte },
   slow: (ms) => ({ shape: (piece) => late(piece, ms) }),
   narrow: (bytesPerSecond) => ({ shape: (piece) => metered(piece, bytesPerSecond) }),
+  /** All connections together get this rate in each direction, in turn. */
+  shared: (bytesPerSecond) => ({ shape: sharing(bytesPerSecond) }),
   /** Each connection breaks once `bytes` have passed in that direction. */
   cut: (direction, bytes) => ({ shape: cutter(direction, bytes) }),
 }
+
+/** What a connection passes on a shared link before it is another one's turn. */
+const SHARED_BYTES = 8_192
 
 /** Starts a proxy to `targetPort` on this host: a `FaultProxy`. */
 export async function startFaultProxy(targetPort) {
@@ -166,6 +171,18 @@ async function* metered(piece, bytesPerSecond) {
   for (let at = 0; at < piece.length; at += size) {
     await sleep(20)
     yield piece.subarray(at, at + size)
+  }
+}
+
+function sharing(bytesPerSecond) {
+  const freeAt = { up: 0, down: 0 }
+  return async function* (piece, _link, direction) {
+    for (let at = 0; at < piece.length; at += SHARED_BYTES) {
+      const part = piece.subarray(at, at + SHARED_BYTES)
+      freeAt[direction] = Math.max(freeAt[direction], now()) + (part.length / bytesPerSecond) * 1_000
+      await sleep(freeAt[direction] - now())
+      yield part
+    }
   }
 }
 

@@ -100,7 +100,7 @@ pub struct Options {
     pub max_age: Duration,
     /// The timeout for connecting.
     pub connect_timeout: Duration,
-    /// The timeout for one command.
+    /// How long the store may be silent during a command.
     pub command_timeout: Duration,
     /// What this worker does.
     pub role: Role,
@@ -163,8 +163,8 @@ impl Options {
         }
     }
 
-    /// The timeout for a whole call: one connect, one command, and the same command again if its connection
-    /// was lost.
+    /// The timeout for a whole call of a process that has definitions: one connect, one command, and the same command
+    /// again if its connection was lost.
     pub fn call_limit(&self) -> Duration {
         self.connect_timeout + 2 * self.command_timeout
     }

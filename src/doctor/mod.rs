@@ -29,7 +29,7 @@ pub async fn examine(inspector: &Inspector) -> Vec<Finding> {
     findings.push(if findings.iter().any(|finding| finding.verdict == Verdict::Error) {
         Finding::unchecked("definitions", "there are errors above")
     } else {
-        definitions(inspector, options.command_timeout).await
+        definitions(inspector, options.call_limit()).await
     });
     if let Some(copy) = inspector.copy() {
         findings.extend(local_copy::examine(copy, options).await);
@@ -60,7 +60,8 @@ async fn definitions(inspector: &Inspector, limit: Duration) -> Finding {
     if record.round_trip * 2 < limit {
         return Finding::ok(CHECK, message);
     }
-    let what_to_do = format!("commandTimeoutMs is {}: raise it, or shorten the way", limit.as_millis());
+    let what_to_do =
+        format!("a call may take {} ms: raise commandTimeoutMs, or use a faster link", limit.as_millis());
     Finding::warning(CHECK, message, what_to_do)
 }
 

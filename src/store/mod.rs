@@ -22,7 +22,10 @@ use crate::error::{Error, Result};
 use crate::state::{Millis, State};
 use crate::store::notices::Notices;
 
-/// A shared place for one project's state and snapshot. Every call has a timeout.
+/// A shared place for one project's state and snapshot.
+///
+/// Every call ends when the store is silent for `commandTimeoutMs`. A slow one may take longer: the caller bounds the
+/// whole.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// The state and the store's time, in one round trip.

@@ -8,14 +8,17 @@ mod emergency;
 mod outcomes;
 mod poll;
 mod reports;
+mod time;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use self::poll::{Found, Outcome};
+use self::time::Time;
 use crate::config::options::{Options, Role, WhenRefused, WhenUnavailable};
 use crate::definitions::slices::{Definitions, Delivery};
 use crate::definitions::snapshot::Snapshot;
@@ -45,7 +48,7 @@ pub struct Provider {
     when_unavailable: WhenUnavailable,
     when_refused: WhenRefused,
     max_age: Duration,
-    /// For a whole method, without the cold-start wait.
+    /// For a whole method of a process that has definitions, without waiting for another one's.
     limit: Duration,
     memory: Arc<Memory>,
     mirror: Mirror,
@@ -124,12 +127,13 @@ impl Provider {
         }
         // It may win one without hearing of it.
         let earlier = self.client(|client| client.fence.take());
-        let (wait, began) = (self.rule.cold_start_wait, Instant::now());
-        let outcome = self.within(self.limit + wait, self.ask(began + wait, earlier)).await;
-        let outcome = outcome
-            .or_else(|error| self.without_store(error, began).map(|found| Outcome::Follow(Some(found))));
+        let time = self.time(self.rule.cold_start_wait);
+        let outcome = self.within(&time, self.ask(&time, earlier)).await;
+        let outcome = outcome.or_else(|error| {
+            self.without_store(error, time.began()).map(|found| Outcome::Follow(Some(found)))
+        });
         self.client(|client| {
-            client.pace.took(began.elapsed(), self.rule.refresh_interval);
+            client.pace.took(time.began().elapsed(), self.rule.refresh_interval);
             if matches!(outcome, Ok(Outcome::Fetch) | Err(_)) {
                 client.fetched_at = Some(Instant::now());
             }
@@ -154,9 +158,9 @@ impl Provider {
         let asks = self.role == Role::Auto && self.client(|client| client.asks);
         // Who asks first has waited there.
         let wait = if asks { Duration::ZERO } else { self.rule.cold_start_wait };
-        let began = Instant::now();
-        let found = self.within(self.limit + wait, self.look(began + wait)).await;
-        let found = found.or_else(|error| match self.without_store(error, began) {
+        let time = self.time(wait);
+        let found = self.within(&time, self.look(&time)).await;
+        let found = found.or_else(|error| match self.without_store(error, time.began()) {
             // A worker that does not ask cannot fetch instead.
             Err(error) if !asks => {
                 self.copied_snapshot().map(|copied| Some(Found::Snapshot(copied))).ok_or(error)
@@ -256,7 +260,8 @@ impl Provider {
     /// The version of the snapshot in the store, if this worker does not have it.
     pub async fn news(&self) -> Result<Option<String>> {
         let _in_use = self.require_open()?;
-        let stored = self.mirror.store().read().await?.state.snapshot.map(|snapshot| snapshot.version);
+        let reading = self.bounded(self.mirror.store().read()).await?;
+        let stored = reading.state.snapshot.map(|snapshot| snapshot.version);
         Ok(stored.filter(|stored| !self.mirror.has(stored)))
     }
 
@@ -349,18 +354,30 @@ impl Provider {
         self.mirror.last_reading().is_some_and(|reading| reading.state.refused_at.is_some())
     }
 
-    /// Bounds work by the limit of a call.
+    /// Bounds work by the limit of a call that waits for no other process.
     pub async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.within(self.limit, work).await
+        self.within(&self.time(Duration::ZERO), work).await
     }
 
-    async fn within<T>(&self, limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-        timeout(limit, work).await.unwrap_or_else(|_| {
-            Err(Error::new(
-                Code::Timeout,
-                format!("the cache did not answer within {} ms", limit.as_millis()),
-            ))
-        })
+    /// The time of a call that begins now.
+    fn time(&self, wait: Duration) -> Time {
+        Time::new(self.limit, wait, self.mirror.newest().is_some())
+    }
+
+    async fn within<T>(&self, time: &Time, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut work = pin!(work);
+        loop {
+            let end = time.end();
+            match timeout_at(end, &mut work).await {
+                Ok(result) => return result,
+                Err(_) if time.end() > end => {}
+                Err(_) => {
+                    let limit = end.duration_since(time.began()).as_millis();
+                    let message = format!("the cache did not answer within {limit} ms");
+                    return Err(Error::new(Code::Timeout, message));
+                }
+            }
+        }
     }
 
     fn require_open(&self) -> Result<Arc<InUse>> {

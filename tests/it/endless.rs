@@ -88,19 +88,22 @@ fn answer(mut client: TcpStream, at: &str, first: &str, then: &str) -> std::io::
         if length == 0 {
             return Ok(());
         }
-        if commands.contains(at) {
-            client.write_all(first.as_bytes())?;
-            while !then.is_empty() {
-                client.write_all(then.as_bytes())?;
-            }
+        for word in commands.split("\r\n") {
+            let reply = match word {
+                word if word == at => {
+                    client.write_all(first.as_bytes())?;
+                    while !then.is_empty() {
+                        client.write_all(then.as_bytes())?;
+                    }
+                    continue;
+                }
+                "HELLO" => "%1\r\n+proto\r\n:3\r\n",
+                "CLIENT" => "+OK\r\n",
+                "SUBSCRIBE" => ">3\r\n+subscribe\r\n+x\r\n:1\r\n",
+                _ => continue,
+            };
+            client.write_all(reply.as_bytes())?;
         }
-        let reply = |name: &str, reply: &str| reply.repeat(commands.matches(name).count());
-        let replies = [
-            reply("\r\nHELLO\r\n", "%1\r\n+proto\r\n:3\r\n"),
-            reply("\r\nCLIENT\r\n", "+OK\r\n"),
-            reply("\r\nSUBSCRIBE\r\n", ">3\r\n+subscribe\r\n+x\r\n:1\r\n"),
-        ];
-        client.write_all(replies.concat().as_bytes())?;
     }
 }
 

@@ -18,7 +18,11 @@ mod options;
 mod provider;
 #[cfg(unix)]
 mod redis;
+#[cfg(unix)]
+mod round_trips;
 mod shared;
+#[cfg(unix)]
+mod slow_link;
 mod store_contract;
 mod support;
 mod topologies;

@@ -1,12 +1,14 @@
 //! One connection to one server. It does not reconnect.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisResult, Value};
 use tokio::task::AbortHandle;
 
 use super::dial::{Encryption, dial};
+use super::progress::Progress;
 use super::reply_limit::Bounded;
 use crate::config::target::{Address, Login};
 
@@ -15,6 +17,7 @@ use crate::config::target::{Address, Login};
 pub struct Connection {
     address: Arc<Address>,
     multiplexed: MultiplexedConnection,
+    progress: Progress,
     /// The slot is moving to this server, which accepts commands for it only after `ASKING`.
     asking: bool,
     _driver: Arc<AbortOnDrop>,
@@ -36,10 +39,12 @@ impl Connection {
         setup: &RedisConnectionInfo,
         config: AsyncConnectionConfig,
     ) -> RedisResult<Self> {
-        let stream = Bounded::new(dial(address, encryption).await?);
-        let (multiplexed, driver) = MultiplexedConnection::new_with_config(setup, stream, config).await?;
+        let (stream, progress) = dial(address, encryption).await?;
+        let (multiplexed, driver) =
+            MultiplexedConnection::new_with_config(setup, Bounded::new(stream), config).await?;
         let driver = Arc::new(AbortOnDrop(tokio::spawn(driver).abort_handle()));
-        Ok(Connection { address: Arc::new(address.clone()), multiplexed, asking: false, _driver: driver })
+        let address = Arc::new(address.clone());
+        Ok(Connection { address, multiplexed, progress, asking: false, _driver: driver })
     }
 
     /// Sends `ASKING` before each command (redis.io/docs/reference/cluster-spec, "ASK redirection").
@@ -50,6 +55,11 @@ impl Connection {
     /// The address of the server.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Waits for `work` on this connection; `None` if the server is silent for this long.
+    pub async fn unless_silent<T>(&self, silence: Duration, work: impl Future<Output = T>) -> Option<T> {
+        self.progress.unless_silent(silence, work).await
     }
 
     /// Sends a command and waits for its reply. Has no timeout of its own.

@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::progress::{Counted, Progress};
 use super::race::race;
 use crate::blocking::Blocking;
 use crate::config::target::Address;
@@ -42,20 +43,29 @@ pub struct Encryption {
     pub server_name: Option<String>,
 }
 
-/// Opens a stream. Neither this nor its steps have a timeout of their own.
-pub async fn dial(address: &Address, encryption: Option<&Encryption>) -> io::Result<Box<dyn Stream>> {
+/// Opens a stream, whose progress is the socket's. Neither this nor its steps have a timeout of their own.
+pub async fn dial(
+    address: &Address,
+    encryption: Option<&Encryption>,
+) -> io::Result<(Box<dyn Stream>, Progress)> {
     let (host, port) = match address {
         Address::Tcp(host, port) => (host.as_str(), *port),
         #[cfg(unix)]
-        Address::Unix(path) => return Ok(Box::new(connect_socket(path).await?)),
+        Address::Unix(path) => {
+            let stream = Counted::new(connect_socket(path).await?)?;
+            let progress = stream.progress();
+            return Ok((Box::new(stream), progress));
+        }
         #[cfg(not(unix))]
         Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
     };
-    let stream = connect(resolve(host, port).await?).await?;
-    match encryption {
-        None => Ok(Box::new(stream)),
-        Some(encryption) => Ok(Box::new(encrypt(stream, host, encryption).await?)),
-    }
+    let stream = Counted::new(connect(resolve(host, port).await?).await?)?;
+    let progress = stream.progress();
+    let stream: Box<dyn Stream> = match encryption {
+        None => Box::new(stream),
+        Some(encryption) => Box::new(encrypt(stream, host, encryption).await?),
+    };
+    Ok((stream, progress))
 }
 
 /// Resolves a host name.
@@ -103,11 +113,7 @@ async fn connect_socket(path: &Path) -> io::Result<UnixStream> {
 }
 
 /// Starts TLS and verifies the server's certificate.
-pub async fn encrypt(
-    stream: TcpStream,
-    host: &str,
-    encryption: &Encryption,
-) -> io::Result<TlsStream<TcpStream>> {
+pub async fn encrypt<S: Stream>(stream: S, host: &str, encryption: &Encryption) -> io::Result<TlsStream<S>> {
     let name = encryption.server_name.clone().unwrap_or_else(|| host.to_owned());
     let name = ServerName::try_from(name).map_err(io::Error::other)?;
     TlsConnector::from(encryption.config.clone()).connect(name, stream).await

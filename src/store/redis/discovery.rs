@@ -131,7 +131,9 @@ impl Discovery {
         };
         let encryption = self.encryption().await?;
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let connection = Connection::open(seed, encryption, &setup(login), config).await?;
+        // Naming the library would cost a round trip.
+        let setup = setup(login).set_skip_set_lib_name();
+        let connection = Connection::open(seed, encryption, &setup, config).await?;
         let (primary, seeds) = match &self.endpoint.topology {
             Topology::Sentinel { master, .. } => (ask_sentinel(&connection, master).await?, Vec::new()),
             _ => ask_node(&connection, self.slot).await?,

@@ -16,6 +16,7 @@ pub(crate) mod dial;
 pub(crate) mod discovery;
 mod errors;
 mod health;
+mod progress;
 mod race;
 mod reply_limit;
 pub(crate) mod supervisor;

@@ -37,11 +37,12 @@ impl std::error::Error for Refused {}
 pub struct Bounded<S> {
     stream: S,
     reply: Reply,
+    refused: Option<Refused>,
 }
 
 impl<S> Bounded<S> {
     pub fn new(stream: S) -> Self {
-        Bounded { stream, reply: Reply::default() }
+        Bounded { stream, reply: Reply::default(), refused: None }
     }
 }
 
@@ -52,12 +53,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let counted = self.reply.count(buffer.filled().get(before..).unwrap_or_default());
-        if counted.is_err() {
-            buffer.set_filled(before);
+        if self.refused.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+            let mut rest = buffer.filled().get(before..).unwrap_or_default();
+            self.refused = self.reply.count(&mut rest).err();
+            // Replies before the one that is too long are the answers of other commands.
+            let refused = rest.len() + usize::from(self.refused.is_some());
+            buffer.set_filled(buffer.filled().len() - refused);
         }
-        Poll::Ready(counted.map_err(|refused| io::Error::new(io::ErrorKind::InvalidData, refused)))
+        match self.refused {
+            Some(refused) if buffer.filled().len() == before => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refused)))
+            }
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -115,9 +124,10 @@ enum Number {
 }
 
 impl Reply {
-    fn count(&mut self, mut bytes: &[u8]) -> Result<(), Refused> {
+    /// Takes bytes from the front, until one of them shows that the reply is too long.
+    fn count(&mut self, bytes: &mut &[u8]) -> Result<(), Refused> {
         while let Some((&byte, rest)) = bytes.split_first() {
-            bytes = rest;
+            *bytes = rest;
             self.part = match self.part {
                 Part::Kind => {
                     self.missing = self.missing.max(1);
@@ -138,7 +148,7 @@ impl Reply {
                 Part::Text(left) => {
                     // `byte` was one of them.
                     let more = (left - 1).min(bytes.len() as u64);
-                    bytes = bytes.get(more as usize..).unwrap_or_default();
+                    *bytes = bytes.get(more as usize..).unwrap_or_default();
                     match left - 1 - more {
                         0 => self.ended(),
                         left => Part::Text(left),
@@ -216,9 +226,9 @@ mod tests {
     /// Why and after how many bytes the reply is refused, however it is split.
     fn refused(bytes: &[u8]) -> Option<(Refused, usize)> {
         let mut reply = Reply::default();
-        let at = bytes.iter().position(|byte| reply.count(&[*byte]).is_err());
+        let at = bytes.iter().position(|byte| reply.count(&mut &[*byte][..]).is_err());
         let mut whole = Reply::default();
-        let refused = whole.count(bytes).err();
+        let refused = whole.count(&mut &*bytes).err();
         assert_eq!(refused.is_some(), at.is_some());
         assert!(refused.is_some() || whole == reply);
         refused.zip(at)
@@ -246,7 +256,7 @@ mod tests {
         ];
         let mut reply = Reply::default();
         for kind in kinds.iter().cycle().take(300_000) {
-            assert_eq!(reply.count(kind), Ok(()), "{}", kind.escape_ascii());
+            assert_eq!(reply.count(&mut &kind[..]), Ok(()), "{}", kind.escape_ascii());
             assert_eq!(reply, Reply::default(), "{}", kind.escape_ascii());
         }
         assert_eq!(refused(&kinds.concat()), None);

@@ -3,11 +3,15 @@
 //! The `ConnectionManager` of redis-rs does not reconnect after every kind of failure, and cannot be made to.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use futures_util::FutureExt;
 use parking_lot::{Mutex, MutexGuard};
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, PushInfo, PushKind, ServerErrorKind, Value,
@@ -48,7 +52,6 @@ struct Shared {
     channel: String,
     connect_timeout: Duration,
     command_timeout: Duration,
-    call_limit: Duration,
     status: watch::Sender<Status>,
     notices: watch::Sender<Notices>,
     trouble: watch::Sender<Option<Error>>,
@@ -77,7 +80,6 @@ impl Supervisor {
             channel: options.updates_channel(),
             connect_timeout: options.connect_timeout,
             command_timeout: options.command_timeout,
-            call_limit: options.call_limit(),
             status: watch::Sender::new(Status::Connecting),
             notices: watch::Sender::default(),
             trouble: watch::Sender::new(None),
@@ -119,28 +121,24 @@ impl Supervisor {
 
     /// Sends a command and waits for its reply. If the connection is lost, or leads to the wrong server, sends the
     /// command once more on the next connection, so every command must tolerate to be executed twice.
+    ///
+    /// It ends when the server is silent for `commandTimeoutMs`. The caller bounds the whole.
     pub async fn send(&self, command: &Cmd) -> Result<Value> {
-        let shared = &self.shared;
-        let limit = shared.call_limit;
-        timeout(limit, self.send_persistently(command)).await.unwrap_or_else(|_| Err(shared.timed_out(limit)))
-    }
-
-    async fn send_persistently(&self, command: &Cmd) -> Result<Value> {
         let shared = &self.shared;
         let mut is_last = false;
         loop {
             let (connection, number) = self.established().await?;
-            match timeout(shared.command_timeout, connection.send(command)).await {
-                Ok(Ok(reply)) => {
+            match connection.unless_silent(shared.command_timeout, connection.send(command)).await {
+                Some(Ok(reply)) => {
                     shared.timeouts.store(0, Ordering::Relaxed);
                     shared.health().answered();
                     return Ok(reply);
                 }
                 // The slot is moving, and one of our keys has moved already; the other follows soon.
-                Ok(Err(cause)) if cause.kind() == ErrorKind::Server(ServerErrorKind::TryAgain) => {
+                Some(Err(cause)) if cause.kind() == ErrorKind::Server(ServerErrorKind::TryAgain) => {
                     sleep(RETRY_FROM).await;
                 }
-                Ok(Err(cause)) => {
+                Some(Err(cause)) => {
                     let is_lost = needs_new_connection(&cause);
                     // The server would send the same reply again.
                     is_last |= is_refused(&cause);
@@ -159,7 +157,7 @@ impl Supervisor {
                     }
                     is_last = true;
                 }
-                Err(_) => {
+                None => {
                     let error = shared.timed_out(shared.command_timeout);
                     if shared.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_UNTIL_DEAD {
                         shared.lose(number, &error);
@@ -215,10 +213,7 @@ impl Shared {
             };
             self.timeouts.store(0, Ordering::Relaxed);
             let since = Instant::now();
-            self.status.send_replace(Status::Up(connection, number));
-            // Messages may have been missed while there was no connection.
-            self.notices.send_modify(Notices::gap);
-            let loss = self.loss().await;
+            let loss = self.serve(connection, number).await;
             if self.health().lost(since.elapsed()) {
                 waits = backoff();
             } else {
@@ -226,6 +221,37 @@ impl Shared {
                 self.wait(loss, &mut waits).await;
             }
         }
+    }
+
+    /// Offers the connection until it is given up, and returns the reason.
+    async fn serve(&self, connection: Connection, number: u64) -> Error {
+        let mut set_up = pin!(self.set_up(connection.clone(), number));
+        // Sends its commands, without waiting for the replies. A notice cannot be missed after the first read: the
+        // subscription precedes it.
+        let _ = set_up.as_mut().now_or_never();
+        self.status.send_replace(Status::Up(connection, number));
+        // Messages may have been missed while there was no connection.
+        self.notices.send_modify(Notices::gap);
+        tokio::select! {
+            loss = self.loss() => loss,
+            never = set_up => match never {},
+        }
+    }
+
+    /// Introduces this client and subscribes, beside the first commands: it costs no round trip. Ends only with the
+    /// connection.
+    async fn set_up(&self, connection: Connection, number: u64) -> Infallible {
+        let both = async { tokio::join!(connection.subscribe(&self.channel), self.introduce(&connection)) };
+        match connection.unless_silent(self.connect_timeout, both).await {
+            None => self.lose(number, &self.timed_out(self.connect_timeout)),
+            // Notices are hints: without the permission to subscribe, changes arrive only with the next poll.
+            Some((Err(cause), ())) if needs_new_connection(&cause) => {
+                self.lose(number, &self.discovery.failed(&connection, cause));
+            }
+            Some(_) => {}
+        }
+        drop(connection);
+        pending().await
     }
 
     /// Waits until the connection is given up, and returns the reason.
@@ -259,22 +285,13 @@ impl Shared {
                     _ => {}
                 }
             }
-            Ok::<(), std::convert::Infallible>(())
+            Ok::<(), Infallible>(())
         };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_push_sender(on_push);
-        let attempt = async {
-            let connection = self.discovery.connect(&config).await?;
-            self.introduce(&connection).await;
-            // Notices are hints: without the permission to subscribe, changes arrive only with the next poll.
-            match connection.subscribe(&self.channel).await {
-                Err(cause) if needs_new_connection(&cause) => Err(self.discovery.failed(&connection, cause)),
-                _ => Ok(connection),
-            }
-        };
-        timeout(self.connect_timeout, attempt)
+        timeout(self.connect_timeout, self.discovery.connect(&config))
             .await
             .unwrap_or_else(|_| Err(self.timed_out(self.connect_timeout)))
     }

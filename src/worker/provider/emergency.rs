@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{Poll, Provider};
 use crate::definitions::slices::Definitions;
@@ -36,8 +36,9 @@ impl Provider {
             let mut notices = self.notices();
             loop {
                 let _ = timeout(LOOK_EVERY, notices.changed()).await;
+                let time = self.time(Duration::ZERO);
                 // While the store fails, there is the request.
-                if let Ok(Some(found)) = self.bounded(self.look(Instant::now())).await {
+                if let Ok(Some(found)) = self.within(&time, self.look(&time)).await {
                     return self.bounded(self.definitions(found, known)).await.map(Some);
                 }
             }

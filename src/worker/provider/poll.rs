@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::Provider;
+use super::time::Time;
 use crate::config::options::WhenRefused;
 use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
@@ -38,7 +39,7 @@ pub(super) enum Found {
 
 impl Provider {
     /// `earlier` is the grant that this worker was given before this poll.
-    pub(super) async fn ask(&self, deadline: Instant, earlier: Option<u64>) -> Result<Outcome> {
+    pub(super) async fn ask(&self, time: &Time, earlier: Option<u64>) -> Result<Outcome> {
         self.mirror.publish().await?;
         // Before it looks: who has only just loaded an old snapshot still waits for the new one.
         let held = self.mirror.held();
@@ -82,8 +83,8 @@ impl Provider {
                         "the store does not take the newest definitions: each process fetches for itself until it does",
                     ));
                 }
-                Decision::Wait(until) if Instant::now() < deadline && self.require_open().is_ok() => {
-                    self.wait(deadline, until.saturating_sub(reading.now)).await;
+                Decision::Wait(until) if time.may_wait() && self.require_open().is_ok() => {
+                    self.wait(time, until.saturating_sub(reading.now)).await;
                     continue;
                 }
                 Decision::Follow | Decision::Wait(_) => None,
@@ -114,7 +115,7 @@ impl Provider {
         }
     }
 
-    pub(super) async fn look(&self, deadline: Instant) -> Result<Option<Found>> {
+    pub(super) async fn look(&self, time: &Time) -> Result<Option<Found>> {
         loop {
             let Synced { reading, damage, .. } = self.mirror.sync().await?;
             self.note_refusal(&reading.state);
@@ -123,8 +124,8 @@ impl Provider {
             }
             let me = Worker { owner: &self.owner, seen: None, impatient: false, failed: None };
             match self.rule.decide(&reading.state, reading.now, me) {
-                Decision::Wait(until) if Instant::now() < deadline => {
-                    self.wait(deadline, until.saturating_sub(reading.now)).await;
+                Decision::Wait(until) if time.may_wait() => {
+                    self.wait(time, until.saturating_sub(reading.now)).await;
                 }
                 _ => return damage.map_or(Ok(None), Err),
             }
@@ -140,12 +141,13 @@ impl Provider {
         self.mirror.newest().map(|(snapshot, _)| Found::Snapshot(snapshot))
     }
 
-    async fn wait(&self, deadline: Instant, millis: u64) {
+    async fn wait(&self, time: &Time, millis: u64) {
         self.memory.with(|memory| {
             memory.counters.waits += 1;
             memory.client.pace.delay();
         });
-        let until = Instant::now() + Duration::from_millis(millis).min(WAIT_POLL);
+        let began = Instant::now();
+        let until = began + Duration::from_millis(millis).min(WAIT_POLL);
         let mut notices = self.notices();
         let woken = async {
             tokio::select! {
@@ -153,7 +155,8 @@ impl Provider {
                 () = self.closing.notified() => {}
             }
         };
-        let _ = timeout_at(until.min(deadline), woken).await;
+        let _ = timeout_at(until.min(time.wait_until()), woken).await;
+        time.waited(began.elapsed());
     }
 
     /// Whether the fetch of the `earlier` grant failed unheard: posthog-node polls again, and the cache is

@@ -144,6 +144,22 @@ async fn a_leader_that_fails_follows_and_its_heir_is_the_leader_from_then_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_with_definitions_waits_for_the_heir_as_long_as_one_that_starts() {
+    let (fleet, sick) = Fleet::warm().await;
+    let [heir, other] = [(); 2].map(|()| fleet.worker());
+    for worker in [&heir, &other] {
+        worker.polls().await;
+    }
+    sleep(INTERVAL).await;
+    assert!(sick.asks().await.unwrap());
+    sick.fails(Failure::Worker).await;
+    assert!(heir.asks().await.unwrap());
+    let began = Instant::now();
+    assert!(other.asks().await.unwrap(), "the heir does not answer");
+    assert_eq!(began.elapsed(), COLD_START_WAIT, "longer than the limit of a call that does not wait");
+}
+
+#[tokio::test(start_paused = true)]
 async fn alone_it_tries_again_within_two_intervals() {
     let (_fleet, sick) = Fleet::warm().await;
     for _ in 0..3 {

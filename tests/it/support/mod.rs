@@ -5,9 +5,13 @@ pub mod authority;
 pub mod child;
 pub mod content;
 pub mod deployment;
+#[cfg(unix)]
+pub mod distance;
 pub mod faulty_store;
 #[cfg(target_os = "linux")]
 pub mod hang;
 pub mod redis_server;
 pub mod redis_store;
+#[cfg(unix)]
+pub mod slow_link;
 pub mod users;
