@@ -86,6 +86,8 @@ async fn a_load_takes_as_long_as_bytes_arrive_even_parts_of_an_encrypted_record(
     }
 }
 
+// Elsewhere the send buffer hides when bytes leave.
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_publish_takes_as_long_as_bytes_leave() {
     for encrypted in [false, true] {
