@@ -3,6 +3,7 @@
 mod accounts;
 mod announcements;
 mod emergency;
+mod events;
 mod fleet;
 mod known_state;
 mod outages;
