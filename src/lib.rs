@@ -13,6 +13,7 @@ pub mod error;
 pub mod inspector;
 pub mod lease;
 pub mod limits;
+pub mod memory;
 pub mod runtime;
 pub mod state;
 pub mod store;

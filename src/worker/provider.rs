@@ -24,6 +24,7 @@ use crate::definitions::slices::{Definitions, Delivery};
 use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
+use crate::memory;
 use crate::runtime::off_runtime;
 use crate::state::millis;
 use crate::store::Reading;
@@ -225,6 +226,7 @@ impl Provider {
 
     /// What JavaScript needs to make `snapshot`, having the definitions of the `known` version.
     pub async fn deliver(&self, snapshot: Arc<Snapshot>, known: Option<String>) -> Result<Delivery> {
+        memory::give_back(snapshot.text().len());
         let earlier = self.client(|client| client.delivered.replace(snapshot.clone()));
         let earlier = earlier.filter(|earlier| Some(earlier.version()) == known.as_deref());
         off_runtime(move || Ok(Delivery::new(&snapshot, earlier.as_deref()))).await

@@ -1,0 +1,35 @@
+//! Gives memory back to the system. An edit of megabytes frees several times its length, and glibc would keep that for good.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+/// Texts from this length on are worth it.
+const LARGE: usize = 1024 * 1024;
+
+/// By then JavaScript has taken what it needed, and what was published is gone.
+const AFTER: Duration = Duration::from_secs(1);
+
+static IS_PENDING: AtomicBool = AtomicBool::new(false);
+
+/// Gives back what handling a text of this length leaves behind, once for all who ask at about the same time.
+pub fn give_back(length: usize) {
+    if length < LARGE || IS_PENDING.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    tokio::spawn(async {
+        sleep(AFTER).await;
+        IS_PENDING.store(false, Ordering::Relaxed);
+        let _ = tokio::task::spawn_blocking(trim).await;
+    });
+}
+
+/// Other allocators do so by themselves.
+fn trim() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it touches only memory that nobody uses.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
