@@ -11,8 +11,9 @@ import * as judge from './judge.mjs'
 import { codesOf, inFamilies, seconds, writeTable } from './report.mjs'
 
 const WORKERS = 3
-/** Longer than a fault that does not say how long it lasts, and the reconnect after it. */
+/** A fault of half a poll, and the reconnect after it, is shorter than a poll. */
 const LONG_POLL_MS = 3_000
+const BRIEFLY_MS = LONG_POLL_MS / 2
 const outcomes = []
 const beyond = new Map()
 
@@ -45,7 +46,7 @@ describe("with whenUnavailable: 'stale' it makes no call more than without a fau
   }
 })
 
-describe('shorter than an interval, it causes no call beyond one an interval, and is reported to onError alone', { concurrency: 3 }, () => {
+describe('shorter than an interval, it causes no call beyond one an interval, and is reported to onError alone', { concurrency: 6 }, () => {
   for (const [family, faults] of Object.entries(FAULTS)) {
     for (const fault of faults) {
       test(`${family}: ${fault.name}`, async (t) => beyond.set(fault, await sufferBriefly(t, fault)))
@@ -57,23 +58,22 @@ describe('shorter than an interval, it causes no call beyond one an interval, an
 async function openFleet(t, { topology, asUser, flags, options, tells }, pollMs) {
   const lab = await openChaosLab({ topology, asUser, flags, pollMs, options: { ...(tells.length > 0 && SHORT), ...options } })
   t.after(() => lab.close())
-  const { api, fleet } = lab
+  const { fleet } = lab
   await fleet.start(WORKERS, { together: true })
   await fleet.everyone({ version: 'v1' })
-  await fleet.everyone({ version: api.edit() })
   return lab
 }
 
 /** Resolves with how many calls were made beyond one an interval. */
 async function sufferBriefly(t, fault) {
   const lab = await openFleet(t, fault, LONG_POLL_MS)
-  const { api, fleet, pollMs } = lab
+  const { api, pollMs } = lab
   // The fleet polls in the midst of it.
   await api.nextCall()
-  await sleep(pollMs - LASTS_MS / 2)
+  await sleep(pollMs - BRIEFLY_MS / 2)
   const [begunAt, callsBefore] = [now(), api.calls.length]
-  await fault.begin(lab)
-  await sleep(fault.lastsMs ?? LASTS_MS)
+  await fault.begin(lab, BRIEFLY_MS)
+  await sleep(fault.lastsMs ?? BRIEFLY_MS)
   await fault.end?.(lab)
   const lastedMs = now() - begunAt
   await judge.sharesAgain(lab, now())
@@ -85,7 +85,6 @@ async function sufferBriefly(t, fault) {
     assert.equal(more, 0, `${calls} calls in ${now() - begunAt} ms`)
     assert.deepEqual([...judge.codesTold(lab)], [])
   }
-  await fleet.everyone({ version: api.edit() })
   return more
 }
 
@@ -93,11 +92,12 @@ async function suffer(t, fault) {
   const { lastsMs = LASTS_MS } = fault
   const lab = await openFleet(t, fault)
   const { api, fleet } = lab
+  await fleet.everyone({ version: api.edit() })
   await judge.sharesAgain(lab, 0)
   assert.deepEqual([...judge.codesTold(lab)], [])
 
   const [begunAt, arrivalsBefore, callsBefore] = [now(), await lab.arrivals(), api.calls.length]
-  await fault.begin(lab)
+  await fault.begin(lab, lastsMs)
   const early = api.edit()
   await sleep(lastsMs)
   await fault.end?.(lab)

@@ -1,6 +1,6 @@
 // Every fault that the fleet is put through, as data.
 //
-// A fault: `{ id, name, begin(lab), end(lab)?, lastsMs?, tells, mayTell?, alone?, grants?, forgets?, reconnects?, everywhere?, topology?,
+// A fault: `{ id, name, begin(lab, lastsMs), end(lab)?, lastsMs?, tells, mayTell?, alone?, grants?, forgets?, reconnects?, everywhere?, topology?,
 // flags?, options?, asUser? }`.
 // `lab` is of dev/harness/chaos-lab.mjs; `tells`: the codes of which posthog-node reports some, none where it is empty;
 // `alone`: the processes fetch for themselves meanwhile; `grants`: turns to fetch are given all the same;
@@ -14,8 +14,8 @@ import { PROCESS_FAULTS } from './processes.mjs'
 import { SERVER_FAULTS } from './server.mjs'
 import { CLUSTER_FAULTS, SENTINEL_FAULTS } from './topologies.mjs'
 
-/** How long a fault lasts that does not say: longer than a poll and the limit of a command. */
-export const LASTS_MS = 1_500
+/** How long a fault lasts that does not say: longer than two polls and the limits of their calls. */
+export const LASTS_MS = 2_500
 
 export const FAULTS = {
   'the way to Redis': NETWORK_FAULTS,

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../redis.mjs'
 import { LOST, NOBODY, REFUSED } from './codes.mjs'
 
+/** How long those faults last that end by themselves, unless they are told. */
 const HANG_MS = 1_500
 
 const killClients = async ({ admin }) => {
@@ -50,7 +51,7 @@ export const SERVER_FAULTS = [
   {
     id: 'client-pause',
     name: 'CLIENT PAUSE holds every command',
-    begin: ({ admin }) => admin.call('CLIENT', 'PAUSE', HANG_MS, 'ALL'),
+    begin: ({ admin }, lastsMs = HANG_MS) => admin.call('CLIENT', 'PAUSE', lastsMs, 'ALL'),
     end: ({ admin }) => admin.ping(),
     tells: LOST,
     alone: true,
@@ -59,8 +60,8 @@ export const SERVER_FAULTS = [
   {
     id: 'debug-sleep',
     name: 'one command takes all its time',
-    begin(lab) {
-      lab.sleeping = lab.client().call('DEBUG', 'SLEEP', HANG_MS / 1_000)
+    begin(lab, lastsMs = HANG_MS) {
+      lab.sleeping = lab.client().call('DEBUG', 'SLEEP', lastsMs / 1_000)
     },
     end: ({ sleeping }) => sleeping,
     tells: LOST,
@@ -85,9 +86,10 @@ export const SERVER_FAULTS = [
   {
     id: 'loading',
     name: 'it loads its data for a while (LOADING)',
-    async begin(lab) {
+    async begin(lab, lastsMs = HANG_MS) {
       const { admin } = lab
-      await admin.call('DEBUG', 'POPULATE', '1500')
+      // Each takes a millisecond.
+      await admin.call('DEBUG', 'POPULATE', lastsMs)
       await admin.config('SET', 'key-load-delay', '1000', 'loading-process-events-interval-bytes', '1024')
       lab.loading = lab.client().call('DEBUG', 'RELOAD')
     },
@@ -152,6 +154,8 @@ export const SERVER_FAULTS = [
     name: 'its memory is full (OOM, noeviction)',
     begin: config('maxmemory-policy', 'noeviction', 'maxmemory', '1'),
     end: config('maxmemory', '0'),
+    // Longer, and each leader in turn would fetch the edit.
+    lastsMs: 1_500,
     tells: LOST,
     alone: true,
     // The state replaces itself, and needs no more memory.

@@ -7,7 +7,6 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -38,9 +37,6 @@ const RETRY_UP_TO: Duration = Duration::from_secs(2);
 /// The maximum length of a server's name, and of its version.
 pub const LONGEST_NAME: usize = 64;
 
-/// After this many timeouts in a row the connection counts as dead: a half-open connection reports no error.
-const TIMEOUTS_UNTIL_DEAD: u32 = 2;
-
 /// Owns the task that keeps the connection; dropping it ends both.
 pub struct Supervisor {
     shared: Arc<Shared>,
@@ -56,7 +52,6 @@ struct Shared {
     notices: watch::Sender<Notices>,
     trouble: watch::Sender<Option<Error>>,
     server: Mutex<Option<String>>,
-    timeouts: AtomicU32,
     health: Mutex<Health>,
 }
 
@@ -84,7 +79,6 @@ impl Supervisor {
             notices: watch::Sender::default(),
             trouble: watch::Sender::new(None),
             server: Mutex::default(),
-            timeouts: AtomicU32::new(0),
             health: Mutex::default(),
         };
         Supervisor { shared: Arc::new(shared), task: Mutex::default() }
@@ -130,7 +124,6 @@ impl Supervisor {
             let (connection, number) = self.established().await?;
             match connection.unless_silent(shared.command_timeout, connection.send(command)).await {
                 Some(Ok(reply)) => {
-                    shared.timeouts.store(0, Ordering::Relaxed);
                     shared.health().answered();
                     return Ok(reply);
                 }
@@ -159,9 +152,7 @@ impl Supervisor {
                 }
                 None => {
                     let error = shared.timed_out(shared.command_timeout);
-                    if shared.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_UNTIL_DEAD {
-                        shared.lose(number, &error);
-                    }
+                    tokio::spawn(shared.clone().probe(connection, number, error.clone()));
                     return Err(error);
                 }
             }
@@ -211,7 +202,6 @@ impl Shared {
                     Err(error) => self.wait(error, &mut waits).await,
                 }
             };
-            self.timeouts.store(0, Ordering::Relaxed);
             let since = Instant::now();
             let loss = self.serve(connection, number).await;
             if self.health().lost(since.elapsed()) {
@@ -252,6 +242,16 @@ impl Shared {
         }
         drop(connection);
         pending().await
+    }
+
+    /// A half-open connection reports no error. After a timeout the server is asked once more, at once: the next call may be
+    /// an interval away, and should not have to find out.
+    async fn probe(self: Arc<Self>, connection: Connection, number: u64, error: Error) {
+        let ping = redis::cmd("PING");
+        // Any reply will do, a refusal too.
+        if connection.unless_silent(self.command_timeout, connection.send(&ping)).await.is_none() {
+            self.lose(number, &error);
+        }
     }
 
     /// Waits until the connection is given up, and returns the reason.
