@@ -44,6 +44,7 @@ describe('an edit', () => {
         versions.push(publisher.status().definitions.version)
         await Promise.all(followers.map((follower) => follower.until(version)))
         assert.equal((await scripts(client)) - before, 1, 'that of the publisher')
+        for (const { cache } of followers) assert.equal(cache.status().definitions.version, versions.at(-1))
       }
       for (const list of told) assert.deepEqual(list.slice(-3), versions.slice(-3))
       assert.equal(api.calls.length, 0)

@@ -30,7 +30,7 @@ use crate::state::millis;
 use crate::store::Reading;
 use crate::store::notices::{Notices, Published};
 use crate::store::shared::{InUse, SharedStore};
-use crate::worker::memory::{Client, Memory};
+use crate::worker::memory::{Announced, Client, Memory};
 use crate::worker::mirror::Mirror;
 use crate::worker::mirror::announcements::Announcement;
 use crate::worker::status::{Held, Status};
@@ -297,12 +297,20 @@ impl Provider {
             (memory.counters.clone(), client.failed, suggested)
         });
         let leader = self.rule.leader(&reading.state, reading.now);
-        let held = self.mirror.held().map(|(snapshot, seen)| Held {
-            stored_bytes: seen.snapshot.as_ref().map_or(0, |info| info.bytes),
-            etag: seen.snapshot.and_then(|info| info.etag),
-            age: since(seen.confirmed_at.max(reading.state.confirmed_at)),
-            ..Held::of(&snapshot)
-        });
+        let held = match self.mirror.taken() {
+            Some(Announced { snapshot, info, .. }) => Some(Held {
+                stored_bytes: info.bytes,
+                etag: info.etag,
+                age: since(Some(info.published_at)),
+                ..Held::of(&snapshot)
+            }),
+            None => self.mirror.held().map(|(snapshot, seen)| Held {
+                stored_bytes: seen.snapshot.as_ref().map_or(0, |info| info.bytes),
+                etag: seen.snapshot.and_then(|info| info.etag),
+                age: since(seen.confirmed_at.max(reading.state.confirmed_at)),
+                ..Held::of(&snapshot)
+            }),
+        };
         Status {
             worker: self.owner.clone(),
             role: self.role,

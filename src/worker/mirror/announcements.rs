@@ -41,6 +41,11 @@ impl Mirror {
         })
     }
 
+    /// What the client has from a notice, while that is newer than what was last seen in the store.
+    pub fn taken(&self) -> Option<Announced> {
+        self.memory.with(|memory| memory.announced().filter(|announced| announced.is_taken).cloned())
+    }
+
     /// What a notice has brought, once: an answer for the poll that it causes.
     pub fn take_announced(&self) -> Option<Arc<Snapshot>> {
         let longest = ANSWERS_FOR.min(self.rule.refresh_interval);
