@@ -4,6 +4,7 @@
 // `lab` is for `openPair()`; `story` names how the fleet starts: 'together', 'one by one', 'sick first' (`sick`: the kind), or
 // 'fault' (`fault` of dev/harness/faults: it hits a running fleet, and a new process starts meanwhile).
 // `prepare` sees the cached side alone, `before` and `recover` (after `lastsMs`) see both.
+// `callMs(limits)`: how much later than three intervals an edit may come, where a call gets no answer.
 // `waits(limits, pollMs)`: how much longer than without the cache the first flags may take, where a timeout of the cache or a
 // pause of the fleet must pass first.
 
@@ -159,8 +160,8 @@ const SLOW_LINE_POLL_MS = 2 * FAULT_POLL_MS
 const SLOW_CALL_MS = 500
 
 function ofFault({ id, name, topology, asUser, flags, tells = [], lastsMs = FAULT_LASTS_MS, ...fault }) {
-  // Where servers are replaced, a call may wait for the new one without an error.
-  const mayWait = tells.length > 0 || topology !== undefined
+  // Where servers are replaced, a call may wait for the new one without an error; and where keys go all the time, for its turn.
+  const mayWait = tells.length > 0 || topology !== undefined || id === 'deleted-again'
   const isSlow = SLOW_LINES.includes(id)
   const options = { coldStartWaitMs: FAULT_POLL_MS, ...(mayWait && SHORT_TIMEOUTS), ...fault.options }
   return {
@@ -172,6 +173,7 @@ function ofFault({ id, name, topology, asUser, flags, tells = [], lastsMs = FAUL
     lastsMs,
     ...(isSlow && { waits: (limits) => SLOW_CALL_MS + (mayWait ? oneCall(limits) : 0) }),
     ...(!isSlow && mayWait && { waits: oneCall }),
+    ...(mayWait && { callMs: oneCall }),
   }
 }
 

@@ -120,6 +120,8 @@ impl Supervisor {
     pub async fn send(&self, command: &Cmd) -> Result<Value> {
         let shared = &self.shared;
         let mut is_last = false;
+        // A process without definitions has more time for loading them, but not for this.
+        let moves_until = Instant::now() + shared.connect_timeout + 2 * shared.command_timeout;
         loop {
             let (connection, number) = self.established().await?;
             match connection.unless_silent(shared.command_timeout, connection.send(command)).await {
@@ -128,7 +130,10 @@ impl Supervisor {
                     return Ok(reply);
                 }
                 // The slot is moving, and one of our keys has moved already; the other follows soon.
-                Some(Err(cause)) if cause.kind() == ErrorKind::Server(ServerErrorKind::TryAgain) => {
+                Some(Err(cause))
+                    if cause.kind() == ErrorKind::Server(ServerErrorKind::TryAgain)
+                        && Instant::now() < moves_until =>
+                {
                     sleep(RETRY_FROM).await;
                 }
                 Some(Err(cause)) => {
