@@ -78,7 +78,7 @@ impl Mirror {
         self.confirmed().map(|(snapshot, etag, _)| (snapshot, etag))
     }
 
-    /// The same, and when they were last known to be current.
+    /// The same, and when they were last known to be current, if more than a notice says so.
     pub fn confirmed(&self) -> Option<(Arc<Snapshot>, Option<String>, Option<Instant>)> {
         self.memory.with(|memory| {
             if let Some(Unpublished { snapshot, etag, fetched_at, .. }) = &memory.unpublished {
@@ -87,8 +87,8 @@ impl Mirror {
             if let Some(Unshared { snapshot, etag, fetched_at, .. }) = &memory.unshared {
                 return Some((snapshot.clone(), etag.clone(), Some(*fetched_at)));
             }
-            if let Some(Announced { snapshot, info, at, .. }) = memory.announced() {
-                return Some((snapshot.clone(), info.etag.clone(), Some(*at)));
+            if let Some(Announced { snapshot, info, .. }) = memory.announced() {
+                return Some((snapshot.clone(), info.etag.clone(), None));
             }
             let (snapshot, seen) = memory.held.as_ref()?;
             let etag = seen.snapshot.as_ref().and_then(|info| info.etag.clone());

@@ -1,13 +1,16 @@
 //! What a process starts with.
 
 use super::host::{Host, copied, etag, now, reader, stale, text};
-use crate::support::content::definitions;
+use crate::support::content::{definitions, published};
 use crate::support::faulty_store::Fault;
 use posthog_flag_cache::config::options::Given;
+use posthog_flag_cache::definitions::patch::{Base, make};
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::state::State;
+use posthog_flag_cache::state::{SnapshotInfo, State};
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::local_copy::LocalCopy;
+use posthog_flag_cache::store::notices::Published;
+use posthog_flag_cache::worker::mirror::announcements::Announcement;
 
 #[tokio::test]
 async fn a_process_whose_host_has_the_definitions_loads_none_from_the_store() {
@@ -182,4 +185,26 @@ async fn stores_projects_and_prefixes_have_copies_of_their_own() {
     }
     let password = [("password", text("s3cr3t"))];
     assert_eq!(open(&password).directory().path(), open(&[]).directory().path(), "whoever logs in");
+}
+
+#[tokio::test]
+async fn what_only_a_notice_says_is_not_kept() {
+    let host = Host::warm().await;
+    let process = host.process(&[]);
+    assert_eq!(process.gets().await.unwrap(), Some(1));
+    let revision = host.state()["revision"].as_u64().unwrap();
+    let (held, forged) = (definitions(1), definitions(2));
+    let patch = make(forged.text(), Base { text: held.text(), version: held.version() }, 8_000).unwrap();
+    let info = SnapshotInfo { published_at: u64::MAX, ..published(2).0 };
+    let notice = Published { info, patch: Some(patch.into()) };
+    assert_eq!(process.provider.announce(&notice).await.unwrap(), Announcement::Taken);
+    process.store.set(Fault::Fails);
+    for _ in 0..2 {
+        process.provider.poll(None).await.unwrap();
+    }
+    process.store.set(Fault::None);
+    host.publishes(3).await;
+    assert_eq!(process.gets().await.unwrap(), Some(3));
+    host.has(3).await;
+    assert_eq!(host.state()["revision"], revision + 1, "one copy was written");
 }
