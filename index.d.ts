@@ -142,8 +142,8 @@ export interface FlagDefinitionCacheOptions {
   role?: 'auto' | 'reader' | undefined
 
   /**
-   * What happens while the store is out of reach, once PostHog has not confirmed for two intervals what this process holds. Until
-   * then it goes on with that, and only `onError()` reports the failure.
+   * What happens in a long outage of the store. For two intervals after PostHog last confirmed the definitions, this process goes
+   * on with those that it holds, and only `onError()` reports the failure. After that:
    *
    * - `'fetch'`: `shouldFetchFlagDefinitions()` rejects with `ERR_FLAG_CACHE_UNAVAILABLE`. posthog-node reports that on
    *   `client.on('error')` and fetches for itself, as if it had no cache.
@@ -349,8 +349,8 @@ export declare class FlagDefinitionCache implements Provider {
    *
    * @returns `true` if this process should fetch, `false` if it should use what `getFlagDefinitions()` returns
    * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`, `ERR_FLAG_CACHE_READONLY`: the
-   * store cannot be read and written, and this process holds no definitions to go on with (see `whenUnavailable`); `ERR_FLAG_CACHE_UNAVAILABLE` also while the
-   * store does not take the newest definitions
+   * store cannot be read and written, and this process holds no definitions to go on with (see `whenUnavailable`);
+   * `ERR_FLAG_CACHE_UNAVAILABLE` also while the store does not take the newest definitions
    * @throws `ERR_FLAG_CACHE_CLOSED` after `shutdown()`
    */
   shouldFetchFlagDefinitions(): Promise<boolean>

@@ -38,12 +38,12 @@ function shareEtag(context, inner) {
   async function fetchDefinitions(url, options) {
     const { isEmergency, isAnsweredHere } = client
     client.isAnsweredHere = false
-    if (client.isCacheEmpty && (await pollAgain(context, options?.signal))) return held({ url: String(url) }, client.held.version)
+    const holding = (version) => held({ url: String(url) }, version)
+    if (client.isCacheEmpty && (await pollAgain(context, options?.signal))) return holding(client.held.version)
     const { etag, version, pauseMs, isCacheEmpty, copied } = plan()
     // The local copy counts where this process has nothing else.
-    const answered = () => held({ url: String(url) }, version ?? copied)
-    const copy = async () => copied !== undefined && (await answered())
-    const answer = isAnsweredHere && (await answered())
+    const copy = async () => copied !== undefined && (await holding(version ?? copied))
+    const answer = isAnsweredHere && (await holding(version ?? copied))
     if (answer) return answer
     if (isEmergency && (pauseMs || client.isClosed)) {
       const answer = !client.isClosed && (await copy())
@@ -52,9 +52,10 @@ function shareEtag(context, inner) {
     }
     let response
     try {
-      const request = (signal = options?.signal) => inner(url, { ...(client.isUnshared ? options : withEtag(options, etag)), signal })
-      response = isCacheEmpty && !client.isUnshared ? await requestUnlessFound(context, request, options?.signal) : await request()
-      if (!response) return held({ url: String(url) }, client.held.version)
+      const given = client.isUnshared ? options : withEtag(options, etag)
+      const request = (signal) => inner(url, { ...given, signal })
+      response = await (isCacheEmpty && !client.isUnshared ? requestUnlessFound(context, request, options?.signal) : inner(url, given))
+      if (!response) return holding(client.held.version)
       if (response.status === 304) client.isBackedOff = false
       if (response.status === 304 && client.isUnshared) {
         // Once more: it may not have been heard before.

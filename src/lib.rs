@@ -5,6 +5,7 @@
 //! the client's [`definitions`] in step with a [`store`] (Redis, a directory, memory). `binding` is the only module that knows
 //! Node.js.
 
+pub mod allocator;
 pub mod blocking;
 pub mod config;
 pub mod definitions;
@@ -13,7 +14,6 @@ pub mod error;
 pub mod inspector;
 pub mod lease;
 pub mod limits;
-pub mod memory;
 pub mod runtime;
 pub mod state;
 pub mod store;

@@ -54,7 +54,7 @@ describe('shorter than an interval, it causes no call beyond one an interval, an
   }
 })
 
-/** A fleet of posthog-node processes that have seen an edit. */
+/** A fleet of posthog-node processes that evaluate flags. */
 async function openFleet(t, { topology, asUser, flags, options, tells }, pollMs) {
   const lab = await openChaosLab({ topology, asUser, flags, pollMs, options: { ...(tells.length > 0 && SHORT), ...options } })
   t.after(() => lab.close())

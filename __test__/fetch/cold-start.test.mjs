@@ -34,6 +34,14 @@ async function comesAwayEmpty(cache) {
   assert.equal(await cache.getFlagDefinitions(), undefined)
 }
 
+/** The answer to come of a request that has reached PostHog. */
+async function requestUnderWay(cache, sent, request) {
+  await comesAwayEmpty(cache)
+  const answer = request()
+  while (sent.length === 0) await new Promise(setImmediate)
+  return { answer }
+}
+
 async function assertAnswered(response) {
   assert.equal(response.status, 200)
   assert.equal((await response.json()).flags.length, DATA.flags.length)
@@ -50,10 +58,8 @@ describe('a request of a client without definitions', () => {
 
   test('that is under way is given up for those that another process publishes', async (t) => {
     const { leader, other, sent, fetch } = await start(t, { coldStartWaitMs: 10 })
-    await comesAwayEmpty(other)
     const { signal } = new AbortController()
-    const answer = fetch(signal)
-    while (sent.length === 0) await new Promise(setImmediate)
+    const { answer } = await requestUnderWay(other, sent, () => fetch(signal))
     await leader.onFlagDefinitionsReceived(DATA)
     await assertAnswered(await answer)
     assert.equal(sent[0].aborted, true)
@@ -74,11 +80,9 @@ describe('a request of a client without definitions', () => {
 
   test('that is under way ends when it is aborted', async (t) => {
     const { other, sent, fetch } = await start(t, { coldStartWaitMs: 10 })
-    await comesAwayEmpty(other)
     const reason = new Error('given up')
     const control = new AbortController()
-    const answer = fetch(control.signal)
-    while (sent.length === 0) await new Promise(setImmediate)
+    const { answer } = await requestUnderWay(other, sent, () => fetch(control.signal))
     control.abort(reason)
     await assert.rejects(answer, reason)
     // Definitions that come later are taken at the next poll.

@@ -5,6 +5,8 @@
 
 mod copies;
 mod emergency;
+mod news;
+mod outage;
 mod outcomes;
 mod poll;
 mod reports;
@@ -19,27 +21,18 @@ use tokio::time::{Instant, timeout_at};
 
 use self::poll::{Found, Outcome};
 use self::time::Time;
+use crate::allocator;
 use crate::config::options::{Options, Role, WhenRefused, WhenUnavailable};
 use crate::definitions::slices::{Definitions, Delivery};
 use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
-use crate::memory;
 use crate::runtime::off_runtime;
-use crate::state::millis;
 use crate::store::Reading;
-use crate::store::notices::{Notices, Published};
 use crate::store::shared::{InUse, SharedStore};
 use crate::worker::memory::{Announced, Client, Memory};
 use crate::worker::mirror::Mirror;
-use crate::worker::mirror::announcements::Announcement;
 use crate::worker::status::{Held, Status};
-
-/// Over so many round trips the looks of a fleet are spread that a notice has caused.
-const LOOKS_SPREAD_OVER: u32 = 100;
-
-/// The maximum delay of such a look.
-const MAX_LOOK_DELAY: Duration = Duration::from_secs(1);
 
 /// One worker of the fleet.
 pub struct Provider {
@@ -226,7 +219,7 @@ impl Provider {
 
     /// What JavaScript needs to make `snapshot`, having the definitions of the `known` version.
     pub async fn deliver(&self, snapshot: Arc<Snapshot>, known: Option<String>) -> Result<Delivery> {
-        memory::give_back(snapshot.text().len());
+        allocator::give_back(snapshot.text().len());
         let earlier = self.client(|client| client.delivered.replace(snapshot.clone()));
         let earlier = earlier.filter(|earlier| Some(earlier.version()) == known.as_deref());
         off_runtime(move || Ok(Delivery::new(&snapshot, earlier.as_deref()))).await
@@ -239,37 +232,6 @@ impl Provider {
         }
         let delivery = self.deliver(snapshot.clone(), known).await?;
         Ok(Definitions::Changed(snapshot, delivery))
-    }
-
-    /// What a notice has brought, for the poll that follows; not for a client that knows of an edit itself.
-    fn take_announced(&self) -> Option<Found> {
-        let is_impatient = self.client(|client| client.impatient);
-        (!is_impatient).then(|| self.mirror.take_announced()).flatten().map(Found::Snapshot)
-    }
-
-    /// Takes the definitions that a notice carries, if they are newer than what this worker has.
-    pub async fn announce(&self, published: &Published) -> Result<Announcement> {
-        let _in_use = self.require_open()?;
-        Ok(self.mirror.announce(published).await)
-    }
-
-    /// How long to wait before looking at the store after a notice that every worker has been given at the same moment.
-    pub fn look_delay(&self) -> Duration {
-        let longest = self.mirror.round_trip().unwrap_or_default() * LOOKS_SPREAD_OVER;
-        longest.min(MAX_LOOK_DELAY).mul_f64(fastrand::f64())
-    }
-
-    /// The version of the snapshot in the store, if this worker does not have it.
-    pub async fn news(&self) -> Result<Option<String>> {
-        let _in_use = self.require_open()?;
-        let reading = self.bounded(self.mirror.store().read()).await?;
-        let stored = reading.state.snapshot.map(|snapshot| snapshot.version);
-        Ok(stored.filter(|stored| !self.mirror.has(stored)))
-    }
-
-    /// Changes whenever there may be a new version. Must be called within the runtime.
-    pub fn notices(&self) -> watch::Receiver<Notices> {
-        self.mirror.store().watch()
     }
 
     /// Failures that no caller hears of.
@@ -332,36 +294,6 @@ impl Provider {
     async fn release(&self) -> Result<()> {
         let release = |reading: &Reading| self.rule.release(&reading.state, reading.now, &self.owner);
         self.mirror.change(release).await.map(drop)
-    }
-
-    /// The definitions to go on with although the store has failed a call that `began` then. Nobody but the listeners hears
-    /// of the failure then.
-    fn without_store(&self, error: Error, began: Instant) -> Result<Found> {
-        let Some(snapshot) = self.held_over(began) else { return Err(error) };
-        self.count(&error);
-        self.mirror.report(error);
-        Ok(Found::Snapshot(snapshot))
-    }
-
-    fn held_over(&self, began: Instant) -> Option<Arc<Snapshot>> {
-        if self.is_refused() && self.when_refused == WhenRefused::Clear {
-            return None;
-        }
-        let held = || self.mirror.younger_than(self.max_age);
-        match self.when_unavailable {
-            WhenUnavailable::Stale => held().or_else(|| self.copied_snapshot()),
-            WhenUnavailable::Fetch if self.client(|client| client.impatient) => None,
-            WhenUnavailable::Fetch => {
-                let Reading { state, now } = self.mirror.last_reading()?;
-                let is_recent = self.rule.is_recent(&state, now.saturating_sub(millis(began.elapsed())));
-                is_recent.then(held).flatten()
-            }
-        }
-    }
-
-    /// Whether PostHog refused the definitions to the project, as far as this worker knows.
-    fn is_refused(&self) -> bool {
-        self.mirror.last_reading().is_some_and(|reading| reading.state.refused_at.is_some())
     }
 
     /// Bounds work by the limit of a call that waits for no other process.

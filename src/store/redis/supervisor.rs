@@ -48,6 +48,7 @@ struct Shared {
     channel: String,
     connect_timeout: Duration,
     command_timeout: Duration,
+    call_limit: Duration,
     status: watch::Sender<Status>,
     notices: watch::Sender<Notices>,
     trouble: watch::Sender<Option<Error>>,
@@ -75,6 +76,7 @@ impl Supervisor {
             channel: options.updates_channel(),
             connect_timeout: options.connect_timeout,
             command_timeout: options.command_timeout,
+            call_limit: options.call_limit(),
             status: watch::Sender::new(Status::Connecting),
             notices: watch::Sender::default(),
             trouble: watch::Sender::new(None),
@@ -121,7 +123,7 @@ impl Supervisor {
         let shared = &self.shared;
         let mut is_last = false;
         // A process without definitions has more time for loading them, but not for this.
-        let moves_until = Instant::now() + shared.connect_timeout + 2 * shared.command_timeout;
+        let moves_until = Instant::now() + shared.call_limit;
         loop {
             let (connection, number) = self.established().await?;
             match connection.unless_silent(shared.command_timeout, connection.send(command)).await {

@@ -50,10 +50,10 @@ impl Mirror {
     pub fn take_announced(&self) -> Option<Arc<Snapshot>> {
         let longest = ANSWERS_FOR.min(self.rule.refresh_interval);
         self.memory.with(|memory| {
-            memory.announced()?;
-            let announced = memory.announced.as_mut().filter(|announced| announced.at.elapsed() < longest)?;
-            let is_new = !std::mem::replace(&mut announced.is_taken, true);
-            is_new.then(|| announced.snapshot.clone())
+            let is_fresh = memory.announced()?.at.elapsed() < longest;
+            let announced = memory.announced.as_mut().filter(|announced| is_fresh && !announced.is_taken)?;
+            announced.is_taken = true;
+            Some(announced.snapshot.clone())
         })
     }
 }

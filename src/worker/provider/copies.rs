@@ -1,20 +1,20 @@
 //! What a worker does with its host's copy of the definitions.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Provider;
 use crate::config::options::WhenRefused;
 use crate::definitions::snapshot::Snapshot;
 use crate::error::Error;
 use crate::state::millis;
+use crate::store::directory::files::now;
 use crate::store::local_copy::Copied;
 use crate::worker::status::Held;
 
 impl Provider {
     /// The copy, for a worker that can reach neither the store nor PostHog and has nothing newer.
     pub(super) fn copied(&self) -> Option<Copied> {
-        let copy = self.mirror.copy()?.loaded().filter(|_| self.mirror.newest().is_none())?;
+        let copy = self.loaded_copy()?;
         let is_young = copy.age().is_some_and(|age| age < self.max_age);
         let is_dropped = self.when_refused == WhenRefused::Clear && (copy.is_refused || self.is_refused());
         (is_young && !is_dropped).then_some(copy)
@@ -27,7 +27,7 @@ impl Provider {
 
     /// The copy for `status()`, if the client evaluates it.
     pub(super) fn copy_in_use(&self) -> Option<Held> {
-        let copy = self.mirror.copy()?.loaded().filter(|_| self.mirror.newest().is_none())?;
+        let copy = self.loaded_copy()?;
         let delivered = self.client(|client| client.delivered.clone())?;
         (delivered.version() == copy.snapshot.version()).then(|| Held {
             etag: copy.etag.clone(),
@@ -37,12 +37,15 @@ impl Provider {
         })
     }
 
+    fn loaded_copy(&self) -> Option<Copied> {
+        self.mirror.copy()?.loaded().filter(|_| self.mirror.newest().is_none())
+    }
+
     /// Keeps the newest definitions on disk, in the background. A failure is only reported.
     pub(super) fn keep_copy(&self) {
         let Some(local) = self.mirror.copy() else { return };
         let Some((snapshot, etag, Some(confirmed_at))) = self.mirror.confirmed() else { return };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let confirmed_at = millis(now.saturating_sub(confirmed_at.elapsed()));
+        let confirmed_at = now().saturating_sub(millis(confirmed_at.elapsed()));
         let copy = Copied { snapshot, etag, confirmed_at, is_refused: self.is_refused() };
         if !local.is_due(&copy) {
             return;
