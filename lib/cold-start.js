@@ -22,16 +22,17 @@ async function pollAgain({ native, client, attempt }, signal) {
 /** Resolves with the response to `request(signal)`, or with `undefined` if the client has definitions before that. */
 async function requestUnlessFound({ native, client, attempt }, request, signal) {
   const { held } = client
-  const abandon = new AbortController()
-  const signals = [abandon.signal, ...(signal ? [signal] : [])]
-  const response = (async () => request(AbortSignal.any(signals)))()
+  const control = new AbortController()
+  // Not `AbortSignal.any()`, which takes only Node.js's own. The listener stays: the body may be aborted, too.
+  onAbort(signal, () => control.abort(signal.reason))
+  const response = (async () => request(control.signal))()
   const arrival = attempt(() => native.arrival(held.version)).then((found) => make(held, found))
   try {
     const made = await Promise.race([response.then(() => undefined), arrival])
     if (!made) return await response
     client.held = made
     response.catch(() => {})
-    abandon.abort()
+    control.abort()
   } finally {
     native.requestEnded()
   }
@@ -44,13 +45,17 @@ async function make(held, found) {
 }
 
 function unlessAborted(work, signal) {
-  signal?.throwIfAborted()
-  if (!signal) return work
   return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason)
-    signal.addEventListener('abort', abort)
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+    const end = onAbort(signal, () => reject(signal.reason))
+    work.then(resolve, reject).finally(end)
   })
+}
+
+/** Calls the listener when the signal, if there is one, is aborted; returns what ends that. */
+function onAbort(signal, listener) {
+  if (signal?.aborted) listener()
+  else signal?.addEventListener('abort', listener)
+  return () => signal?.removeEventListener('abort', listener)
 }
 
 module.exports = { pollAgain, requestUnlessFound }
