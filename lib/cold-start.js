@@ -19,19 +19,19 @@ async function pollAgain({ native, client, attempt }, signal) {
   return made !== undefined
 }
 
-/** Resolves with the response to `request(signal)`, or with `undefined` if the client has definitions before that. */
+/** Resolves as `request(signal)` does, or with `undefined` if the client has definitions before that. */
 async function requestUnlessFound({ native, client, attempt }, request, signal) {
   const { held } = client
   const control = new AbortController()
-  // Not `AbortSignal.any()`, which takes only Node.js's own. The listener stays: the body may be aborted, too.
+  // Not `AbortSignal.any()`, which takes only Node.js's own. The listener stays: the rest of a body may be aborted, too.
   onAbort(signal, () => control.abort(signal.reason))
-  const response = (async () => request(control.signal))()
+  const answer = request(control.signal)
   const arrival = attempt(() => native.arrival(held.version)).then((found) => make(held, found))
   try {
-    const made = await Promise.race([response.then(() => undefined), arrival])
-    if (!made) return await response
+    const made = await Promise.race([answer.then(() => undefined), arrival])
+    if (!made) return await answer
     client.held = made
-    response.catch(() => {})
+    answer.catch(() => {})
     control.abort()
   } finally {
     native.requestEnded()

@@ -50,12 +50,14 @@ function shareEtag(context, inner) {
       if (answer) return answer
       return new Response(null, { status: 503, headers: { 'retry-after': String(Math.ceil((pauseMs ?? 0) / 1000)) } })
     }
-    let response
+    let response, body
     try {
       const given = client.isUnshared ? options : withEtag(options, etag)
-      const request = (signal) => inner(url, { ...given, signal })
-      response = await (isCacheEmpty && !client.isUnshared ? requestUnlessFound(context, request, options?.signal) : inner(url, given))
-      if (!response) return holding(client.held.version)
+      const request = async (signal) => withBody(await inner(url, { ...given, signal }))
+      const isRaced = isCacheEmpty && !client.isUnshared
+      const answered = await (isRaced ? requestUnlessFound(context, request, options?.signal) : request(options?.signal))
+      if (!answered) return holding(client.held.version)
+      ;({ response, body } = answered)
       if (response.status === 304) client.isBackedOff = false
       if (response.status === 304 && client.isUnshared) {
         // Once more: it may not have been heard before.
@@ -65,11 +67,12 @@ function shareEtag(context, inner) {
       if (response.status === 304 && version !== undefined) {
         await share(() => native.confirmed(version))
         const found = await held(response, version)
-        if (found) return found
-        // The definitions that the ETag stands for are gone.
-        response = await inner(url, withEtag(options))
+        if (found)
+          return found
+          // The definitions that the ETag stands for are gone.
+        ;({ response, body } = await withBody(await inner(url, withEtag(options))))
       }
-      if (response.status === 200) return await received(response, isEmergency, copy)
+      if (body) return await received(response, body, isEmergency, copy)
     } catch (error) {
       await failed(describe(error))
       const answer = await copy()
@@ -102,21 +105,12 @@ function shareEtag(context, inner) {
   }
 
   /** `copy()`: the response to give instead of an answer without definitions, if there is one. */
-  async function received(response, isEmergency, copy) {
-    const text = new NativeText()
-    const chunks = []
-    const body = chunksOf(response)
-    let length = 0
-    for (let next = await body.next(); !next.done; next = await body.next()) {
-      chunks.push(next.value)
-      length += next.value.length
-      if (length > MAX_BYTES) {
-        await unshareable(
-          new FlagCacheError('ERR_FLAG_CACHE_TOO_LARGE', `PostHog's answer has more than ${MAX_BYTES} bytes: it is not shared`),
-        )
-        return responseOf(() => chunks, response, body)
-      }
-      text.pushBytes(next.value)
+  async function received(response, { chunks, text, rest }, isEmergency, copy) {
+    if (rest) {
+      await unshareable(
+        new FlagCacheError('ERR_FLAG_CACHE_TOO_LARGE', `PostHog's answer has more than ${MAX_BYTES} bytes: it is not shared`),
+      )
+      return responseOf(() => chunks, response, rest)
     }
     const etag = response.headers?.get('etag') ?? undefined
     // What the pieces are new to: another call may put something else there meanwhile.
@@ -184,6 +178,26 @@ function shareEtag(context, inner) {
 function once(work) {
   let promise
   return () => (promise ??= work())
+}
+
+/** The response and, if it is a 200, its body. */
+async function withBody(response) {
+  return { response, body: response.status === 200 ? await bodyOf(response) : undefined }
+}
+
+/** The body's chunks, and as text. If it is too large, there is only its beginning, and `rest` is what follows. */
+async function bodyOf(response) {
+  const text = new NativeText()
+  const chunks = []
+  const rest = chunksOf(response)
+  let length = 0
+  for (let next = await rest.next(); !next.done; next = await rest.next()) {
+    chunks.push(next.value)
+    length += next.value.length
+    if (length > MAX_BYTES) return { chunks, rest }
+    text.pushBytes(next.value)
+  }
+  return { chunks, text }
 }
 
 /** The body, whatever kind of fetch it comes from. */

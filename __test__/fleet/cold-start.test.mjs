@@ -26,13 +26,17 @@ describe('on an empty cache', () => {
       assert.deepEqual(fleet.errors, [])
     })
 
-    test(`over ${kind}, the first request is never answered: one process takes over for all, the first one included`, async (t) => {
-      const { api, fleet } = await openSharingFleet(t, stores[kind], { ...PATIENT, coldStartWaitMs: 500 })
-      api.next('silence')
-      await fleet.start(4, { together: true })
-      assert.equal(api.count(200), 1)
-      assert.equal(api.calls.length, 2)
-      assert.deepEqual(fleet.errors, [])
-    })
+    for (const [answer, what] of [
+      ['silence', 'is never answered'],
+      ['stalled', 'is answered by half a body'],
+    ]) {
+      test(`over ${kind}, the first request ${what}: one process takes over for all, the first one included`, async (t) => {
+        const { api, fleet } = await openSharingFleet(t, stores[kind], { ...PATIENT, coldStartWaitMs: 500 })
+        api.next(answer)
+        await fleet.start(4, { together: true })
+        assert.deepEqual(fleet.errors, [])
+        assert.equal(api.calls.length, 2)
+      })
+    }
   }
 })

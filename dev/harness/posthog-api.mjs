@@ -93,7 +93,7 @@ export class PostHogApi extends EventEmitter {
 
   /**
    * The next definitions call gets `answer`: an HTTP status, or 'silence' (no answer at all), 'truncated'
-   * (a 200 whose JSON stops halfway), 'cut' (the connection breaks halfway), 'html', 'not-flags' (JSON without
+   * (a 200 whose JSON stops halfway), 'cut' (the connection breaks halfway), 'stalled' (it stops halfway, open), 'html', 'not-flags' (JSON without
    * flags). `retryAfter` in seconds, or an HTTP date; `location`: where a redirect leads.
    */
   next(answer, headers = {}) {
@@ -214,6 +214,8 @@ function answerSpecially(response, { answer, retryAfter, location }, current) {
     case 'cut':
       response.writeHead(200, { ...headers, 'content-length': Buffer.byteLength(current.text) })
       return response.write(half, () => response.destroy())
+    case 'stalled':
+      return response.writeHead(200, headers).write(half)
     case 'html':
       return response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>Bad gateway</title>')
     case 'not-flags':

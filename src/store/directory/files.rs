@@ -132,7 +132,9 @@ impl Files {
     ) -> Result<Option<T>> {
         let folder = self.create()?;
         // Opened for this work: a lock belongs to the open file, so two threads exclude each other as two processes do.
-        let lock = folder.open_lock(LOCK).map_err(|cause| self.failed("use the file `lock` in", cause))?;
+        let lock = folder
+            .open_lock(LOCK, self.mode())
+            .map_err(|cause| self.failed("use the file `lock` in", cause))?;
         match lock.try_lock() {
             // The caller was told that nothing happened.
             Ok(()) if Instant::now() >= deadline => Ok(None),
@@ -179,8 +181,11 @@ impl Files {
     }
 
     fn replace(&self, folder: &Folder, name: &str, content: &[u8]) -> Result<()> {
-        let mode = if self.purpose == Purpose::LocalCopy { FileMode::Private } else { FileMode::Shared };
-        folder.replace(name, content, mode).map_err(|cause| self.failed("write", cause))
+        folder.replace(name, content, self.mode()).map_err(|cause| self.failed("write", cause))
+    }
+
+    fn mode(&self) -> FileMode {
+        if self.purpose == Purpose::LocalCopy { FileMode::Private } else { FileMode::Shared }
     }
 
     /// Whether there is anything to clear.

@@ -51,7 +51,7 @@ async fn this_user_alone_can_read_it_and_only_the_newest_version_is_there() {
     expected.sort_unstable();
     assert_eq!(entries(&host.place()), expected);
     assert_eq!(fs::read_to_string(&text).unwrap(), definitions(2).text(), "plain JSON");
-    for file in [text, host.state_file()] {
+    for file in [text, host.state_file(), host.place().join("lock")] {
         assert_eq!(mode(&file), 0o600, "{file:?}");
     }
     assert_eq!((mode(&host.place()), mode(host.place().parent().unwrap())), (0o700, 0o700));

@@ -21,7 +21,7 @@ use crate::support::content::{self, definitions};
 use crate::support::faulty_store::Fault;
 
 /// The notice of definitions number `to`, with a patch to number `from`, as the store of `fleet` would send it.
-async fn notice(fleet: &Fleet, from: u64, to: u64) -> Published {
+pub async fn message(fleet: &Fleet, from: u64, to: u64) -> Vec<u8> {
     let encoded = definitions(to).encode(Compression::Zstd, Some(&definitions(from))).unwrap();
     let patch = patch::make(
         definitions(to).text(),
@@ -31,10 +31,12 @@ async fn notice(fleet: &Fleet, from: u64, to: u64) -> Published {
     let state = fleet.state().await;
     let info = SnapshotInfo { version: version(to).unwrap(), ..state.snapshot.clone().unwrap() };
     let next = State { snapshot: Some(info), ..state };
-    let message =
-        notices::encode(&next, Some(&Encoded { patch: Some(Bytes::from(patch.unwrap())), ..encoded }));
+    notices::encode(&next, Some(&Encoded { patch: Some(Bytes::from(patch.unwrap())), ..encoded }))
+}
+
+async fn notice(fleet: &Fleet, from: u64, to: u64) -> Published {
     let mut notices = Notices::default();
-    notices.message(&message);
+    notices.message(&message(fleet, from, to).await);
     (*notices.published.unwrap()).clone()
 }
 

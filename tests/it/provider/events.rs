@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::announcements::message;
 use super::fleet::{A_SECOND, Fleet, version};
 use crate::support::content;
 use crate::support::faulty_store::{Fault, FaultyStore};
@@ -25,8 +26,11 @@ struct Listener {
 
 impl Listener {
     fn start(fleet: &Fleet) -> Self {
+        Listener::of(FaultyStore::over(fleet.store.clone()))
+    }
+
+    fn of(store: Arc<FaultyStore>) -> Self {
         let options = content::options(&[("url", Given::Text("memory:".into()))]);
-        let store = FaultyStore::over(fleet.store.clone());
         let provider = Arc::new(Provider::new(&options, Arc::new(SharedStore::new(store.clone()))));
         let (sender, events) = mpsc::unbounded_channel();
         let emit = move |event| drop(sender.send(event));
@@ -57,6 +61,32 @@ async fn a_listener_hears_of_each_version_that_its_worker_does_not_have() {
     listener.provider.get(None).await.unwrap();
     leader.provider.shutdown().await;
     assert_eq!(listener.next().await, None, "a released lease is no news");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notice_that_carries_the_change_is_told_once_and_without_a_look_at_the_store() {
+    let (fleet, leader) = Fleet::warm().await;
+    let store = FaultyStore::over(fleet.store.clone());
+    let notices = store.replace_notices();
+    let mut listener = Listener::of(store.clone());
+    assert_eq!(listener.next().await, version(1).map(Ok));
+    listener.provider.get(None).await.unwrap();
+    leader.receives(2).await.unwrap();
+
+    let mut calls = store.calls();
+    let mut looks = || store.calls() - std::mem::replace(&mut calls, store.calls());
+    let edit = message(&fleet, 1, 2).await;
+    notices.send_modify(|notices| notices.message(&edit));
+    assert_eq!((listener.next().await, looks()), (version(2).map(Ok), 0));
+    notices.send_modify(|notices| notices.message(&edit));
+    assert_eq!((listener.next().await, looks()), (None, 0), "the same again");
+
+    leader.receives(3).await.unwrap();
+    let of_another_base = message(&fleet, 5, 6).await;
+    notices.send_modify(|notices| notices.message(&of_another_base));
+    assert_eq!((listener.next().await, looks()), (version(3).map(Ok), 1));
+    notices.send_modify(|notices| notices.message(b""));
+    assert_eq!((listener.next().await, looks()), (None, 0), "a released lease");
 }
 
 #[tokio::test(start_paused = true)]

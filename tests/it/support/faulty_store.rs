@@ -53,6 +53,7 @@ pub struct FaultyStore {
     closed: AtomicUsize,
     /// By how many milliseconds its clock is ahead.
     ahead: AtomicI64,
+    notices: Mutex<Option<watch::Sender<Notices>>>,
 }
 
 impl FaultyStore {
@@ -69,7 +70,13 @@ impl FaultyStore {
             patches,
             closed,
             ahead: AtomicI64::new(0),
+            notices: Mutex::new(None),
         })
+    }
+
+    /// Who watches from now on has the notices that the test sends.
+    pub fn replace_notices(&self) -> watch::Sender<Notices> {
+        self.notices.lock().unwrap().insert(watch::Sender::default()).clone()
     }
 
     pub fn set(&self, fault: Fault) {
@@ -189,7 +196,7 @@ impl Store for FaultyStore {
     }
 
     fn watch(&self) -> watch::Receiver<Notices> {
-        self.inner.watch()
+        self.notices.lock().unwrap().as_ref().map_or_else(|| self.inner.watch(), watch::Sender::subscribe)
     }
 
     fn close(&self) {

@@ -44,7 +44,8 @@ impl Folder {
     }
 
     /// Opens the file that is locked, made where it is missing.
-    pub fn open_lock(&self, name: &str) -> io::Result<File> {
+    /// The system gives it the permissions of the directory.
+    pub fn open_lock(&self, name: &str, _: FileMode) -> io::Result<File> {
         File::options().create(true).append(true).open(self.0.join(name))
     }
 

@@ -14,8 +14,15 @@ pub struct Folder(OwnedFd);
 const OPEN: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 const DIRECTORY: OFlags = OPEN.union(OFlags::RDONLY).union(OFlags::DIRECTORY);
 
-/// What `File::create` gives, less what the umask takes.
-const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+impl FileMode {
+    fn bits(self) -> Mode {
+        match self {
+            // What `File::create` gives, less what the umask takes.
+            FileMode::Shared => Mode::from_raw_mode(0o666),
+            FileMode::Private => Mode::RUSR | Mode::WUSR,
+        }
+    }
+}
 
 impl Folder {
     /// Opens a directory; the links above it are followed.
@@ -72,20 +79,16 @@ impl Folder {
     }
 
     /// Opens the file that is locked, made where it is missing.
-    pub fn open_lock(&self, name: &str) -> io::Result<File> {
+    pub fn open_lock(&self, name: &str, mode: FileMode) -> io::Result<File> {
         let flags = OPEN | OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
-        let file = regular(sys::openat(&self.0, name, flags, FILE_MODE)?)?;
+        let file = regular(sys::openat(&self.0, name, flags, mode.bits())?)?;
         file.ok_or_else(|| io::Error::other(format!("{name} is not a regular file")))
     }
 
     /// Makes a file that was not there.
     pub fn create_file(&self, name: &str, mode: FileMode) -> io::Result<File> {
         let flags = OPEN | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let mode = match mode {
-            FileMode::Shared => FILE_MODE,
-            FileMode::Private => Mode::RUSR | Mode::WUSR,
-        };
-        Ok(sys::openat(&self.0, name, flags, mode)?.into())
+        Ok(sys::openat(&self.0, name, flags, mode.bits())?.into())
     }
 
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
