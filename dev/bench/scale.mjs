@@ -69,6 +69,11 @@ async function measure(count) {
       edits.push(await after(() => tell('edit')))
     }
     progress(`${count} workers, ${EDITS} edits`)
+    const before = await used(redis)
+    const deploy = await during(() => tell(`deploy ${INTERVAL_MS}`))
+    const spent = await used(redis)
+    const deployed = { ...deploy, cpuMs: spent.cpuMs - before.cpuMs, scripts: spent.scripts - before.scripts }
+    progress(`${count} workers, a rolling deploy`)
     const flushed = await during(() => redis.client().flushall())
     progress(`${count} workers, FLUSHALL`)
     const { port } = redis
@@ -77,7 +82,7 @@ async function measure(count) {
       redis = await startRedis({ port, args: serverArgs })
     })
     progress(`${count} workers, restart`)
-    return { cold, edits, flushed, restarted }
+    return { cold, edits, deployed, flushed, restarted }
   } finally {
     program.kill()
     await redis.stop()
@@ -99,13 +104,14 @@ async function used(redis) {
 const ms = (value) => `${Math.round(value)} ms`
 const rows = []
 for (const count of SIZES) {
-  const { cold, edits, flushed, restarted } = await measure(count)
+  const { cold, edits, deployed, flushed, restarted } = await measure(count)
   const of = (name) => median(edits.map((edit) => edit[name]))
   const each = (value) => `${((value * 1_000) / count).toFixed(1)} µs`
   rows.push(
     [`**${count.toLocaleString('en-US')} workers**`, '', '', '', ''],
     ['a cold start', ms(cold.cpuMs), (cold.scripts / count).toFixed(2), ms(cold.spreadMs), String(cold.calls)],
     [`an edit (${each(of('cpuMs'))} each)`, ms(of('cpuMs')), (of('scripts') / count).toFixed(2), ms(of('spreadMs')), String(of('calls'))],
+    ['a rolling deploy, and two intervals', ms(deployed.cpuMs), (deployed.scripts / count).toFixed(2), '', String(deployed.calls)],
     ['FLUSHALL, and two intervals', '', '', '', String(flushed.calls)],
     ['a restart of Redis, and two intervals', '', '', '', String(restarted.calls)],
   )

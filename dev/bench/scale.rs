@@ -4,7 +4,7 @@
 //! A worker is what a Node.js process has of the engine (rule, mirror, subscription), without Node.js and posthog-node.
 #![allow(clippy::unwrap_used, reason = "a benchmark")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, stdin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,6 +32,8 @@ struct World {
     failures: AtomicU64,
     at: Mutex<BTreeMap<String, Vec<Instant>>>,
     reload: Notify,
+    /// Tells each worker to leave; the oldest one is the first.
+    leave: Mutex<VecDeque<Arc<Notify>>>,
 }
 
 impl World {
@@ -68,6 +70,7 @@ fn main() {
         failures: AtomicU64::new(0),
         at: Mutex::default(),
         reload: Notify::new(),
+        leave: Mutex::default(),
     });
     let given = [
         ("projectKey", Given::Text(project)),
@@ -84,6 +87,11 @@ fn main() {
                 for _ in 0..count.parse::<u32>().unwrap() {
                     runtime.spawn(work(options.clone(), world.clone()));
                 }
+            }
+            // Each worker is replaced, one after another, in so many milliseconds.
+            ("deploy", millis) => {
+                let time = Duration::from_millis(millis.parse().unwrap());
+                runtime.spawn(deploy(time, options.clone(), world.clone()));
             }
             // PostHog has another version, and one worker learns of it, as by a webhook.
             ("edit", _) => {
@@ -109,11 +117,24 @@ fn main() {
     }
 }
 
+async fn deploy(time: Duration, options: Arc<Options>, world: Arc<World>) {
+    let count = world.leave.lock().unwrap().len() as u32;
+    let mut ticks = tokio::time::interval(time / count);
+    for _ in 0..count {
+        ticks.tick().await;
+        tokio::spawn(work(options.clone(), world.clone()));
+        let oldest = world.leave.lock().unwrap().pop_front().unwrap();
+        oldest.notify_one();
+    }
+}
+
 /// One worker: it polls at its interval, and at once when it is told of a new version.
 async fn work(options: Arc<Options>, world: Arc<World>) {
     let Target::Redis(endpoint) = &options.target else { return };
     let store = Arc::new(SharedStore::new(Arc::new(RedisStore::new(endpoint, &options))));
     let provider = Arc::new(Provider::new(&options, store));
+    let leave = Arc::new(Notify::new());
+    world.leave.lock().unwrap().push_back(leave.clone());
     let told = Arc::new(Notify::new());
     let teller = told.clone();
     let emit = move |event| {
@@ -128,6 +149,7 @@ async fn work(options: Arc<Options>, world: Arc<World>) {
         tokio::select! {
             () = tokio::time::sleep(options.rule.refresh_interval) => {}
             () = told.notified() => {}
+            () = leave.notified() => return provider.shutdown().await,
             () = world.reload.notified() => {
                 let _ = provider.invalidate().await;
             }

@@ -229,10 +229,9 @@ impl Mirror {
     pub fn led(&self) -> Option<Reading> {
         let reading = self.last_reading()?;
         let stored = reading.state.snapshot.as_ref()?;
-        let is_held = self.memory.with(|memory| {
-            let held = memory.held.as_ref().is_some_and(|(held, _)| held.version() == stored.version);
-            held && memory.unshared.is_none()
-        });
+        let is_held = self
+            .memory
+            .with(|memory| memory.held.as_ref().is_some_and(|(held, _)| held.version() == stored.version));
         let leads = self.rule.leads(&reading.state, &self.owner, None);
         (is_held && leads).then_some(reading)
     }

@@ -1,5 +1,6 @@
 //! The counters, durations and reports of a worker.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use posthog_flag_cache::error::{Code, Error};
@@ -8,6 +9,7 @@ use posthog_flag_cache::worker::status::Counters;
 use tokio::time::sleep;
 
 use super::fleet::{A_SECOND, COLD_START_WAIT, Fleet, INTERVAL, LEASE, Worker, version};
+use crate::support::content::definitions;
 use crate::support::faulty_store::{Fault, FaultyStore};
 
 #[tokio::test(start_paused = true)]
@@ -97,4 +99,54 @@ async fn polls_at_another_pace_are_reported_once() {
     assert_eq!(reports.try_recv().unwrap().code(), Code::Options);
     assert!(reports.try_recv().is_err());
     assert_eq!(leader.provider.status().suggested_refresh_interval, Some(INTERVAL / 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_says_who_leads_and_what_is_held_since_when() {
+    let (fleet, leader) = Fleet::warm().await;
+    let follower = fleet.worker();
+    let read = async || {
+        follower.gets().await.unwrap();
+        follower.provider.status()
+    };
+    let status = read().await;
+    let stored = fleet.state().await.snapshot.unwrap();
+    let held = status.held.unwrap();
+    assert_eq!((held.version, held.stored_bytes), (stored.version, stored.bytes));
+    assert_eq!((held.etag, held.age), (None, Some(Duration::ZERO)));
+    assert_eq!((status.is_leader, status.leader), (false, Some(leader.provider.status().worker)));
+    assert!(leader.provider.status().is_leader);
+
+    let etag = Some(r#""two""#.to_owned());
+    leader.provider.received(Arc::new(definitions(2)), etag.clone()).await.unwrap();
+    sleep(A_SECOND).await;
+    let held = read().await.held.unwrap();
+    assert_eq!((Some(held.version), held.etag, held.age), (version(2), etag, Some(A_SECOND)));
+    leader.provider.confirmed(&version(2).unwrap()).await.unwrap();
+    assert_eq!(read().await.held.unwrap().age, Some(Duration::ZERO), "PostHog has confirmed them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_knows_an_empty_cache_and_what_this_worker_holds_though_the_store_has_lost_it() {
+    let fleet = Fleet::new();
+    let leader = fleet.worker();
+    assert!(!leader.provider.plan().is_cache_empty, "it has not looked");
+    assert!(leader.asks().await.unwrap());
+    assert!(leader.provider.plan().is_cache_empty);
+    leader.receives(1).await.unwrap();
+    assert!(!leader.provider.plan().is_cache_empty);
+
+    let unlucky = fleet.worker();
+    fleet.is_damaged().await;
+    unlucky.store.set(Fault::FailsCommits);
+    unlucky.asks().await.unwrap_err();
+    assert!(!unlucky.provider.plan().is_cache_empty, "there are some");
+
+    // The second time no repair is due yet.
+    for _ in 0..2 {
+        fleet.loses_everything().await;
+        leader.gets().await.unwrap();
+    }
+    assert_eq!(fleet.stored().await, None);
+    assert_eq!((leader.provider.plan().version, leader.provider.plan().is_cache_empty), (version(1), false));
 }

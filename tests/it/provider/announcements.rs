@@ -65,6 +65,11 @@ async fn a_follower_that_holds_the_base_has_the_edit_without_asking_the_store() 
     assert_eq!((follower.asks().await.unwrap(), follower.gets().await.unwrap()), (false, Some(2)));
     assert_eq!(follower.provider.plan().version, version(2));
     assert_eq!(follower.store.calls(), calls);
+    let status = follower.provider.status();
+    let held = status.held.unwrap();
+    assert_eq!((Some(&held.version), held.stored_bytes), (version(2).as_ref(), published.info.bytes));
+    assert_eq!((held.etag, held.age), (published.info.etag, Some(Duration::ZERO)));
+    assert_eq!(status.counters.follows, 2, "the first definitions, and these");
 
     assert_eq!((follower.asks().await.unwrap(), follower.gets().await.unwrap()), (false, Some(2)));
     assert_eq!(follower.store.calls() - calls, 1, "its next poll looks, and finds nothing new");

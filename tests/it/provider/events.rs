@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use posthog_flag_cache::config::options::Given;
-use posthog_flag_cache::error::Code;
+use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::store::shared::SharedStore;
 use posthog_flag_cache::worker::events::{Event, observe};
 use posthog_flag_cache::worker::provider::Provider;
@@ -124,6 +124,11 @@ async fn failures_in_the_background_are_told_and_the_next_notice_is_heard_again(
     sleep(A_SECOND).await;
     leader.receives(3).await.unwrap();
     assert_eq!(listener.next().await, version(3).map(Ok));
+
+    for code in [Code::Timeout, Code::Auth] {
+        listener.store.trouble.send_replace(Some(Error::new(code, "the test says no")));
+        assert_eq!(listener.next().await, Some(Err(code)), "whatever fails in the store's background");
+    }
 }
 
 #[tokio::test(start_paused = true)]

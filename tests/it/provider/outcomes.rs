@@ -71,7 +71,6 @@ async fn what_is_newest_is_found_by_its_version_and_delivered_by_what_the_caller
     assert_eq!(provider.newest(&version(2).unwrap()), None);
     assert_eq!(provider.news().await.unwrap(), None, "it has what the store has");
     assert_eq!(fleet.worker().provider.news().await.unwrap(), version(1));
-    assert!(provider.trouble().is_none(), "a store in memory has none");
 
     let delivered =
         async |known: Option<String>| provider.deliver(Arc::new(definitions(1)), known).await.unwrap().slices;

@@ -288,3 +288,17 @@ async fn a_grant_that_comes_after_the_shutdown_is_released() {
     assert_eq!((state.fence, state.lease), (1, None));
     assert!(fleet.worker().asks().await.unwrap());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_looks_before_it_decides_however_seldom_it_polls() {
+    let (fleet, leader) = Fleet::warm().await;
+    let follower = fleet.worker();
+    follower.polls().await;
+    let calls = follower.store.calls();
+    for _ in 0..3 {
+        sleep(INTERVAL).await;
+        assert!(leader.polls().await);
+    }
+    assert!(!follower.polls().await);
+    assert_eq!(follower.store.calls() - calls, 1);
+}

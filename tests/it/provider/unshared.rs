@@ -158,3 +158,17 @@ async fn where_an_empty_store_takes_no_definitions_nobody_waits_for_them() {
     assert!(!leader.asks().await.unwrap(), "it has just fetched them");
     assert_eq!((other.asks().await.unwrap(), other.gets().await.unwrap()), (false, Some(1)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn definitions_that_the_store_has_lost_and_could_not_be_put_back_yet_are_published_when_posthog_says_that_they_are_current()
+ {
+    let (fleet, leader) = Fleet::warm().await;
+    // The second time no repair is due yet.
+    for _ in 0..2 {
+        fleet.loses_everything().await;
+        leader.gets().await.unwrap();
+    }
+    assert_eq!(fleet.stored().await, None);
+    leader.provider.received_is_current().await.unwrap();
+    assert_eq!(fleet.stored().await, version(1));
+}

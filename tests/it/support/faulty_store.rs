@@ -54,6 +54,8 @@ pub struct FaultyStore {
     /// By how many milliseconds its clock is ahead.
     ahead: AtomicI64,
     notices: Mutex<Option<watch::Sender<Notices>>>,
+    /// What fails in its background.
+    pub trouble: watch::Sender<Option<Error>>,
 }
 
 impl FaultyStore {
@@ -71,6 +73,7 @@ impl FaultyStore {
             closed,
             ahead: AtomicI64::new(0),
             notices: Mutex::new(None),
+            trouble: watch::Sender::default(),
         })
     }
 
@@ -197,6 +200,10 @@ impl Store for FaultyStore {
 
     fn watch(&self) -> watch::Receiver<Notices> {
         self.notices.lock().unwrap().as_ref().map_or_else(|| self.inner.watch(), watch::Sender::subscribe)
+    }
+
+    fn trouble(&self) -> Option<watch::Receiver<Option<Error>>> {
+        Some(self.trouble.subscribe())
     }
 
     fn close(&self) {
