@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use napi::JsStringLatin1;
 use napi::bindgen_prelude::{Buffer, Either, Env, JsValue, Null, ToNapiValue};
 use napi::sys;
 use napi_derive::napi;
@@ -13,6 +14,9 @@ use crate::worker::provider::Poll;
 
 /// JSON in Latin-1.
 pub struct Slice(Vec<u8>);
+
+/// V8 reads a text of this length where it lies, which takes less than a copy of its own.
+const MIN_EXTERNAL_BYTES: usize = 16 * 1024;
 
 /// Slices that come one by one.
 #[napi]
@@ -103,6 +107,10 @@ impl NativeFetched {
 
 impl ToNapiValue for Slice {
     unsafe fn to_napi_value(env: sys::napi_env, slice: Self) -> napi::Result<sys::napi_value> {
-        Ok(Env::from_raw(env).create_string_latin1(slice.0)?.raw())
+        let env = Env::from_raw(env);
+        if slice.0.len() < MIN_EXTERNAL_BYTES {
+            return Ok(env.create_string_latin1(slice.0)?.raw());
+        }
+        Ok(JsStringLatin1::from_data(&env, slice.0)?.into_value().raw())
     }
 }

@@ -44,6 +44,18 @@ async fn a_leader_fetches_although_the_stores_clock_was_set() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_looks_again_only_if_the_stores_clock_differs_by_more_than_a_second() {
+    for (step, is_known) in [(0, true), (1_000, true), (-1_000, true), (1_001, false), (-1_001, false)] {
+        let (_fleet, leader) = Fleet::warm().await;
+        sleep(INTERVAL + 2 * A_SECOND).await;
+        leader.store.advance_clock(step);
+        let calls = leader.store.calls();
+        assert!(leader.asks().await.unwrap());
+        assert_eq!(leader.store.calls() - calls == 1, is_known, "{step} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_fetches_once_an_interval_although_the_clocks_drift_apart() {
     for (interval, ppm) in [(3_600, 300), (3_600, -300), (21_600, 50), (30, 100)] {
         let interval = Duration::from_secs(interval);

@@ -93,6 +93,11 @@ async fn who_knows_of_an_edit_fetches_it_although_the_store_is_gone() {
     assert!(!follower.asks().await.unwrap(), "the leader is to fetch it");
     follower.store.set(Fault::Fails);
     assert_eq!(follower.asks().await.unwrap_err().code(), Code::Unavailable, "who has heard it");
+
+    let (_fleet, alone) = Fleet::warm().await;
+    alone.store.set(Fault::Fails);
+    alone.provider.invalidate().await.unwrap_err();
+    assert_eq!(alone.asks().await.unwrap_err().code(), Code::Unavailable, "who could not tell the others");
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,6 +116,9 @@ async fn where_posthog_refuses_the_project_an_outage_brings_nothing_back() {
     let (fleet, leader) = Fleet::warm().await;
     let clear = fleet.worker_with(&[("whenRefused", Given::Text("clear".into()))]);
     clear.polls().await;
+    clear.store.set(Fault::Fails);
+    assert!(!clear.polls().await, "it is not refused yet");
+    clear.store.set(Fault::None);
     leader.provider.failed(Failure::Refused(None)).await.unwrap();
     assert_eq!(clear.gets().await.unwrap(), None);
     clear.store.set(Fault::Fails);

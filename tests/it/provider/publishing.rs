@@ -105,3 +105,16 @@ async fn where_no_write_passes_a_poll_tries_one_and_hears_of_it() {
         assert_eq!(leader.store.commits() - commits, 1);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_patch_goes_with_definitions_to_a_store_that_has_just_lost_its_base() {
+    let fleet = Fleet::new();
+    let leader = fleet.worker_with(&compressed("zstd"));
+    publishes(&leader, large(1)).await;
+    sleep(INTERVAL).await;
+    assert!(leader.asks().await.unwrap());
+    leader.store.set(Fault::LosesEverything);
+    leader.provider.received(large(2), None).await.unwrap();
+    assert_eq!(fleet.stored().await.as_deref(), Some(large(2).version()));
+    assert_eq!(leader.store.patches(), 1, "that of the commit that was refused");
+}

@@ -283,3 +283,16 @@ async fn who_may_not_repair_the_store_yet_fetches_all_the_same_when_that_is_due(
     assert!(leader.asks().await.unwrap());
     assert!(asked.elapsed() <= Duration::from_millis(10), "{:?}", asked.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_forgets_what_it_was_given_does_not_keep_a_worker() {
+    let (fleet, leader) = Fleet::warm().await;
+    leader.polls().await;
+    let commits = leader.store.commits();
+    fleet.loses_everything().await;
+    leader.store.set(Fault::ForgetsCommits);
+    for _ in 0..3 {
+        assert_eq!(leader.gets().await.unwrap(), Some(1));
+        assert_eq!(leader.store.commits() - commits, 2);
+    }
+}

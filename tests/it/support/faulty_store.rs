@@ -37,8 +37,12 @@ pub enum Fault {
     DelaysCommits,
     /// Every commit is carried out, and reported as failed.
     LosesReplies,
+    /// Every commit is reported as carried out, and changes nothing.
+    ForgetsCommits,
     /// Every commit is carried out, and then once more: the second time it is refused.
     RepeatsCommits,
+    /// The next commit is refused, because the store has just lost everything.
+    LosesEverything,
     /// Every commit is refused after a while, as if somebody else were always faster.
     RefusesCommits,
 }
@@ -170,11 +174,18 @@ impl Store for FaultyStore {
                 self.inner.commit(expected, next, snapshot).await
             }
             Fault::LosesReplies => self.inner.commit(expected, next, snapshot).await.and(Err(lost())),
+            Fault::ForgetsCommits => Ok(Commit::Committed(self.inner.read().await?.now)),
             Fault::RepeatsCommits => {
                 // Takes time, so that whoever tries for ever meets its limit.
                 tokio::time::sleep(Self::DELAY).await;
                 self.inner.commit(expected, next, snapshot.clone()).await?;
                 self.inner.commit(expected, next, snapshot).await
+            }
+            Fault::LosesEverything => {
+                self.set(Fault::None);
+                let revision = self.inner.read().await?.state.revision;
+                self.inner.commit(revision, &State::default(), None).await?;
+                Ok(Commit::Conflict(self.inner.read().await?))
             }
             Fault::RefusesCommits => {
                 tokio::time::sleep(Self::DELAY).await;
