@@ -1,6 +1,7 @@
 //! Definitions on their way to JavaScript.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use napi::JsStringLatin1;
@@ -13,15 +14,21 @@ use crate::definitions::snapshot::Snapshot;
 use crate::worker::provider::Poll;
 
 /// JSON in Latin-1.
-pub struct Slice(Vec<u8>);
+pub enum Slice {
+    /// Which V8 copies.
+    Copied(Vec<u8>),
+    /// Which V8 reads where it lies.
+    External(Vec<u8>),
+}
 
-/// V8 reads a text of this length where it lies, which takes less than a copy of its own.
-const MIN_EXTERNAL_BYTES: usize = 16 * 1024;
+/// Of slices with so many bytes in all, V8 makes no copies: making them would take a fifth of the time. What more text
+/// contains fills V8's young generation; with copies among it, the collector comes more often and pauses less long.
+const EXTERNAL_BYTES: RangeInclusive<usize> = 16 * 1024..=8_000_000;
 
 /// Slices that come one by one.
 #[napi]
 pub struct NativeSlices {
-    slices: VecDeque<Vec<u8>>,
+    slices: VecDeque<Slice>,
 }
 
 /// Of what `lib/transfer.js` makes definitions. Mostly that is one slice: then no object of a class is made.
@@ -61,11 +68,14 @@ impl ToNapiValue for NativePoll {
     }
 }
 
-fn to_native(Delivery { mut slices }: Delivery) -> NativeDefinitions {
+fn to_native(Delivery { slices }: Delivery) -> NativeDefinitions {
+    let bytes: usize = slices.iter().map(Vec::len).sum();
+    let slice = if EXTERNAL_BYTES.contains(&bytes) { Slice::External } else { Slice::Copied };
+    let mut slices: VecDeque<_> = slices.into_iter().map(slice).collect();
     if slices.len() == 1
         && let Some(only) = slices.pop_front()
     {
-        return Either::A(Slice(only));
+        return Either::A(only);
     }
     Either::B(NativeSlices { slices })
 }
@@ -75,7 +85,7 @@ impl NativeSlices {
     /// The next one, until there is none.
     #[napi(catch_unwind, ts_return_type = "string | null")]
     pub fn next(&mut self) -> Option<Slice> {
-        self.slices.pop_front().map(Slice)
+        self.slices.pop_front()
     }
 }
 
@@ -108,9 +118,9 @@ impl NativeFetched {
 impl ToNapiValue for Slice {
     unsafe fn to_napi_value(env: sys::napi_env, slice: Self) -> napi::Result<sys::napi_value> {
         let env = Env::from_raw(env);
-        if slice.0.len() < MIN_EXTERNAL_BYTES {
-            return Ok(env.create_string_latin1(slice.0)?.raw());
-        }
-        Ok(JsStringLatin1::from_data(&env, slice.0)?.into_value().raw())
+        Ok(match slice {
+            Slice::Copied(text) => env.create_string_latin1(text)?.raw(),
+            Slice::External(text) => JsStringLatin1::from_data(&env, text)?.into_value().raw(),
+        })
     }
 }

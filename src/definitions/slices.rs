@@ -9,8 +9,8 @@
 //! - an array of numbers `place, piece, …` stands for the earlier array with new pieces in these places;
 //! - a number stands for that new piece, or (-1) for the earlier value under the same key.
 //!
-//! All of it is Latin-1, what that lacks is escaped: V8 takes one-byte text over by copying it, and
-//! parses it faster.
+//! All of it is Latin-1, what that lacks is escaped: V8 takes one-byte text over as it is, and parses it
+//! faster.
 
 use std::cell::LazyCell;
 use std::collections::{HashMap, VecDeque};
@@ -21,8 +21,8 @@ use crate::definitions::json::{Name, name};
 use crate::definitions::pieces::{Member, Parts, Span};
 use crate::definitions::snapshot::Snapshot;
 
-/// So much text is parsed at once, in a millisecond or two. V8 keeps strings of more than 128 KiB apart
-/// from other young objects; with these among them, its collector comes more often and pauses less long.
+/// So much text is parsed at once, in a millisecond or two. V8 keeps copies of more than 128 KiB apart from
+/// other young objects (`binding/definitions.rs` says why that matters).
 const SLICE_BYTES: usize = 96 * 1024;
 
 /// An array of more runs, or more places, is all new: JavaScript joins runs in one call with as many

@@ -29,7 +29,8 @@ pub async fn message(fleet: &Fleet, from: u64, to: u64) -> Vec<u8> {
         8_000,
     );
     let state = fleet.state().await;
-    let info = SnapshotInfo { version: version(to).unwrap(), ..state.snapshot.clone().unwrap() };
+    let etag = Some(format!("\"{to}\""));
+    let info = SnapshotInfo { version: version(to).unwrap(), etag, ..state.snapshot.clone().unwrap() };
     let next = State { snapshot: Some(info), ..state };
     notices::encode(&next, Some(&Encoded { patch: Some(Bytes::from(patch.unwrap())), ..encoded }))
 }
