@@ -119,6 +119,7 @@ mod tests {
     fn a_steady_other_pace_is_named_with_the_value_to_set() {
         assert_eq!(mismatch(&[60_012, 60_090, 60_300, 60_040, 60_021, 60_011]), Some(60_000));
         assert_eq!(mismatch(&[5_003, 5_004, 5_090, 5_010, 5_002, 5_001]), Some(5_000));
+        assert_eq!(mismatch(&[59_980; 6]), Some(60_000));
     }
 
     #[test]
@@ -134,6 +135,11 @@ mod tests {
     #[test]
     fn loads_one_right_after_another_are_no_pace() {
         assert_eq!(mismatch(&[1; 20]), None);
+    }
+
+    #[test]
+    fn uneven_polls_are_no_pace() {
+        assert_eq!(mismatch(&[2_000, 3_000, 2_000, 3_000, 2_000, 3_000]), None);
     }
 
     #[test]
