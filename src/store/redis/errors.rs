@@ -12,8 +12,8 @@ use super::reply_limit::Refused;
 use crate::config::target::Endpoint;
 use crate::error::{Code, Error};
 
-/// How Redis says that it does not know a script.
-const NO_SCRIPT: &str = "No matching script. Please use EVAL.";
+/// What Redis and Valkey say of a script that they do not have (src/script.c).
+const NO_SCRIPT: [&str; 2] = ["No matching script. Please use EVAL.", "No matching script."];
 
 const REFUSED: &str = "refuses our credentials or rights";
 
@@ -38,7 +38,9 @@ pub fn described(subject: &str, endpoint: &Endpoint, cause: RedisError) -> Error
     let error = Error::new(code, format!("{subject} {what}"));
     match Redacted::of(endpoint.passwords(), &cause) {
         // A password may be a word that occurs in this message of Redis.
-        Some(redacted) if cause.detail() != Some(NO_SCRIPT) => error.caused_by(redacted),
+        Some(redacted) if !cause.detail().is_some_and(|detail| NO_SCRIPT.contains(&detail)) => {
+            error.caused_by(redacted)
+        }
         _ => error.caused_by(cause),
     }
 }

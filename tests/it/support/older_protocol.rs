@@ -44,7 +44,7 @@ pub fn server_without_resp3(port: u16, hello: Hello) -> Address {
             let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else { continue };
             let (commands, server) = (near.try_clone()?, far.try_clone()?);
             thread::spawn(move || pass(commands, server, hello.command()));
-            thread::spawn(move || pass(far, near, [b"'HELLX'", b"'HELLO'"]));
+            thread::spawn(move || pass(far, near, [b"HELLX", b"HELLO"]));
         }
         io::Result::Ok(())
     });
