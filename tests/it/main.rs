@@ -19,8 +19,6 @@ mod provider;
 #[cfg(unix)]
 mod redis;
 #[cfg(unix)]
-mod resp2;
-#[cfg(unix)]
 mod round_trips;
 mod shared;
 #[cfg(unix)]

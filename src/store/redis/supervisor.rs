@@ -2,8 +2,6 @@
 //!
 //! The `ConnectionManager` of redis-rs does not reconnect after every kind of failure, and cannot be made to.
 
-mod listener;
-
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::pending;
@@ -26,12 +24,10 @@ use super::connection::Connection;
 use super::discovery::Discovery;
 use super::errors::{has_password, is_refused, needs_new_connection};
 use super::health::Health;
-use super::protocol;
 use crate::config::options::Options;
 use crate::config::target::Endpoint;
 use crate::error::{Code, Error, Result};
 use crate::store::notices::Notices;
-use crate::store::{Delivery, Link};
 
 /// The backoff between attempts to connect. It starts short, because a restart or a failover takes a second or two.
 /// Jitter of up to the delay itself keeps the processes of a fleet from reconnecting at the same moment.
@@ -56,7 +52,7 @@ struct Shared {
     status: watch::Sender<Status>,
     notices: watch::Sender<Notices>,
     trouble: watch::Sender<Option<Error>>,
-    link: Mutex<Link>,
+    server: Mutex<Option<String>>,
     health: Mutex<Health>,
 }
 
@@ -84,7 +80,7 @@ impl Supervisor {
             status: watch::Sender::new(Status::Connecting),
             notices: watch::Sender::default(),
             trouble: watch::Sender::new(None),
-            link: Mutex::default(),
+            server: Mutex::default(),
             health: Mutex::default(),
         };
         Supervisor { shared: Arc::new(shared), task: Mutex::default() }
@@ -105,9 +101,9 @@ impl Supervisor {
         self.shared.discovery.endpoint()
     }
 
-    /// What is known of the connection.
-    pub fn link(&self) -> Link {
-        self.shared.link().clone()
+    /// The server's software and version, once known.
+    pub fn server(&self) -> Option<String> {
+        self.shared.server().clone()
     }
 
     /// Closes the connection; the next command opens a new one.
@@ -208,7 +204,7 @@ impl Shared {
         let mut waits = backoff();
         for number in 1.. {
             let connection = loop {
-                match self.connect().await {
+                match self.connect(number).await {
                     Ok(connection) => break connection,
                     Err(error) => self.wait(error, &mut waits).await,
                 }
@@ -226,17 +222,15 @@ impl Shared {
 
     /// Offers the connection until it is given up, and returns the reason.
     async fn serve(&self, connection: Connection, number: u64) -> Error {
-        let ended = connection.ended();
         let mut set_up = pin!(self.set_up(connection.clone(), number));
-        // Sends its commands, without waiting for the replies. With RESP3 a notice cannot be missed after the first read:
-        // the subscription precedes it.
+        // Sends its commands, without waiting for the replies. A notice cannot be missed after the first read: the
+        // subscription precedes it.
         let _ = set_up.as_mut().now_or_never();
         self.status.send_replace(Status::Up(connection, number));
         // Messages may have been missed while there was no connection.
         self.notices.send_modify(Notices::gap);
         tokio::select! {
             loss = self.loss() => loss,
-            () = ended => self.disconnected(number),
             never = set_up => match never {},
         }
     }
@@ -244,18 +238,7 @@ impl Shared {
     /// Introduces this client and subscribes, beside the first commands: it costs no round trip. Ends only with the
     /// connection.
     async fn set_up(&self, connection: Connection, number: u64) -> Infallible {
-        let protocol = connection.protocol();
-        self.link().protocol = Some(protocol::name(protocol));
-        self.link().notices = None;
-        let subscribe = async {
-            if !protocol.supports_resp3() {
-                return Ok(());
-            }
-            let outcome = connection.subscribe(&self.channel).await;
-            self.link().notices = Some(if outcome.is_ok() { Delivery::Push } else { Delivery::None });
-            outcome
-        };
-        let both = async { tokio::join!(subscribe, self.introduce(&connection)) };
+        let both = async { tokio::join!(connection.subscribe(&self.channel), self.introduce(&connection)) };
         match connection.unless_silent(self.connect_timeout, both).await {
             None => self.lose(number, &self.timed_out(self.connect_timeout)),
             // Notices are hints: without the permission to subscribe, changes arrive only with the next poll.
@@ -264,11 +247,7 @@ impl Shared {
             }
             Some(_) => {}
         }
-        let address = connection.address().clone();
         drop(connection);
-        if !protocol.supports_resp3() {
-            self.listen(&address).await;
-        }
         pending().await
     }
 
@@ -300,16 +279,18 @@ impl Shared {
         sleep(waits.next().unwrap_or(RETRY_UP_TO)).await;
     }
 
-    async fn connect(self: &Arc<Self>) -> Result<Connection> {
+    async fn connect(self: &Arc<Self>, number: u64) -> Result<Connection> {
         let receiver = Arc::downgrade(self);
         let on_push = move |push: PushInfo| {
-            if push.kind == PushKind::Message
-                && let Some(shared) = receiver.upgrade()
-            {
-                shared.notices.send_modify(|notices| match push.data.last() {
-                    Some(Value::BulkString(message)) => notices.message(message),
-                    _ => notices.gap(),
-                });
+            if let Some(shared) = receiver.upgrade() {
+                match push.kind {
+                    PushKind::Message => shared.notices.send_modify(|notices| match push.data.last() {
+                        Some(Value::BulkString(message)) => notices.message(message),
+                        _ => notices.gap(),
+                    }),
+                    PushKind::Disconnection => shared.disconnected(number),
+                    _ => {}
+                }
             }
             Ok::<(), Infallible>(())
         };
@@ -327,8 +308,7 @@ impl Shared {
         let mut hello = redis::cmd("HELLO");
         if let Some(name) = &self.discovery.endpoint().client_name {
             // `CLIENT SETNAME` would need a permission of its own.
-            let version = if connection.protocol().supports_resp3() { 3 } else { 2 };
-            hello.arg(version).arg("SETNAME").arg(name);
+            hello.arg(3).arg("SETNAME").arg(name);
         }
         let Ok(reply) = connection.send(&hello).await else { return };
         let Ok(reply) = from_redis_value::<HashMap<String, Value>>(reply) else { return };
@@ -339,12 +319,12 @@ impl Shared {
                 .filter(|text| !has_password(text, self.discovery.endpoint().passwords()))
         };
         if let (Some(server), Some(version)) = (text("server"), text("version")) {
-            self.link().server = Some(format!("{server} {version}"));
+            *self.server() = Some(format!("{server} {version}"));
         }
     }
 
-    fn link(&self) -> MutexGuard<'_, Link> {
-        self.link.lock()
+    fn server(&self) -> MutexGuard<'_, Option<String>> {
+        self.server.lock()
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -362,11 +342,9 @@ impl Shared {
         });
     }
 
-    fn disconnected(&self, number: u64) -> Error {
+    fn disconnected(&self, number: u64) {
         let endpoint = self.discovery.endpoint();
-        let error = Error::new(Code::Unavailable, format!("{endpoint} closed the connection"));
-        self.lose(number, &error);
-        error
+        self.lose(number, &Error::new(Code::Unavailable, format!("{endpoint} closed the connection")));
     }
 
     fn timed_out(&self, limit: Duration) -> Error {
