@@ -142,8 +142,8 @@ export interface FlagDefinitionCacheOptions {
   role?: 'auto' | 'reader' | undefined
 
   /**
-   * What happens in a long outage of the store. For two intervals after PostHog last confirmed the definitions, this process goes
-   * on with those that it holds, and only `onError()` reports the failure. After that:
+   * What this process does in a long outage of the store. For two intervals after PostHog last confirmed the definitions, it goes on
+   * with those that it holds, and only `onError()` reports the failure. After that:
    *
    * - `'fetch'`: `shouldFetchFlagDefinitions()` rejects with `ERR_FLAG_CACHE_UNAVAILABLE`. posthog-node reports that on
    *   `client.on('error')` and fetches for itself, as if it had no cache.

@@ -42,10 +42,8 @@ async function measure(count) {
       await sleep(20)
       now = await tell('status')
     }
-    const spent = await used(redis)
     return {
-      cpuMs: spent.cpuMs - before.cpuMs,
-      scripts: spent.scripts - before.scripts,
+      ...since(before, await used(redis)),
       spreadMs: now.spreadMs,
       calls: now.calls - told.calls,
       failures: now.failures - told.failures,
@@ -71,8 +69,7 @@ async function measure(count) {
     progress(`${count} workers, ${EDITS} edits`)
     const before = await used(redis)
     const deploy = await during(() => tell(`deploy ${INTERVAL_MS}`))
-    const spent = await used(redis)
-    const deployed = { ...deploy, cpuMs: spent.cpuMs - before.cpuMs, scripts: spent.scripts - before.scripts }
+    const deployed = { ...deploy, ...since(before, await used(redis)) }
     progress(`${count} workers, a rolling deploy`)
     const flushed = await during(() => redis.client().flushall())
     progress(`${count} workers, FLUSHALL`)
@@ -100,6 +97,8 @@ async function used(redis) {
     scripts: Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0),
   }
 }
+
+const since = (before, now) => ({ cpuMs: now.cpuMs - before.cpuMs, scripts: now.scripts - before.scripts })
 
 const ms = (value) => `${Math.round(value)} ms`
 const rows = []

@@ -21,8 +21,8 @@ pub enum Slice {
     External(Vec<u8>),
 }
 
-/// Of slices with so many bytes in all, V8 makes no copies: making them would take a fifth of the time. What more text
-/// contains fills V8's young generation; with copies among it, the collector comes more often and pauses less long.
+/// Slices with this many bytes in all are external: copies would take a fifth of the time. The objects of a larger text
+/// fill V8's young generation. Copies among them make its collector run more often, and pause less long.
 const EXTERNAL_BYTES: RangeInclusive<usize> = 16 * 1024..=8_000_000;
 
 /// Slices that come one by one.

@@ -21,8 +21,8 @@ use crate::definitions::json::{Name, name};
 use crate::definitions::pieces::{Member, Parts, Span};
 use crate::definitions::snapshot::Snapshot;
 
-/// So much text is parsed at once, in a millisecond or two. V8 keeps copies of more than 128 KiB apart from
-/// other young objects (`binding/definitions.rs` says why that matters).
+/// JavaScript parses this much text at once, in a millisecond or two. Where V8 gets copies (`binding/definitions.rs`), they
+/// must stay below 128 KiB: larger ones it keeps apart from other young objects.
 const SLICE_BYTES: usize = 96 * 1024;
 
 /// An array of more runs, or more places, is all new: JavaScript joins runs in one call with as many

@@ -17,7 +17,8 @@ const LOOKS_SPREAD_OVER: u32 = 100;
 const MAX_LOOK_DELAY: Duration = Duration::from_secs(1);
 
 impl Provider {
-    /// What a notice has brought, for the poll that follows; not for a client that knows of an edit itself.
+    /// The definitions that a notice has brought, for the poll that follows. A client that knows of an edit itself does not
+    /// take them.
     pub(super) fn take_announced(&self) -> Option<Found> {
         let is_impatient = self.client(|client| client.impatient);
         (!is_impatient).then(|| self.mirror.take_announced()).flatten().map(Found::Snapshot)

@@ -1,4 +1,4 @@
-//! What a worker does while the store is out of reach.
+//! What a worker does while it cannot reach the store.
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::definitions::slices::Definitions;
 use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::lease::Failure;
+use posthog_flag_cache::store::Store;
 use tokio::time::sleep;
 
 use super::fleet::{A_SECOND, Fleet, INTERVAL, Worker, version};
@@ -71,6 +72,7 @@ async fn what_is_newest_is_found_by_its_version_and_delivered_by_what_the_caller
     assert_eq!(provider.newest(&version(2).unwrap()), None);
     assert_eq!(provider.news().await.unwrap(), None, "it has what the store has");
     assert_eq!(fleet.worker().provider.news().await.unwrap(), version(1));
+    assert!(fleet.store.trouble().is_none(), "a store in memory has none");
 
     let delivered =
         async |known: Option<String>| provider.deliver(Arc::new(definitions(1)), known).await.unwrap().slices;

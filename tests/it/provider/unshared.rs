@@ -160,8 +160,7 @@ async fn where_an_empty_store_takes_no_definitions_nobody_waits_for_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn definitions_that_the_store_has_lost_and_could_not_be_put_back_yet_are_published_when_posthog_says_that_they_are_current()
- {
+async fn definitions_that_the_store_has_lost_are_published_when_posthog_says_that_they_are_current() {
     let (fleet, leader) = Fleet::warm().await;
     // The second time no repair is due yet.
     for _ in 0..2 {

@@ -57,8 +57,9 @@ pub struct FaultyStore {
     closed: AtomicUsize,
     /// By how many milliseconds its clock is ahead.
     ahead: AtomicI64,
+    /// Those that the test sends, instead of the inner store's.
     notices: Mutex<Option<watch::Sender<Notices>>>,
-    /// What fails in its background.
+    /// The test sends failures in the background here.
     pub trouble: watch::Sender<Option<Error>>,
 }
 
@@ -81,7 +82,7 @@ impl FaultyStore {
         })
     }
 
-    /// Who watches from now on has the notices that the test sends.
+    /// A worker that is opened after this receives only the notices that the test sends.
     pub fn replace_notices(&self) -> watch::Sender<Notices> {
         self.notices.lock().unwrap().insert(watch::Sender::default()).clone()
     }
