@@ -11,9 +11,9 @@ import * as judge from './judge.mjs'
 import { codesOf, inFamilies, seconds, writeTable } from './report.mjs'
 
 const WORKERS = 3
-/** A fault of half a poll, and the reconnect after it, is shorter than a poll. */
-const LONG_POLL_MS = 3_000
-const BRIEFLY_MS = LONG_POLL_MS / 2
+/** A fault of this length, and the reconnect after it, is shorter than a poll; an election takes up to twice as long. */
+const BRIEFLY_MS = 1_500
+const longPollMs = ({ elects }) => (elects ? 4 : 2) * BRIEFLY_MS
 const outcomes = []
 const beyond = new Map()
 
@@ -66,7 +66,7 @@ async function openFleet(t, { topology, asUser, flags, options, tells }, pollMs)
 
 /** Resolves with how many calls were made beyond one an interval. */
 async function sufferBriefly(t, fault) {
-  const lab = await openFleet(t, fault, LONG_POLL_MS)
+  const lab = await openFleet(t, fault, longPollMs(fault))
   const { api, pollMs } = lab
   // The fleet polls in the midst of it.
   await api.nextCall()

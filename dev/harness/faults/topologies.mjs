@@ -33,6 +33,7 @@ export const SENTINEL_FAULTS = [
     // By the first that know of the new master, before all do.
     grants: true,
     reconnects: true,
+    elects: true,
   },
 ]
 
@@ -103,5 +104,6 @@ export const CLUSTER_FAULTS = [
     // By the first that know of the new master, before all do.
     grants: true,
     reconnects: true,
+    elects: true,
   },
 ]

@@ -144,12 +144,14 @@ impl Supervisor {
                     is_last |= is_refused(&cause);
                     let error = shared.discovery.failed(&connection, cause);
                     // A replica still answers reads.
-                    if !is_lost || error.code() == Code::ReadOnly {
+                    let is_replica = error.code() == Code::ReadOnly;
+                    if !is_lost || is_replica {
                         shared.health().answered();
                     } else if is_last {
                         shared.health().broken();
                     }
-                    if is_lost {
+                    // If the new connection leads to a replica as well, so would another one: the next write tries again.
+                    if is_lost && !(is_replica && is_last) {
                         shared.lose(number, &error);
                     }
                     if !is_lost || is_last {

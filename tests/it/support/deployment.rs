@@ -135,6 +135,21 @@ fn info(server: &RedisServer, section: &str) -> String {
     text(server, &["INFO", section])
 }
 
+/// Whether a store under test is connected to this server, and has introduced itself.
+pub fn is_connected_to(server: &RedisServer) -> bool {
+    text(server, &["CLIENT", "LIST"]).contains(" name=store ")
+}
+
+/// Waits until a store under test connects to this server by itself.
+pub async fn connects_to(server: &RedisServer) {
+    let connected = async {
+        while !is_connected_to(server) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, connected).await.expect("it connects by itself");
+}
+
 /// Servers tell nobody when they have found each other.
 pub fn until(mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();

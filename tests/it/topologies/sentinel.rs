@@ -5,31 +5,13 @@ use std::time::Instant;
 
 use posthog_flag_cache::config::target::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::store::Store;
-use posthog_flag_cache::store::redis::RedisStore;
 use redis::Commands;
 
 use crate::support::authority::Authority;
-use crate::support::deployment::{MASTER, Watched, run, text, until};
+use crate::support::deployment::{MASTER, Watched, connects_to, is_connected_to, run, until};
 use crate::support::redis_server::RedisServer;
-use crate::support::redis_store::{LIMIT, PATIENCE, heal, read_error, store_at};
+use crate::support::redis_store::{LIMIT, heal, read_error, store_at};
 use crate::support::users::{allow, documented_user};
-
-/// Where our connection leads.
-fn is_connected_to(server: &RedisServer) -> bool {
-    text(server, &["CLIENT", "LIST"]).contains(" name=store ")
-}
-
-/// Waits until the store has a new connection, to this server.
-async fn moved_to(server: &RedisServer, store: &RedisStore) {
-    let mut notices = store.watch();
-    let moved = async {
-        while !is_connected_to(server) {
-            notices.changed().await.unwrap();
-        }
-    };
-    tokio::time::timeout(PATIENCE, moved).await.expect("it connects to the new master by itself");
-}
 
 fn with_sentinels(endpoint: &Endpoint, sentinels: Vec<Address>, login: Login) -> Endpoint {
     let topology = Topology::Sentinel { sentinels, master: MASTER.into(), login };
@@ -45,7 +27,7 @@ async fn a_failover_on_command_is_followed() {
     // It refuses until it has looked at the replica.
     let mut sentinel = watched.sentinels[0].client();
     until(|| redis::cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinel).is_ok());
-    moved_to(&watched.servers[1], &store).await;
+    connects_to(&watched.servers[1]).await;
     heal(&store).await;
     let other: bool = watched.servers[1].client().exists("posthog:flags:{phc_test}").unwrap();
     assert!(other, "the new master has it");
@@ -58,7 +40,7 @@ async fn a_dead_master_is_replaced_though_a_sentinel_died_with_it() {
     heal(&store).await;
     watched.servers[0].kill();
     watched.sentinels[0].kill();
-    moved_to(&watched.servers[1], &store).await;
+    connects_to(&watched.servers[1]).await;
     heal(&store).await;
 }
 
@@ -93,7 +75,7 @@ async fn what_is_no_master_or_unknown_is_not_used() {
     assert_eq!(error.code(), Code::Unavailable, "{error}");
     assert!(error.to_string().contains("it is no master"), "{error}");
     run(&server, &["REPLICAOF", "NO", "ONE"]);
-    moved_to(&server, &store).await;
+    connects_to(&server).await;
     heal(&store).await;
 }
 
