@@ -237,7 +237,7 @@ export interface FlagDefinitionCacheOptions {
   tls?: FlagCacheTlsOptions | undefined
 
   /**
-   * The name of this process's connection in `CLIENT LIST`. Without blanks. Has no effect on `file:` and `memory:`.
+   * The name of this process's connection for commands in `CLIENT LIST`. Without blanks. Has no effect on `file:` and `memory:`.
    *
    * @default none
    */
@@ -527,6 +527,14 @@ export interface FlagCacheStatus {
     location: string
     /** Software and version, `redis 7.4.1`; `null` before the first connection, and where there is no server. */
     server: string | null
+    /** `'RESP2'` where the server lacks RESP3; `null` before the first connection, and where there is no server. */
+    protocol: 'RESP2' | 'RESP3' | null
+    /**
+     * How update notifications arrive from a server: `'push'`, on the same connection; `'second-connection'`, because the server lacks
+     * RESP3; or `'none'`, because the server refuses to send them, or the second connection is lost. With `'none'`, edits arrive at
+     * the next poll. `null` before the server has answered, and where there is no server.
+     */
+    notices: 'push' | 'second-connection' | 'none' | null
   }
   /** What happened since this object was made. */
   counters: {

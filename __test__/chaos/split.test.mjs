@@ -38,5 +38,5 @@ test('two halves of a fleet, each with a master of its own, become one again, wi
   judge.assertFlagsKept(lab)
   judge.assertBounded(lab)
   await judge.assertWhole(lab)
-  await judge.assertOneConnectionEach(lab)
+  await judge.assertFewConnections(lab)
 })

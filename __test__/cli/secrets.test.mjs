@@ -33,7 +33,12 @@ const requiring = async (t, password, args = []) => (await redisFor(t, { args: [
 const SITUATIONS = {
   'all is well': (t) => requiring(t, PASSWORD),
   'the password is wrong': (t) => requiring(t, 'another'),
-  'the server does not know the command to log in with': (t) => requiring(t, PASSWORD, ['--rename-command', 'HELLO', '']),
+  'the server does not know the commands to log in with': (t) =>
+    requiring(
+      t,
+      PASSWORD,
+      ['HELLO', 'AUTH'].flatMap((name) => ['--rename-command', name, '']),
+    ),
   'nobody listens': () => closedPort(),
 }
 

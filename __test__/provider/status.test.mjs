@@ -52,7 +52,7 @@ test('before any contact status() knows nothing, and connects to nothing', async
   const { worker, backend, ...others } = cache.status()
   assert.ok(worker.startsWith(`${hostname()}:${process.pid}:`), worker)
   assert.match(backend.location, /^redis:\/\/127\.0\.0\.1:\d+\/3$/)
-  assert.deepEqual({ ...backend, location: '' }, { kind: 'redis', location: '', server: null })
+  assert.deepEqual({ ...backend, location: '' }, { kind: 'redis', location: '', server: null, protocol: null, notices: null })
   assert.deepEqual(others, {
     role: 'reader',
     isLeader: false,
@@ -162,7 +162,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
         const cache = openCache(t, { projectKey: newProjectKey(), url: store.url })
         await cache.getFlagDefinitions()
         const { location, ...backend } = cache.status().backend
-        assert.deepEqual(backend, { kind, server: null })
+        assert.deepEqual(backend, { kind, server: null, protocol: null, notices: null })
         if (store.path) assert.ok(location.startsWith(store.path))
         return
       }
@@ -173,6 +173,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       const { backend } = cache.status()
       assert.deepEqual([backend.kind, backend.location], ['redis', `redis://127.0.0.1:${redis.port}/2`])
       assert.match(backend.server, /^(redis|valkey) \d+\.\d+\.\d+$/)
+      assert.deepEqual([backend.protocol, backend.notices], ['RESP3', 'push'])
       assert.doesNotMatch(JSON.stringify(cache.status()), /s3cret/)
     })
   })

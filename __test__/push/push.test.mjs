@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 
 import { now } from '../../dev/harness/clock.mjs'
 import { openSharingFleet } from '../support/sharing-fleet.mjs'
-import { STORES } from '../support/stores.mjs'
+import { redisWithoutResp3, STORES } from '../support/stores.mjs'
 
 /** The leader's, which finds the edits, and that of the others. */
 const LEADER_POLL_MS = 1_000
@@ -21,10 +21,17 @@ function spreadOf(fleet, version) {
   return Math.max(...at) - Math.min(...at)
 }
 
-for (const kind of ['redis', 'directory']) {
+/** The store of a fleet, and how notices arrive from it. */
+const KINDS = {
+  redis: [STORES.redis, 'push'],
+  'redis without RESP3': [redisWithoutResp3, 'second-connection'],
+  directory: [STORES.directory, null],
+}
+
+for (const [kind, [open, notices]] of Object.entries(KINDS)) {
   describe(`a fleet of ${FLEET} with push over ${kind}`, () => {
     let store
-    before(async () => (store = await STORES[kind]()))
+    before(async () => (store = await open()))
     after(() => store.close())
 
     test('sees an edit everywhere a fraction of a poll after the first process, without an extra call', async (t) => {
@@ -45,8 +52,10 @@ for (const kind of ['redis', 'directory']) {
         'another one called PostHog',
       )
       assert.equal(api.count(200), 1 + EDITS)
-      const updates = await Promise.all(fleet.workers.map(async (worker) => (await worker.status()).updates))
+      const statuses = await Promise.all(fleet.workers.map((worker) => worker.status()))
+      const updates = statuses.map(({ updates }) => updates)
       assert.deepEqual(updates, [0, ...Array(FLEET - 1).fill(EDITS)], 'told once of each edit, but not who fetched it')
+      for (const { provider } of statuses) assert.equal(provider.backend.notices, notices)
       assert.deepEqual(fleet.errors, [])
     })
 

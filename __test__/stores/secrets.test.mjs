@@ -53,9 +53,15 @@ const TROUBLES = {
     }
     return { port: redis.port, strike, code: 'AUTH' }
   },
-  'the server does not know the command to log in with': async (t) => ({
-    port: (await requiring(t, PASSWORD, ['--rename-command', 'HELLO', ''])).port,
-    code: 'UNAVAILABLE',
+  'the server does not know the commands to log in with': async (t) => ({
+    port: (
+      await requiring(
+        t,
+        PASSWORD,
+        ['HELLO', 'AUTH'].flatMap((name) => ['--rename-command', name, '']),
+      )
+    ).port,
+    code: 'AUTH',
   }),
   'the server quotes all that it is told': async (t) => ({ port: await parrot(t), code: 'UNAVAILABLE' }),
   'the connection is refused': async () => ({ port: await closedPort(), code: 'UNAVAILABLE' }),

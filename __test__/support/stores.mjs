@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
+import { NETWORK, startFaultProxy } from '../../dev/harness/fault-proxy.mjs'
 import { startRedis } from '../../dev/harness/redis.mjs'
 
 export { freePort as closedPort } from '../../dev/harness/redis.mjs'
@@ -92,4 +93,19 @@ export const STORES = {
   async memory() {
     return { url: 'memory:', close: async () => {} }
   },
+}
+
+/** The same as `STORES.redis()`, where the server lacks RESP3. */
+export async function redisWithoutResp3() {
+  const store = await STORES.redis()
+  const proxy = await startFaultProxy(store.server.port)
+  await proxy.break(NETWORK.resp2)
+  return {
+    ...store,
+    url: proxy.url,
+    async close() {
+      await proxy.close()
+      await store.close()
+    },
+  }
 }

@@ -24,14 +24,18 @@ const REDIS = [
   ['--user', USER[0], 'on', `>${USER[1]}`, '~*', '&*', '+@all'],
 ].flat()
 
+/** What makes a server speak RESP2 only. */
+const RESP2 = ['--rename-command', 'HELLO', '']
+
 /**
  * Opens one. `topology`: what starts the servers, of dev/harness/deployments.mjs; `asUser`: the fleet logs in by name and password;
- * `flags`: how many there are; `options` of the provider; `clients` of posthog-node in each process; `settings`: more of the
+ * `resp2`: the servers lack RESP3, so that each process has two connections; `flags`: how many there are; `options` of the provider; `clients` of posthog-node in each process; `settings`: more of the
  * fleet's.
  */
 export async function openChaosLab({
   topology = startSingle,
   asUser = false,
+  resp2 = false,
   flags,
   options,
   clients = 1,
@@ -40,7 +44,7 @@ export async function openChaosLab({
 } = {}) {
   const api = await startPostHogApi({ projectKey: `phc_${randomUUID()}`, flags })
   const dataKey = `posthog:flags:{${api.projectKey}}`
-  const deployment = await topology(REDIS, dataKey)
+  const deployment = await topology(resp2 ? [...REDIS, ...RESP2] : REDIS, dataKey)
   const url = asUser ? deployment.url.replace('//', `//${USER.join(':')}@`) : deployment.url
   const limits = { ...LIMITS, ...options }
   const fleet = new Fleet({
@@ -61,6 +65,7 @@ export async function openChaosLab({
     pollMs,
     clients,
     limits,
+    connectionsEach: resp2 ? 2 : 1,
     keys: { data: dataKey, state: `${dataKey}:state` },
     async close() {
       await fleet.destroy()

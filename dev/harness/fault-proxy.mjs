@@ -24,6 +24,8 @@ export const NETWORK = {
   narrow: (bytesPerSecond) => ({ shape: (piece) => metered(piece, bytesPerSecond) }),
   /** All connections together get this rate in each direction, in turn. */
   shared: (bytesPerSecond) => ({ shape: sharing(bytesPerSecond) }),
+  /** The server lacks RESP3: whoever asks for it is answered with RESP2. */
+  resp2: { shape: downgraded },
   /** Each connection breaks once `bytes` have passed in that direction. */
   cut: (direction, bytes) => ({ shape: cutter(direction, bytes) }),
 }
@@ -184,6 +186,14 @@ function sharing(bytesPerSecond) {
       yield part
     }
   }
+}
+
+/** A login is short, and comes first: no piece ends within it. */
+async function* downgraded(piece, _link, direction) {
+  const wanted = 'HELLO\r\n$1\r\n3\r\n'
+  const at = direction === 'up' ? piece.indexOf(wanted) : -1
+  if (at >= 0) piece.write(wanted.replace('3', '2'), at)
+  yield piece
 }
 
 function cutter(cutDirection, bytes) {

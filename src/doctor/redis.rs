@@ -18,6 +18,7 @@ use crate::config::target::{Endpoint, Login, Topology};
 use crate::error::{Code, Error, Result};
 use crate::store::redis::connection::Connection;
 use crate::store::redis::discovery::Discovery;
+use crate::store::redis::protocol;
 
 /// A connection to the primary, for the checks.
 struct Session<'a> {
@@ -58,7 +59,8 @@ pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
         let address = connection.address().clone();
         findings.extend(reach::server(&address, &discovery, options.connect_timeout).await);
     }
-    findings.push(Finding::ok("login", format!("accepted, {took} with connecting")));
+    let protocol = protocol::name(connection.protocol());
+    findings.push(Finding::ok("login", format!("accepted with {protocol}, {took} with connecting")));
     let session = Session { discovery: &discovery, connection, options, messages };
     findings.extend(server::identity(&session).await);
     findings.extend(rights::examine(&session).await);

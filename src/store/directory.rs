@@ -33,8 +33,8 @@ use crate::config::target::Directory;
 use crate::definitions::codec::Encoded;
 use crate::error::{Code, Error, Result};
 use crate::state::State;
-use crate::store::Backend;
 use crate::store::notices::Notices;
+use crate::store::{Backend, Link};
 
 /// How often a waiting committer tries the lock. Blocking on it could take for ever: its holder may
 /// be stopped.
@@ -163,6 +163,6 @@ impl Store for DirectoryStore {
     }
 
     fn backend(&self) -> Backend {
-        Backend { kind: "directory", location: self.path().display().to_string(), server: None }
+        Backend { kind: "directory", location: self.path().display().to_string(), link: Link::default() }
     }
 }

@@ -12,8 +12,8 @@ use super::{Commit, Reading, Store};
 use crate::definitions::codec::Encoded;
 use crate::error::Result;
 use crate::state::{Millis, State, millis};
-use crate::store::Backend;
 use crate::store::notices::Notices;
+use crate::store::{Backend, Link};
 
 /// A state and a snapshot behind a mutex. Its clock is Tokio's, so that a test can pause it.
 pub struct MemoryStore {
@@ -112,6 +112,6 @@ impl Store for MemoryStore {
     }
 
     fn backend(&self) -> Backend {
-        Backend { kind: "memory", location: "memory:".to_owned(), server: None }
+        Backend { kind: "memory", location: "memory:".to_owned(), link: Link::default() }
     }
 }

@@ -72,8 +72,30 @@ pub struct Backend {
     pub kind: &'static str,
     /// Without credentials.
     pub location: String,
-    /// Its software and version, once known.
+    #[serde(flatten)]
+    pub link: Link,
+}
+
+/// What is known of the connection to a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// The server's software and version.
     pub server: Option<String>,
+    /// `RESP2` or `RESP3`.
+    pub protocol: Option<&'static str>,
+    pub notices: Option<Delivery>,
+}
+
+/// How notices arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// On the connection that takes the commands.
+    Push,
+    /// On a connection of their own.
+    SecondConnection,
+    /// Not at all, or not now: edits arrive at the next poll.
+    None,
 }
 
 /// A state, and when it was read.

@@ -19,6 +19,8 @@ mod provider;
 #[cfg(unix)]
 mod redis;
 #[cfg(unix)]
+mod resp2;
+#[cfg(unix)]
 mod round_trips;
 mod shared;
 #[cfg(unix)]

@@ -16,6 +16,7 @@ use crate::support::authority::Authority;
 use crate::support::content::{definitions, options};
 use crate::support::deployment::MASTER;
 use crate::support::distance::Distance;
+use crate::support::older_protocol::WITHOUT_HELLO;
 use crate::support::redis_server::RedisServer;
 
 /// A process that polls as often as the link allows. Its timeouts are long: these tests count, they do not measure.
@@ -62,6 +63,14 @@ async fn tls_takes_one_more() {
     publish(&near).await;
     let topology = Topology::Server(distance.to(server.port));
     assert_eq!(first_read(&Endpoint { topology, ..near }, &distance).await, 4);
+}
+
+#[tokio::test]
+async fn without_resp3_the_refused_login_another_tcp_and_a_ping_are_added() {
+    let (server, distance) = (RedisServer::start(&WITHOUT_HELLO), Distance::default());
+    publish(&server.endpoint()).await;
+    let topology = Topology::Server(distance.to(server.port));
+    assert_eq!(first_read(&Endpoint { topology, ..server.endpoint() }, &distance).await, 3 + 3);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! Each command is sent in a form that changes nothing even if it is allowed. (`ACL DRYRUN` needs a permission of its
 //! own, and Redis 7.)
 
+use std::future::pending;
 use std::time::Instant;
 
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
@@ -12,6 +13,7 @@ use super::Session;
 use crate::config::target::Topology;
 use crate::doctor::finding::{Finding, in_ms};
 use crate::error::Result;
+use crate::store::redis::subscription::Subscription;
 
 /// Stands for a key with our prefix that never exists.
 const NOWHERE: &str = "<nowhere>";
@@ -39,6 +41,12 @@ const WRITING: &[&[&str]] = &[
     &["DEL", NOWHERE],
     &["PEXPIRE", NOWHERE, "1"],
 ];
+
+/// Where notices arrive.
+enum Source {
+    Pushes,
+    Subscription(Subscription),
+}
 
 /// How the server responds to a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,20 +137,37 @@ async fn notices(session: &Session<'_>) -> Result<Finding> {
     let channel = session.options.updates_channel();
     let limit = session.options.command_timeout;
     let pattern = format!("&{}:*", session.options.key_prefix);
-    let subscribed = match timeout(limit, session.connection.subscribe(&channel)).await {
-        Ok(Ok(())) => Answer::Allowed,
-        Ok(Err(cause)) if !cause.is_io_error() => answer(Err(&cause)),
-        Ok(Err(cause)) => return Err(session.discovery.failed(&session.connection, cause)),
+    let subscribing = async {
+        if session.connection.protocol().supports_resp3() {
+            return match session.connection.subscribe(&channel).await {
+                Ok(()) => Ok(Some(Source::Pushes)),
+                Err(cause) if cause.is_io_error() => {
+                    Err(session.discovery.failed(&session.connection, cause))
+                }
+                Err(_) => Ok(None),
+            };
+        }
+        let subscribed = session.discovery.subscribe(session.connection.address(), &channel).await?;
+        Ok(subscribed.map(Source::Subscription))
+    };
+    let mut source = match timeout(limit, subscribing).await {
+        Ok(Ok(Some(source))) => source,
+        Ok(Ok(None)) => {
+            let message = format!("this user may not subscribe to {channel}: {LATE}");
+            let advice = format!("ACL SETUSER <user> +subscribe {pattern}");
+            return Ok(Finding::warning("notices", message, advice));
+        }
+        Ok(Err(error)) => return Err(error),
         Err(_) => {
             return Ok(Finding::warning("notices", "subscribing takes too long", "check the server's load"));
         }
     };
-    if subscribed != Answer::Allowed {
-        let message = format!("this user may not subscribe to {channel}: {LATE}");
-        return Ok(Finding::warning("notices", message, format!("ACL SETUSER <user> +subscribe {pattern}")));
-    }
+    let way = match &source {
+        Source::Pushes => "pushed on the one connection",
+        Source::Subscription(_) => "on a second connection, because the server lacks RESP3",
+    };
     if session.is_reader() {
-        return Ok(Finding::ok("notices", format!("this user may subscribe to {channel}")));
+        return Ok(Finding::ok("notices", format!("this user may subscribe to {channel}: they come {way}")));
     }
     let asked_at = Instant::now();
     match probe(session, &["PUBLISH", NOWHERE, "doctor"], &channel).await? {
@@ -152,8 +177,18 @@ async fn notices(session: &Session<'_>) -> Result<Finding> {
             return Ok(Finding::error("notices", message, format!("ACL SETUSER <user> +publish {pattern}")));
         }
     }
-    Ok(match timeout(limit, session.messages.notified()).await {
-        Ok(()) => Finding::ok("notices", format!("one comes back in {}", in_ms(asked_at.elapsed()))),
+    let arrived = async {
+        match &mut source {
+            Source::Pushes => session.messages.notified().await,
+            Source::Subscription(subscription) => {
+                if subscription.next(limit).await.is_none() {
+                    pending().await
+                }
+            }
+        }
+    };
+    Ok(match timeout(limit, arrived).await {
+        Ok(()) => Finding::ok("notices", format!("one comes back in {}, {way}", in_ms(asked_at.elapsed()))),
         Err(_) => {
             let message = format!("none came back within {} ms: {LATE}", limit.as_millis());
             Finding::warning("notices", message, "is there a proxy that does not pass on pub/sub?")

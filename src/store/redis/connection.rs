@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, RedisConnectionInfo, RedisResult, Value};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::dial::{Encryption, dial};
+use super::errors::needs_new_connection;
 use super::progress::Progress;
+use super::protocol::FirstByte;
 use super::reply_limit::Bounded;
 use crate::config::target::{Address, Login};
 
@@ -18,8 +21,11 @@ pub struct Connection {
     address: Arc<Address>,
     multiplexed: MultiplexedConnection,
     progress: Progress,
+    protocol: ProtocolVersion,
     /// The slot is moving to this server, which accepts commands for it only after `ASKING`.
     asking: bool,
+    /// Its sender is dropped when the connection ends.
+    alive: watch::Receiver<()>,
     _driver: Arc<AbortOnDrop>,
 }
 
@@ -40,11 +46,28 @@ impl Connection {
         config: AsyncConnectionConfig,
     ) -> RedisResult<Self> {
         let (stream, progress) = dial(address, encryption).await?;
-        let (multiplexed, driver) =
-            MultiplexedConnection::new_with_config(setup, Bounded::new(stream), config).await?;
-        let driver = Arc::new(AbortOnDrop(tokio::spawn(driver).abort_handle()));
+        let (first, protocol) = (FirstByte::default(), setup.protocol());
+        let stream = first.of(Bounded::new(stream));
+        let (multiplexed, driver) = MultiplexedConnection::new_with_config(setup, stream, config).await?;
+        if protocol.supports_resp3() {
+            first.ensure_resp3()?;
+        }
+        let (sender, alive) = watch::channel(());
+        let driver = tokio::spawn(async move {
+            driver.await;
+            drop(sender);
+        });
+        let driver = Arc::new(AbortOnDrop(driver.abort_handle()));
         let address = Arc::new(address.clone());
-        Ok(Connection { address, multiplexed, progress, asking: false, _driver: driver })
+        Ok(Connection { address, multiplexed, progress, protocol, asking: false, alive, _driver: driver })
+    }
+
+    /// Fails if the server wants a password and was given none. With RESP2 nothing in the login says so.
+    pub async fn ensure_login(self) -> RedisResult<Self> {
+        match self.send(&redis::cmd("PING")).await {
+            Err(cause) if needs_new_connection(&cause) => Err(cause),
+            _ => Ok(self),
+        }
     }
 
     /// Sends `ASKING` before each command (redis.io/docs/reference/cluster-spec, "ASK redirection").
@@ -55,6 +78,17 @@ impl Connection {
     /// The address of the server.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// With RESP2 it must not subscribe: it would take no other commands.
+    pub fn protocol(&self) -> ProtocolVersion {
+        self.protocol
+    }
+
+    /// Waits until the connection ends, without keeping it open.
+    pub fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let mut alive = self.alive.clone();
+        async move { while alive.changed().await.is_ok() {} }
     }
 
     /// Waits for `work` on this connection; `None` if the server is silent for this long.
@@ -74,7 +108,7 @@ impl Connection {
         replies.into_iter().try_fold(Value::Nil, |_, reply| reply.extract_error())
     }
 
-    /// Subscribes to a channel.
+    /// Subscribes to a channel; its messages are pushed. Needs RESP3.
     pub async fn subscribe(&self, channel: &str) -> RedisResult<()> {
         self.multiplexed.clone().subscribe(channel).await
     }

@@ -17,8 +17,10 @@ use tokio::sync::OnceCell;
 
 use super::connection::{Connection, setup};
 use super::dial::Encryption;
-use super::errors::described;
+use super::errors::{described, needs_new_connection};
+use super::protocol::lacks_resp3;
 use super::race::race;
+use super::subscription::Subscription;
 use crate::blocking::Blocking;
 use crate::config::target::{Address, Endpoint, Topology};
 use crate::error::{Code, Error, Result};
@@ -39,6 +41,9 @@ struct Learnt {
     redirect: Option<Redirect>,
     /// The seed that answered last, and the nodes that it named.
     seeds: Vec<Address>,
+    /// A server refused `HELLO 3`. From then on this process uses RESP2, which every server speaks: asking again would cost
+    /// each reconnect a connection in vain.
+    lacks_resp3: bool,
 }
 
 /// The server to which `MOVED` or `ASK` sent us.
@@ -130,10 +135,9 @@ impl Discovery {
             _ => &self.endpoint.login,
         };
         let encryption = self.encryption().await?;
-        let config = AsyncConnectionConfig::new().set_response_timeout(None);
         // Naming the library would cost a round trip.
         let setup = setup(login).set_skip_set_lib_name();
-        let connection = Connection::open(seed, encryption, &setup, config).await?;
+        let connection = Connection::open(seed, encryption, &setup, without_pushes()).await?;
         let (primary, seeds) = match &self.endpoint.topology {
             Topology::Sentinel { master, .. } => (ask_sentinel(&connection, master).await?, Vec::new()),
             _ => ask_node(&connection, self.slot).await?,
@@ -142,11 +146,37 @@ impl Discovery {
         Ok(primary)
     }
 
+    /// Opens a connection of its own for messages on this channel, to a server without RESP3. `None` if the server refuses
+    /// to subscribe. Has no timeout of its own.
+    pub async fn subscribe(&self, address: &Address, channel: &str) -> Result<Option<Subscription>> {
+        let subscribed = async {
+            let encryption = self.encryption().await?;
+            let mut subscription =
+                Subscription::open(address, encryption, &setup(&self.endpoint.login)).await?;
+            match subscription.subscribe(channel).await {
+                Ok(()) => Ok(Some(subscription)),
+                Err(cause) if needs_new_connection(&cause) => Err(cause),
+                Err(_) => Ok(None),
+            }
+        };
+        subscribed.await.map_err(|cause| {
+            self.described(&format!("{}, on the connection for notices,", self.subject(address)), cause)
+        })
+    }
+
     async fn open(&self, address: &Address, config: &AsyncConnectionConfig) -> Result<Connection> {
-        let setup =
-            setup(&self.endpoint.login).set_protocol(ProtocolVersion::RESP3).set_db(self.endpoint.database);
-        let opened =
-            async { Connection::open(address, self.encryption().await?, &setup, config.clone()).await };
+        let opened = async {
+            let encryption = self.encryption().await?;
+            let setup = setup(&self.endpoint.login).set_db(self.endpoint.database);
+            if !self.learnt().lacks_resp3 {
+                let setup = setup.clone().set_protocol(ProtocolVersion::RESP3);
+                match Connection::open(address, encryption, &setup, config.clone()).await {
+                    Err(cause) if lacks_resp3(&cause) => self.learnt().lacks_resp3 = true,
+                    result => return result,
+                }
+            }
+            Connection::open(address, encryption, &setup, without_pushes()).await?.ensure_login().await
+        };
         opened.await.map_err(|cause| self.described(&self.subject(address), cause))
     }
 
@@ -179,6 +209,11 @@ impl Discovery {
     fn learnt(&self) -> MutexGuard<'_, Learnt> {
         self.learnt.lock()
     }
+}
+
+/// RESP2 pushes nothing.
+fn without_pushes() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_response_timeout(None)
 }
 
 async fn ask_sentinel(sentinel: &Connection, name: &str) -> RedisResult<Address> {

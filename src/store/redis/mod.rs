@@ -17,8 +17,10 @@ pub(crate) mod discovery;
 mod errors;
 mod health;
 mod progress;
+pub(crate) mod protocol;
 mod race;
 mod reply_limit;
+pub(crate) mod subscription;
 pub(crate) mod supervisor;
 
 use std::sync::LazyLock;
@@ -174,7 +176,7 @@ impl Store for RedisStore {
         Backend {
             kind: "redis",
             location: self.supervisor.endpoint().to_string(),
-            server: self.supervisor.server(),
+            link: self.supervisor.link(),
         }
     }
 }

@@ -5,6 +5,9 @@
 -- A key of another type counts as absent: the next commit replaces it. A field of more than 2 KiB is not read, because that
 -- would take the time of everybody else on this server: then only the revision is, if that is shorter.
 
+-- Lua 5.1 has `unpack`, later versions have `table.unpack`.
+local unpack = table.unpack or unpack
+
 local names = { 'revision', 'fence', 'owner', 'expires_at', 'granted_at', 'version', 'etag', 'bytes', 'published_at',
   'confirmed_at', 'retry_at', 'invalidated_at', 'failures', 'refused_at', 'outdated_at' }
 

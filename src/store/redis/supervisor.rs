@@ -2,6 +2,8 @@
 //!
 //! The `ConnectionManager` of redis-rs does not reconnect after every kind of failure, and cannot be made to.
 
+mod listener;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::pending;
@@ -24,10 +26,12 @@ use super::connection::Connection;
 use super::discovery::Discovery;
 use super::errors::{has_password, is_refused, needs_new_connection};
 use super::health::Health;
+use super::protocol;
 use crate::config::options::Options;
 use crate::config::target::Endpoint;
 use crate::error::{Code, Error, Result};
 use crate::store::notices::Notices;
+use crate::store::{Delivery, Link};
 
 /// The backoff between attempts to connect. It starts short, because a restart or a failover takes a second or two.
 /// Jitter of up to the delay itself keeps the processes of a fleet from reconnecting at the same moment.
@@ -52,7 +56,7 @@ struct Shared {
     status: watch::Sender<Status>,
     notices: watch::Sender<Notices>,
     trouble: watch::Sender<Option<Error>>,
-    server: Mutex<Option<String>>,
+    link: Mutex<Link>,
     health: Mutex<Health>,
 }
 
@@ -80,7 +84,7 @@ impl Supervisor {
             status: watch::Sender::new(Status::Connecting),
             notices: watch::Sender::default(),
             trouble: watch::Sender::new(None),
-            server: Mutex::default(),
+            link: Mutex::default(),
             health: Mutex::default(),
         };
         Supervisor { shared: Arc::new(shared), task: Mutex::default() }
@@ -101,9 +105,9 @@ impl Supervisor {
         self.shared.discovery.endpoint()
     }
 
-    /// The server's software and version, once known.
-    pub fn server(&self) -> Option<String> {
-        self.shared.server().clone()
+    /// What is known of the connection.
+    pub fn link(&self) -> Link {
+        self.shared.link().clone()
     }
 
     /// Closes the connection; the next command opens a new one.
@@ -206,7 +210,7 @@ impl Shared {
         let mut waits = backoff();
         for number in 1.. {
             let connection = loop {
-                match self.connect(number).await {
+                match self.connect().await {
                     Ok(connection) => break connection,
                     Err(error) => self.wait(error, &mut waits).await,
                 }
@@ -224,15 +228,17 @@ impl Shared {
 
     /// Offers the connection until it is given up, and returns the reason.
     async fn serve(&self, connection: Connection, number: u64) -> Error {
+        let ended = connection.ended();
         let mut set_up = pin!(self.set_up(connection.clone(), number));
-        // Sends its commands, without waiting for the replies. A notice cannot be missed after the first read: the
-        // subscription precedes it.
+        // Sends its commands, without waiting for the replies. With RESP3 a notice cannot be missed after the first read:
+        // the subscription precedes it.
         let _ = set_up.as_mut().now_or_never();
         self.status.send_replace(Status::Up(connection, number));
         // Messages may have been missed while there was no connection.
         self.notices.send_modify(Notices::gap);
         tokio::select! {
             loss = self.loss() => loss,
+            () = ended => self.disconnected(number),
             never = set_up => match never {},
         }
     }
@@ -240,7 +246,18 @@ impl Shared {
     /// Introduces this client and subscribes, beside the first commands: it costs no round trip. Ends only with the
     /// connection.
     async fn set_up(&self, connection: Connection, number: u64) -> Infallible {
-        let both = async { tokio::join!(connection.subscribe(&self.channel), self.introduce(&connection)) };
+        let protocol = connection.protocol();
+        self.link().protocol = Some(protocol::name(protocol));
+        self.link().notices = None;
+        let subscribe = async {
+            if !protocol.supports_resp3() {
+                return Ok(());
+            }
+            let outcome = connection.subscribe(&self.channel).await;
+            self.link().notices = Some(if outcome.is_ok() { Delivery::Push } else { Delivery::None });
+            outcome
+        };
+        let both = async { tokio::join!(subscribe, self.introduce(&connection)) };
         match connection.unless_silent(self.connect_timeout, both).await {
             None => self.lose(number, &self.timed_out(self.connect_timeout)),
             // Notices are hints: without the permission to subscribe, changes arrive only with the next poll.
@@ -249,7 +266,11 @@ impl Shared {
             }
             Some(_) => {}
         }
+        let address = connection.address().clone();
         drop(connection);
+        if !protocol.supports_resp3() {
+            self.listen(&address).await;
+        }
         pending().await
     }
 
@@ -281,18 +302,16 @@ impl Shared {
         sleep(waits.next().unwrap_or(RETRY_UP_TO)).await;
     }
 
-    async fn connect(self: &Arc<Self>, number: u64) -> Result<Connection> {
+    async fn connect(self: &Arc<Self>) -> Result<Connection> {
         let receiver = Arc::downgrade(self);
         let on_push = move |push: PushInfo| {
-            if let Some(shared) = receiver.upgrade() {
-                match push.kind {
-                    PushKind::Message => shared.notices.send_modify(|notices| match push.data.last() {
-                        Some(Value::BulkString(message)) => notices.message(message),
-                        _ => notices.gap(),
-                    }),
-                    PushKind::Disconnection => shared.disconnected(number),
-                    _ => {}
-                }
+            if push.kind == PushKind::Message
+                && let Some(shared) = receiver.upgrade()
+            {
+                shared.notices.send_modify(|notices| match push.data.last() {
+                    Some(Value::BulkString(message)) => notices.message(message),
+                    _ => notices.gap(),
+                });
             }
             Ok::<(), Infallible>(())
         };
@@ -310,7 +329,8 @@ impl Shared {
         let mut hello = redis::cmd("HELLO");
         if let Some(name) = &self.discovery.endpoint().client_name {
             // `CLIENT SETNAME` would need a permission of its own.
-            hello.arg(3).arg("SETNAME").arg(name);
+            let version = if connection.protocol().supports_resp3() { 3 } else { 2 };
+            hello.arg(version).arg("SETNAME").arg(name);
         }
         let Ok(reply) = connection.send(&hello).await else { return };
         let Ok(reply) = from_redis_value::<HashMap<String, Value>>(reply) else { return };
@@ -321,12 +341,12 @@ impl Shared {
                 .filter(|text| !has_password(text, self.discovery.endpoint().passwords()))
         };
         if let (Some(server), Some(version)) = (text("server"), text("version")) {
-            *self.server() = Some(format!("{server} {version}"));
+            self.link().server = Some(format!("{server} {version}"));
         }
     }
 
-    fn server(&self) -> MutexGuard<'_, Option<String>> {
-        self.server.lock()
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock()
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -344,9 +364,11 @@ impl Shared {
         });
     }
 
-    fn disconnected(&self, number: u64) {
+    fn disconnected(&self, number: u64) -> Error {
         let endpoint = self.discovery.endpoint();
-        self.lose(number, &Error::new(Code::Unavailable, format!("{endpoint} closed the connection")));
+        let error = Error::new(Code::Unavailable, format!("{endpoint} closed the connection"));
+        self.lose(number, &error);
+        error
     }
 
     fn timed_out(&self, limit: Duration) -> Error {

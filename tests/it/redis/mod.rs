@@ -279,16 +279,15 @@ async fn a_password_is_in_no_error() {
     for username in [None, Some("someone")] {
         errors.push(read_error(&store_with(&server, username, Some(PASSWORD))).await);
     }
-    // It answers with what it was sent; of the oldest one's answer redis-rs makes one of its own.
-    let baffled = RedisServer::start(&["--rename-command", "HELLO", ""]);
+    // It answers with what it was sent.
+    let baffled = RedisServer::start(&["--rename-command", "HELLO", "", "--rename-command", "AUTH", ""]);
     errors.push(read_error(&store_with(&baffled, None, Some(PASSWORD))).await);
-    assert!(errors[2].to_string().contains("HELLO"), "{}", errors[2]);
     signal(&server, libc::SIGSTOP);
     errors.push(read_error(&store_with(&server, None, Some(PASSWORD))).await);
     server.kill();
     errors.push(read_error(&store_with(&server, None, Some(PASSWORD))).await);
     let codes: Vec<_> = errors.iter().map(Error::code).collect();
-    assert_eq!(codes, [Code::Auth, Code::Auth, Code::Unavailable, Code::Timeout, Code::Unavailable]);
+    assert_eq!(codes, [Code::Auth, Code::Auth, Code::Auth, Code::Timeout, Code::Unavailable]);
     for error in errors {
         let mut shown = format!("{error} {error:?}");
         let mut cause = std::error::Error::source(&error);

@@ -6,6 +6,7 @@ use posthog_flag_cache::config::tls::Tls;
 use super::{concurrent_ones, simple_ones};
 use crate::support::authority::Authority;
 use crate::support::deployment::{Cluster, Watched};
+use crate::support::older_protocol::{Hello, server_without_resp3};
 use crate::support::redis_server::RedisServer;
 use crate::support::users::{allow, documented_user};
 
@@ -52,4 +53,13 @@ async fn it_holds_in_a_cluster_with_the_documented_rights() {
     let users: Vec<_> = cluster.servers.iter().map(|server| user(server, &["+cluster|slots"])).collect();
     let seeds = vec![cluster.servers[0].address()];
     holds_at(&Endpoint { login: users[0].clone(), ..cluster.endpoint(seeds) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_holds_without_resp3_and_with_the_documented_rights() {
+    for hello in Hello::ALL {
+        let server = RedisServer::start(&[]);
+        let topology = Topology::Server(server_without_resp3(server.port, hello));
+        holds_at(&Endpoint { topology, login: user(&server, &[]), ..server.endpoint() }).await;
+    }
 }

@@ -10,6 +10,7 @@ pub mod distance;
 pub mod faulty_store;
 #[cfg(target_os = "linux")]
 pub mod hang;
+pub mod older_protocol;
 pub mod redis_server;
 pub mod redis_store;
 #[cfg(unix)]

@@ -12,6 +12,7 @@ use posthog_flag_cache::inspector::Inspector;
 use crate::support::authority::Authority;
 use crate::support::content::options;
 use crate::support::deployment::{Cluster, Watched, run};
+use crate::support::older_protocol::{Hello, WITHOUT_HELLO, server_without_resp3};
 use crate::support::redis_server::RedisServer;
 use crate::support::redis_store::{heal, store_at};
 use crate::support::users::{allow, documented_user};
@@ -78,6 +79,33 @@ async fn all_is_well_with_a_sound_server_and_nothing_is_left_behind() {
     assert_eq!(checks, expected);
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut server.client()).unwrap();
     assert_eq!(keys.len(), 2, "{keys:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_protocol_is_told_and_how_notices_arrive() {
+    let server = RedisServer::start(&[]);
+    heal(&store_at(&server.endpoint())).await;
+    let findings = examine(&server.endpoint()).await;
+    assert_finds(&findings, "login", Verdict::Ok, "accepted with RESP3", "");
+    assert_finds(&findings, "notices", Verdict::Ok, "pushed on the one connection", "");
+    for hello in Hello::ALL {
+        let topology = Topology::Server(server_without_resp3(server.port, hello));
+        let endpoint = Endpoint { topology, ..server.endpoint() };
+        let silent = [("server", Verdict::Unchecked)];
+        for (name, role) in [("flags", "auto"), ("reader", "reader")] {
+            let findings = examine_as(&endpoint, role).await;
+            let expected = if hello == Hello::Unknown { &silent[..] } else { &[] };
+            assert_eq!(troubles(&findings), expected, "{findings:#?}");
+            assert_finds(&findings, "login", Verdict::Ok, "accepted with RESP2", "");
+            assert_finds(&findings, "notices", Verdict::Ok, "on a second connection", "");
+            let login = login(&server, name, |line| line.retain(|word| word != "+subscribe"));
+            let findings = examine_as(&Endpoint { login, ..endpoint.clone() }, role).await;
+            assert_finds(&findings, "notices", Verdict::Warning, "may not subscribe", "+subscribe");
+        }
+    }
+    let server = RedisServer::start(&[&WITHOUT_HELLO[..], &["--requirepass", "s3cr3t"]].concat());
+    let findings = examine(&server.endpoint()).await;
+    assert_finds(&findings, "login", Verdict::Error, "NOAUTH", "wants a password");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

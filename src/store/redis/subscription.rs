@@ -1,0 +1,53 @@
+//! The connection on which a server without RESP3 sends messages. It does not reconnect.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use redis::aio::{PubSub, PubSubSink, PubSubStream};
+use redis::{RedisConnectionInfo, RedisResult, Value};
+use tokio::time::timeout;
+
+use super::dial::{Encryption, dial};
+use super::progress::Progress;
+use super::reply_limit::Bounded;
+use crate::config::target::Address;
+
+/// How long it may be quiet before the server is asked whether it is still there. Nothing else is sent on this
+/// connection, so nothing else would find a dead one that TCP believes to be alive, as behind a proxy.
+const PING_AFTER: Duration = Duration::from_secs(15);
+
+/// Dropping it closes the connection.
+pub struct Subscription {
+    sink: PubSubSink,
+    messages: PubSubStream,
+    progress: Progress,
+}
+
+impl Subscription {
+    /// Connects and logs in. Has no timeout of its own.
+    pub async fn open(
+        address: &Address,
+        encryption: Option<&Encryption>,
+        setup: &RedisConnectionInfo,
+    ) -> RedisResult<Self> {
+        let (stream, progress) = dial(address, encryption).await?;
+        let (sink, messages) = PubSub::new(setup, Bounded::new(stream)).await?.split();
+        Ok(Subscription { sink, messages, progress })
+    }
+
+    /// Subscribes to a channel. Has no timeout of its own.
+    pub async fn subscribe(&mut self, channel: &str) -> RedisResult<()> {
+        self.sink.subscribe(channel).await
+    }
+
+    /// Waits for the next message; `None` if the connection is lost, or the server is silent for this long.
+    pub async fn next(&mut self, silence: Duration) -> Option<Vec<u8>> {
+        loop {
+            if let Ok(message) = timeout(PING_AFTER, self.messages.next()).await {
+                return message.map(|message| message.get_payload_bytes().to_vec());
+            }
+            // Any reply will do, a refusal too.
+            let _: RedisResult<Value> = self.progress.unless_silent(silence, self.sink.ping()).await?;
+        }
+    }
+}
