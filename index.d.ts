@@ -214,6 +214,18 @@ export interface FlagDefinitionCacheOptions {
   password?: string | undefined
 
   /**
+   * Returns how to log in, for passwords and tokens that change. Called before every login of a connection, so it should return what
+   * it has as long as that is valid. Not together with `password`. Has no effect on `file:` and `memory:`, and not on the logins to
+   * sentinels. Caches of one thread with the same function share a connection.
+   *
+   * A login fails with `ERR_FLAG_CACHE_AUTH` if the function throws, returns something else, or takes longer than
+   * `connectTimeoutMs`.
+   *
+   * @default none
+   */
+  credentials?: (() => FlagCacheCredentials | Promise<FlagCacheCredentials>) | undefined
+
+  /**
    * The sentinels' ACL user. Only with `redis-sentinel://` and its like; ignored with `file:` and `memory:`.
    *
    * @default the sentinels' default user
@@ -242,6 +254,36 @@ export interface FlagDefinitionCacheOptions {
    * @default none
    */
   clientName?: string | undefined
+}
+
+/**
+ * What the option `credentials` returns.
+ */
+export interface FlagCacheCredentials {
+  /**
+   * The server's ACL user.
+   *
+   * @default the option `username`
+   */
+  username?: string | undefined
+
+  /** The password or the token to log in with. Never part of a message. */
+  password: string
+
+  /**
+   * When they expire, in milliseconds since 1970. When half of the time until then is over, and not within a second, the cache opens
+   * a connection with new credentials, and then closes the old one: no call waits for it.
+   *
+   * @default they do not expire
+   */
+  expiresAt?: number | undefined
+
+  /**
+   * Certificates for this login; each field that is set overrides that of the option `tls`. Only with `rediss://` and its like.
+   *
+   * @default the option `tls`
+   */
+  tls?: FlagCacheTlsOptions | undefined
 }
 
 /**

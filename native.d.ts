@@ -9,6 +9,12 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** Whose calls go to one function: caches with the same one share a connection. */
+export declare class NativeCredentials {
+  /** Calls nothing yet. */
+  constructor()
+}
+
 /** Definitions as the API has them. */
 export declare class NativeFetched {
   /** How to make them, once. */
@@ -19,7 +25,7 @@ export declare class NativeFetched {
 
 /** Looks at a store, as `lib/cli/` drives it; never takes the turn. */
 export declare class NativeInspector {
-  constructor(options: object)
+  constructor(options: object, credentials?: NativeCredentials | undefined | null, call?: ((arg: NativeLogin) => void) | undefined | null)
   /** What the fleet shares, as JSON. */
   look(): Promise<string>
   /** The definitions, if there are any. */
@@ -32,9 +38,17 @@ export declare class NativeInspector {
   examine(): Promise<string>
 }
 
+/** One call of the function. */
+export declare class NativeLogin {
+  /** What the function returned. */
+  grant(credentials: unknown): void
+  /** What the function threw. */
+  refuse(message: string): void
+}
+
 /** One worker of the fleet, as `lib/cache.js` drives it. */
 export declare class NativeProvider {
-  constructor(options: object)
+  constructor(options: object, credentials?: NativeCredentials | undefined | null, call?: ((arg: NativeLogin) => void) | undefined | null)
   /**
    * Tells posthog-node what to do at this poll. The caller has the definitions of the `known` version. `null`: fetch.
    * `undefined`: call `get()` for the definitions. Anything else: use these definitions.

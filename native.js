@@ -835,8 +835,10 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.NativeCredentials = nativeBinding.NativeCredentials
 module.exports.NativeFetched = nativeBinding.NativeFetched
 module.exports.NativeInspector = nativeBinding.NativeInspector
+module.exports.NativeLogin = nativeBinding.NativeLogin
 module.exports.NativeProvider = nativeBinding.NativeProvider
 module.exports.NativeSlices = nativeBinding.NativeSlices
 module.exports.NativeText = nativeBinding.NativeText

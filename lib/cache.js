@@ -2,6 +2,7 @@
 
 const { NativeProvider } = require('./native.js')
 const { Client } = require('./client.js')
+const { toNativeCredentials } = require('./credentials.js')
 const { urlOfEnvironment } = require('./environment.js')
 const { FlagCacheError, translate } = require('./error.js')
 const { shareEtag } = require('./fetch.js')
@@ -34,8 +35,9 @@ const isPlain = (value) => typeof value === 'object' && value !== null && !Array
 function create(options) {
   const given = collect(options)
   try {
-    const { projectKey, role, whenRefused } = given
-    return { native: new NativeProvider(given), projectKey, isReader: role === 'reader', keepsRefused: whenRefused !== 'clear' }
+    const { projectKey, role, whenRefused, credentials } = given
+    const native = new NativeProvider(given, ...toNativeCredentials(credentials))
+    return { native, projectKey, isReader: role === 'reader', keepsRefused: whenRefused !== 'clear' }
   } catch (cause) {
     throw translate(cause)
   }

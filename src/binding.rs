@@ -1,27 +1,26 @@
 //! What Node.js sees of the engine. Nothing else here knows of it.
 
+mod credentials;
 mod definitions;
 mod inspector;
+mod options;
 mod promise;
 mod text;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use napi::bindgen_prelude::{
-    Env, Function, JsObjectValue, JsValue, Object, PromiseRaw, ToNapiValue, Unknown,
-};
+use napi::Status as NapiStatus;
+use napi::bindgen_prelude::{ClassInstance, Env, Function, Object, PromiseRaw, ToNapiValue};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
-use napi::{Status as NapiStatus, ValueType};
 use napi_derive::napi;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
+use self::credentials::{NativeCredentials, NativeLogin};
 use self::definitions::{NativeFetched, NativeFound, NativePoll, found};
 use self::promise::{Coded, Promises, coded};
 use self::text::NativeText;
-use crate::config::options::{Given, Options};
 use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
 use crate::lease::Failure;
@@ -68,8 +67,13 @@ pub struct NativeEvent {
 #[napi]
 impl NativeProvider {
     #[napi(constructor, catch_unwind)]
-    pub fn new(env: &Env, options: Object) -> napi::Result<Self, Coded> {
-        let options = options_of(options)?;
+    pub fn new(
+        env: &Env,
+        options: Object,
+        credentials: Option<ClassInstance<NativeCredentials>>,
+        call: Option<Function<NativeLogin, ()>>,
+    ) -> napi::Result<Self, Coded> {
+        let options = options::validated(options, credentials, call)?;
         let promises = Promises::new(env).map_err(uncoded)?;
         let provider = Provider::new(&options, SharedStore::open(&options));
         Ok(NativeProvider { provider: Arc::new(provider), observer: Mutex::default(), promises })
@@ -328,37 +332,6 @@ impl Drop for NativeProvider {
     }
 }
 
-/// The options of a constructor, validated.
-fn options_of(options: Object) -> napi::Result<Options, Coded> {
-    let given = given(options, Some("tls")).map_err(uncoded)?;
-    Options::from_given(given).map_err(|error| coded(&error))
-}
-
 fn uncoded(error: napi::Error) -> napi::Error<Coded> {
     coded(&Error::new(Code::Unavailable, error.reason.clone()))
-}
-
-/// The options as they were given, those that are `undefined` left out. Of objects only the one of
-/// the name `nested` is looked into: others may lead back to themselves.
-fn given(options: Object, nested: Option<&str>) -> napi::Result<BTreeMap<String, Given>> {
-    let mut found = BTreeMap::new();
-    for name in Object::keys(&options)? {
-        let value: Unknown = options.get_named_property_unchecked(&name)?;
-        let value = match value.get_type()? {
-            ValueType::Undefined => continue,
-            ValueType::String => Given::Text(value.coerce_to_string()?.into_utf8()?.into_owned()?),
-            ValueType::Number => Given::Number(value.coerce_to_number()?.get_double()?),
-            ValueType::Boolean => Given::Flag(value.coerce_to_bool()?),
-            ValueType::Null => Given::Other("null"),
-            ValueType::Function => Given::Other("a function"),
-            ValueType::Symbol => Given::Other("a symbol"),
-            ValueType::BigInt => Given::Other("a bigint"),
-            ValueType::Object if nested == Some(name.as_str()) && !value.is_array()? => {
-                Given::Fields(given(value.coerce_to_object()?, None)?)
-            }
-            _ => Given::Other("an object"),
-        };
-        found.insert(name, value);
-    }
-    Ok(found)
 }

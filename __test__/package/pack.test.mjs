@@ -32,6 +32,7 @@ const FILES = [
   'lib/cli/watch.js',
   'lib/client.js',
   'lib/cold-start.js',
+  'lib/credentials.js',
   'lib/environment.js',
   'lib/error.js',
   'lib/fetch-failure.js',

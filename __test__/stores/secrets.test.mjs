@@ -16,6 +16,7 @@ const WAYS = {
   'in the url, with a user': (port) => ({ options: { url: `redis://default:${ENCODED}@127.0.0.1:${port}` } }),
   'as an option': (port) => ({ options: { url: `redis://127.0.0.1:${port}`, password: PASSWORD } }),
   'as an option, over another in the url': (port) => ({ options: { url: `redis://:${ENCODED}%20@127.0.0.1:${port}`, password: PASSWORD } }),
+  'by a function': (port) => ({ options: { url: `redis://127.0.0.1:${port}` }, env: { RETURNED: PASSWORD } }),
   'in REDIS_URL': (port) => ({ options: {}, env: { REDIS_URL: `redis://:${ENCODED}@127.0.0.1:${port}` } }),
 }
 
@@ -87,6 +88,8 @@ const SOURCE = `
   const { FlagDefinitionCache } = require('posthog-flag-cache')
   const { PostHog } = require('posthog-node')
   const { options, host, projectKey, secretKey } = JSON.parse(process.env.CONFIG)
+
+  if (process.env.RETURNED) options.credentials = () => ({ password: process.env.RETURNED })
 
   const texts = []
   function show(value) {

@@ -4,6 +4,7 @@ import { PostHog, type PostHogOptions } from 'posthog-node'
 import {
   FlagCacheError,
   FlagDefinitionCache,
+  type FlagCacheCredentials,
   type FlagCacheErrorCode,
   type FlagCacheStatus,
   type FlagDefinitionCacheOptions,
@@ -29,12 +30,16 @@ const everyOption: Required<FlagDefinitionCacheOptions> = {
   compression: 'zstd',
   username: 'app',
   password: 'secret',
+  credentials: async () => ({ username: 'app', password: 'token', expiresAt: Date.now() + 900_000, tls: { cert: 'PEM', key: 'PEM' } }),
   sentinelUsername: 'guide',
   sentinelPassword: 'secret',
   tls: { ca: 'PEM', cert: 'PEM', key: 'PEM', serverName: 'cache.example', insecureSkipVerify: false },
   clientName: 'worker-1',
   localCopy: '/var/cache/flags',
 }
+
+const atOnce = (): FlagCacheCredentials => ({ password: 'token' })
+const withFunction: FlagDefinitionCacheOptions = { projectKey: 'phc_test', credentials: atOnce }
 
 const flagCache = new FlagDefinitionCache(everyOption)
 const client = new PostHog('phc_test', {

@@ -1,5 +1,6 @@
 // Every provider that a worker can run, by kind.
 
+import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 
 export const OURS = 'posthog-flag-cache'
@@ -32,8 +33,17 @@ export async function prepareProvider(kind) {
   if (kind === 'none') return () => ({ provider: undefined, close() {} })
   if (kind === OURS) {
     const { FlagDefinitionCache } = loadOurs()
-    return ({ projectKey, pollingIntervalMs, options }) => {
-      const settings = { projectKey, ...(pollingIntervalMs && { refreshIntervalMs: pollingIntervalMs }), ...options }
+    return ({ projectKey, pollingIntervalMs, options: { passwordFile, passwordLastsMs, ...options } }) => {
+      const credentials = async () => ({
+        password: await readFile(passwordFile, 'utf8'),
+        ...(passwordLastsMs && { expiresAt: Date.now() + passwordLastsMs }),
+      })
+      const settings = {
+        projectKey,
+        ...(pollingIntervalMs && { refreshIntervalMs: pollingIntervalMs }),
+        ...(passwordFile && { credentials }),
+        ...options,
+      }
       return { provider: new FlagDefinitionCache(settings), close() {} }
     }
   }

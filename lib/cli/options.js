@@ -1,6 +1,7 @@
 'use strict'
 
 const { readFileSync } = require('node:fs')
+const { readFile } = require('node:fs/promises')
 
 const { urlOfEnvironment } = require('../environment.js')
 const { UsageError } = require('./args.js')
@@ -22,6 +23,11 @@ const STORE_OPTIONS = {
   },
   'key-prefix': { option: 'keyPrefix', value: '<text>', text: 'default: posthog:flags' },
   username: { option: 'username', value: '<user>', text: 'ACL user; default: the one in the url' },
+  'password-file': {
+    option: 'credentials',
+    value: '<path>',
+    text: 'holds the password, and is read at each login; for passwords that change',
+  },
   'sentinel-username': { option: 'sentinelUsername', value: '<user>', text: "the sentinels' ACL user" },
   'tls-ca': { option: 'tls.ca', value: '<file>', text: "PEM: the authorities to trust, instead of the system's" },
   'tls-cert': { option: 'tls.cert', value: '<file>', text: 'PEM: the certificate to show' },
@@ -94,6 +100,7 @@ function number(name, text) {
 
 function content(name, value, given) {
   if (value === LOCAL_COPY && given === 'true') return true
+  if (name === 'password-file') return () => passwordOf(given)
   if (value !== '<file>') return given
   try {
     return readFileSync(given, 'utf8')
@@ -101,6 +108,15 @@ function content(name, value, given) {
     // Not its name: somebody may have put the key itself there.
     throw new UsageError(`--${name} needs a file that can be read (${code})`)
   }
+}
+
+/** Editors and `echo` end a file with a line break. */
+async function passwordOf(file) {
+  const text = await readFile(file, 'utf8').catch(({ code }) => {
+    // Not its name: somebody may have put the password itself there.
+    throw new Error(`the file cannot be read (${code})`)
+  })
+  return { password: text.replace(/\r?\n$/, '') }
 }
 
 /** An error of the class in the words of the command line. */

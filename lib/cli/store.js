@@ -6,7 +6,8 @@ const { translate } = require('../error.js')
 function openStore(options) {
   // Here: `--help` needs no addon.
   const { NativeInspector } = require('../native.js')
-  const native = attempt(() => new NativeInspector(options))
+  const { toNativeCredentials } = require('../credentials.js')
+  const native = attempt(() => new NativeInspector(options, ...toNativeCredentials(options.credentials)))
   const asking =
     (name, read = (reply) => reply) =>
     async (...given) => {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use napi::bindgen_prelude::{Buffer, Env, Object, PromiseRaw, ToNapiValue};
+use napi::bindgen_prelude::{Buffer, ClassInstance, Env, Function, Object, PromiseRaw, ToNapiValue};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
+use super::credentials::{NativeCredentials, NativeLogin};
 use super::promise::{Coded, Promises};
-use super::{options_of, uncoded};
+use super::{options, uncoded};
 use crate::definitions::snapshot::Snapshot;
 use crate::doctor;
 use crate::error::Result;
@@ -34,8 +35,14 @@ pub struct NativeStored {
 #[napi]
 impl NativeInspector {
     #[napi(constructor, catch_unwind)]
-    pub fn new(env: &Env, options: Object) -> napi::Result<Self, Coded> {
-        let inspector = Arc::new(Inspector::new(options_of(options)?));
+    pub fn new(
+        env: &Env,
+        options: Object,
+        credentials: Option<ClassInstance<NativeCredentials>>,
+        call: Option<Function<NativeLogin, ()>>,
+    ) -> napi::Result<Self, Coded> {
+        let options = options::validated(options, credentials, call)?;
+        let inspector = Arc::new(Inspector::new(options));
         Ok(NativeInspector { inspector, promises: Promises::new(env).map_err(uncoded)? })
     }
 

@@ -1,5 +1,6 @@
 //! The options of `new FlagDefinitionCache(options)`, validated.
 
+pub mod credentials;
 pub mod options;
 pub mod target;
 pub mod tls;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::credentials::CredentialsFunction;
 use super::target::{Directory, Endpoint, Login, Target, Topology};
 use super::tls::{Fault, Tls};
 use super::{invalid, url};
@@ -41,17 +42,20 @@ pub enum Given {
     Flag(bool),
     /// An object with options of its own.
     Fields(BTreeMap<String, Given>),
+    /// A function that returns credentials.
+    Credentials(CredentialsFunction),
     /// Any other value: the name of its type.
     Other(&'static str),
 }
 
 impl Given {
-    fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self {
             Given::Text(_) => "a string",
             Given::Number(_) => "a number",
             Given::Flag(_) => "a boolean",
             Given::Fields(_) => "an object",
+            Given::Credentials(_) => "a function",
             Given::Other(kind) => kind,
         }
     }
@@ -157,10 +161,8 @@ impl Options {
             project_key,
             key_prefix,
         };
-        match given.0.keys().next() {
-            Some(unknown) => Err(invalid(unknown, "is not an option", OPTION_NAMES)),
-            None => Ok(options),
-        }
+        given.ensure_empty(OPTION_NAMES)?;
+        Ok(options)
     }
 
     /// The timeout for a whole call of a process that has definitions: one connect, one command, and the same command
@@ -187,16 +189,24 @@ impl Options {
 
 const OPTION_NAMES: &str = "projectKey, url, keyPrefix, refreshIntervalMs, leaseTtlMs, maxAgeMs, \
     coldStartWaitMs, connectTimeoutMs, commandTimeoutMs, role, whenUnavailable, whenRefused, compression, localCopy, \
-    username, password, sentinelUsername, sentinelPassword, tls, clientName";
+    username, password, credentials, sentinelUsername, sentinelPassword, tls, clientName";
 
 fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
 }
 
 /// The options that have not been read yet. Options that remain at the end are unknown.
-struct Fields(BTreeMap<String, Given>);
+pub(super) struct Fields(pub(super) BTreeMap<String, Given>);
 
 impl Fields {
+    /// Fails if an option remains.
+    pub(super) fn ensure_empty(&self, allowed: &str) -> Result<()> {
+        match self.0.keys().next() {
+            Some(unknown) => Err(invalid(unknown, "is not an option", allowed)),
+            None => Ok(()),
+        }
+    }
+
     fn text(&mut self, name: &str, allowed: &str) -> Result<Option<String>> {
         match self.0.remove(name) {
             None => Ok(None),
@@ -249,6 +259,7 @@ impl Fields {
     fn target(&mut self) -> Result<Target> {
         let url = self.text("url", url::SCHEMES)?;
         let login = self.login("username", "password")?;
+        let credentials = self.credentials()?;
         let sentinel_login = self.login("sentinelUsername", "sentinelPassword")?;
         let given_tls = self.tls()?;
         const CLIENT_NAME: &str = "a string of printable ASCII without blanks";
@@ -287,7 +298,11 @@ impl Fields {
             username: login.username.or(endpoint.login.username),
             password: login.password.or(endpoint.login.password),
         };
-        Ok(Target::Redis(Box::new(Endpoint { topology, tls, login, client_name, ..endpoint })))
+        if credentials.is_some() && login.password.is_some() {
+            let allowed = "without the option password, and without a password in url";
+            return Err(invalid("credentials", "cannot be combined with a password", allowed));
+        }
+        Ok(Target::Redis(Box::new(Endpoint { topology, tls, login, credentials, client_name, ..endpoint })))
     }
 
     fn local_copy(&mut self) -> Result<Option<Directory>> {
@@ -313,14 +328,25 @@ impl Fields {
         }
     }
 
-    fn login(&mut self, username: &str, password: &str) -> Result<Login> {
+    fn credentials(&mut self) -> Result<Option<CredentialsFunction>> {
+        match self.0.remove("credentials") {
+            None => Ok(None),
+            Some(Given::Credentials(function)) => Ok(Some(function)),
+            Some(other) => {
+                let allowed = "a function that returns { username?, password, expiresAt?, tls? }";
+                Err(invalid("credentials", &format!("is {}", other.kind()), allowed))
+            }
+        }
+    }
+
+    pub(super) fn login(&mut self, username: &str, password: &str) -> Result<Login> {
         Ok(Login {
             username: self.text(username, "an ACL user")?,
             password: self.text(password, "that user's password")?,
         })
     }
 
-    fn tls(&mut self) -> Result<Option<Tls>> {
+    pub(super) fn tls(&mut self) -> Result<Option<Tls>> {
         const ALLOWED: &str = "an object with ca, cert, key, serverName, insecureSkipVerify";
         const PEM: &str = "a string in PEM, '-----BEGIN …'";
         let mut given = match self.0.remove("tls") {
@@ -346,9 +372,7 @@ impl Fields {
                 return Err(invalid("tls.insecureSkipVerify", &fault, "true, false"));
             }
         };
-        if let Some(unknown) = given.0.keys().next() {
-            return Err(invalid(unknown, "is not an option", ALLOWED));
-        }
+        given.ensure_empty(ALLOWED)?;
         let tls = Tls { ca, identity, server_name, insecure_skip_verify };
         tls.check().map_err(|Fault(name, fault)| {
             let allowed = if name == "tls.serverName" { "a host name or an address" } else { PEM };

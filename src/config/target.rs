@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::credentials::CredentialsFunction;
 use super::tls::Tls;
 
 /// Where the store is.
@@ -36,6 +37,8 @@ pub struct Endpoint {
     pub database: i64,
     /// The credentials for the servers that have the data.
     pub login: Login,
+    /// Returns the password, and perhaps another user, for each login to these servers.
+    pub credentials: Option<CredentialsFunction>,
     /// The name that `CLIENT LIST` shows.
     pub client_name: Option<String>,
 }
@@ -92,7 +95,7 @@ impl Directory {
 }
 
 impl Endpoint {
-    /// The passwords, which no message may contain.
+    /// The passwords in the options, which no message may contain.
     pub fn passwords(&self) -> impl Iterator<Item = &str> {
         let sentinel = match &self.topology {
             Topology::Sentinel { login, .. } => login.password.as_deref(),

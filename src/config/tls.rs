@@ -31,6 +31,16 @@ pub struct Tls {
 pub struct Fault(pub &'static str, pub String);
 
 impl Tls {
+    /// These settings, and the others where these say nothing.
+    pub fn or(self, others: Tls) -> Tls {
+        Tls {
+            ca: self.ca.or(others.ca),
+            identity: self.identity.or(others.identity),
+            server_name: self.server_name.or(others.server_name),
+            insecure_skip_verify: self.insecure_skip_verify || others.insecure_skip_verify,
+        }
+    }
+
     /// Fails if one of the options cannot be used.
     pub fn check(&self) -> Result<(), Fault> {
         if self.server_name.as_deref().is_some_and(|name| ServerName::try_from(name).is_err()) {

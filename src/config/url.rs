@@ -33,8 +33,8 @@ pub(super) fn parse(text: &str) -> Result<Target> {
                 // The message must not quote the scheme: in a URL without slashes it can be a password.
                 _ => return Err(bad("has an unknown scheme")),
             };
-            let client_name = None;
-            Ok(Target::Redis(Box::new(Endpoint { topology, tls, database, login, client_name })))
+            let (credentials, client_name) = (None, None);
+            Ok(Target::Redis(Box::new(Endpoint { topology, tls, database, login, credentials, client_name })))
         }
     }
 }

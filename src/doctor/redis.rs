@@ -6,7 +6,7 @@ mod server;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, from_redis_value};
 use tokio::sync::Notify;
@@ -16,6 +16,7 @@ use super::finding::{Finding, Verdict, in_ms};
 use crate::config::options::{Options, Role};
 use crate::config::target::{Endpoint, Login, Topology};
 use crate::error::{Code, Error, Result};
+use crate::store::redis::access::Access;
 use crate::store::redis::connection::Connection;
 use crate::store::redis::discovery::Discovery;
 use crate::store::redis::protocol;
@@ -31,23 +32,37 @@ struct Session<'a> {
 
 /// Checks the way to the server, then the server, then our permissions.
 pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
-    let discovery = Discovery::new(endpoint, &options.project_key);
-    let mut findings = match &endpoint.topology {
-        Topology::Server(address) => reach::server(address, &discovery, options.connect_timeout).await,
-        Topology::Sentinel { sentinels, .. } => {
-            reach::seeds("sentinels", sentinels, &discovery, options.connect_timeout).await
-        }
-        Topology::Cluster { seeds } => {
-            reach::seeds("nodes", seeds, &discovery, options.connect_timeout).await
+    let discovery = Discovery::new(endpoint, options);
+    let asked_at = Instant::now();
+    let access = match discovery.access().await {
+        Ok(access) => access,
+        Err(error) => {
+            let advice = "call the function by itself; with --password-file, look into the file";
+            return vec![Finding::error("credentials", error.to_string(), advice)];
         }
     };
+    let took = in_ms(asked_at.elapsed());
+    let given =
+        endpoint.credentials.as_ref().map(|_| Finding::ok("credentials", credentials(&access, &took)));
+    let mut findings = Vec::from_iter(given);
+    findings.extend(match &endpoint.topology {
+        Topology::Server(address) => {
+            reach::server(address, &discovery, &access, options.connect_timeout).await
+        }
+        Topology::Sentinel { sentinels, .. } => {
+            reach::seeds("sentinels", sentinels, &discovery, &access, options.connect_timeout).await
+        }
+        Topology::Cluster { seeds } => {
+            reach::seeds("nodes", seeds, &discovery, &access, options.connect_timeout).await
+        }
+    });
     if findings.iter().any(|finding| finding.verdict == Verdict::Error) {
         findings.push(Finding::unchecked("login", "the server cannot be reached"));
         return findings;
     }
     let messages = Arc::new(Notify::new());
     let asked_at = Instant::now();
-    let connection = match connect(&discovery, options.connect_timeout, messages.clone()).await {
+    let connection = match connect(&discovery, messages.clone()).await {
         Ok(connection) => connection,
         Err(error) => {
             findings.push(refused(&error, endpoint));
@@ -57,7 +72,7 @@ pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
     let took = in_ms(asked_at.elapsed());
     if !matches!(endpoint.topology, Topology::Server(_)) {
         let address = connection.address().clone();
-        findings.extend(reach::server(&address, &discovery, options.connect_timeout).await);
+        findings.extend(reach::server(&address, &discovery, &access, options.connect_timeout).await);
     }
     let protocol = protocol::name(connection.protocol());
     findings.push(Finding::ok("login", format!("accepted with {protocol}, {took} with connecting")));
@@ -69,7 +84,7 @@ pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
     findings
 }
 
-async fn connect(discovery: &Discovery, limit: Duration, messages: Arc<Notify>) -> Result<Connection> {
+async fn connect(discovery: &Discovery, messages: Arc<Notify>) -> Result<Connection> {
     let on_push = move |push: PushInfo| {
         if push.kind == PushKind::Message {
             messages.notify_one();
@@ -80,15 +95,25 @@ async fn connect(discovery: &Discovery, limit: Duration, messages: Arc<Notify>) 
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_push_sender(on_push);
-    timeout(limit, discovery.connect(&config)).await.unwrap_or_else(|_| {
-        let (endpoint, limit) = (discovery.endpoint(), limit.as_millis());
-        Err(Error::new(Code::Timeout, format!("{endpoint} did not let us in within {limit} ms")))
-    })
+    discovery.connect(&config).await
+}
+
+fn credentials(access: &Access, took: &str) -> String {
+    let renewal = match access.renew_at {
+        Some(at) => {
+            format!("logs in anew after {} s", at.saturating_duration_since(Instant::now().into()).as_secs())
+        }
+        None => "they do not expire".into(),
+    };
+    format!("given in {took}; {renewal}")
 }
 
 fn refused(error: &Error, endpoint: &Endpoint) -> Finding {
     let message = error.to_string();
     let advice = match error.code() {
+        Code::Auth if endpoint.credentials.is_some() && !message.contains("no permissions") => {
+            "the server refuses what the function 'credentials', or --password-file, says: is it for this user and server?"
+        }
         Code::Auth if message.contains("NOAUTH") && endpoint.login == Login::default() => {
             "the server wants a password: give it by POSTHOG_FLAG_CACHE_PASSWORD, or in the url"
         }

@@ -76,6 +76,7 @@ fn serve(at: &'static str, first: &str, then: &str) -> Endpoint {
         tls: None,
         database: 0,
         login: Login::default(),
+        credentials: None,
         client_name: None,
     }
 }

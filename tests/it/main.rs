@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(unix)]
+mod credentials;
+#[cfg(unix)]
 mod directory;
 #[cfg(target_os = "linux")]
 mod endless;

@@ -10,11 +10,17 @@ use tokio::time::timeout;
 
 use crate::config::target::Address;
 use crate::doctor::finding::{Finding, in_ms};
+use crate::store::redis::access::Access;
 use crate::store::redis::dial::{connect, encrypt, resolve};
 use crate::store::redis::discovery::Discovery;
 
 /// Checks the host name, TCP and TLS.
-pub async fn server(address: &Address, discovery: &Discovery, limit: Duration) -> Vec<Finding> {
+pub async fn server(
+    address: &Address,
+    discovery: &Discovery,
+    access: &Access,
+    limit: Duration,
+) -> Vec<Finding> {
     let Address::Tcp(host, port) = address else { return Vec::new() };
     let mut findings = Vec::new();
     let asked_at = Instant::now();
@@ -52,7 +58,7 @@ pub async fn server(address: &Address, discovery: &Discovery, limit: Duration) -
         }
     };
     findings.push(Finding::ok("connection", format!("{address} takes it in {}", in_ms(asked_at.elapsed()))));
-    let encryption = match within(limit, discovery.encryption()).await {
+    let encryption = match within(limit, access.encryption()).await {
         Ok(encryption) => encryption,
         Err(cause) => {
             let advice = "install the system's certificate authorities, or name one with --tls-ca";
@@ -83,10 +89,16 @@ pub async fn server(address: &Address, discovery: &Discovery, limit: Duration) -
 }
 
 /// Checks whether the sentinels, or the nodes, in the URL answer, and name the same primary.
-pub async fn seeds(kind: &str, seeds: &[Address], discovery: &Discovery, limit: Duration) -> Vec<Finding> {
+pub async fn seeds(
+    kind: &str,
+    seeds: &[Address],
+    discovery: &Discovery,
+    access: &Access,
+    limit: Duration,
+) -> Vec<Finding> {
     let ask = async |seed: &Address| {
         let asked_at = Instant::now();
-        let answer = match timeout(limit, discovery.ask(seed)).await {
+        let answer = match timeout(limit, discovery.ask(seed, access)).await {
             Ok(answer) => answer.map_err(|cause| discovery.described(&seed.to_string(), cause).to_string()),
             Err(_) => Err(format!("{seed} did not answer within {} ms", limit.as_millis())),
         };

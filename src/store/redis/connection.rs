@@ -7,6 +7,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, RedisConnectionInfo, RedisResult, Value};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::dial::{Encryption, dial};
 use super::errors::needs_new_connection;
@@ -24,6 +25,7 @@ pub struct Connection {
     protocol: ProtocolVersion,
     /// The slot is moving to this server, which accepts commands for it only after `ASKING`.
     asking: bool,
+    renew_at: Option<Instant>,
     /// Its sender is dropped when the connection ends.
     alive: watch::Receiver<()>,
     _driver: Arc<AbortOnDrop>,
@@ -59,7 +61,16 @@ impl Connection {
         });
         let driver = Arc::new(AbortOnDrop(driver.abort_handle()));
         let address = Arc::new(address.clone());
-        Ok(Connection { address, multiplexed, progress, protocol, asking: false, alive, _driver: driver })
+        Ok(Connection {
+            address,
+            multiplexed,
+            progress,
+            protocol,
+            asking: false,
+            renew_at: None,
+            alive,
+            _driver: driver,
+        })
     }
 
     /// Fails if the server wants a password and was given none. With RESP2 nothing in the login says so.
@@ -68,6 +79,16 @@ impl Connection {
             Err(cause) if needs_new_connection(&cause) => Err(cause),
             _ => Ok(self),
         }
+    }
+
+    /// Its credentials expire: it is to be replaced at this time.
+    pub fn with_renewal(self, renew_at: Option<Instant>) -> Self {
+        Connection { renew_at, ..self }
+    }
+
+    /// When to replace it; `None`: never.
+    pub fn renew_at(&self) -> Option<Instant> {
+        self.renew_at
     }
 
     /// Sends `ASKING` before each command (redis.io/docs/reference/cluster-spec, "ASK redirection").

@@ -4,7 +4,8 @@
 //! All keys of a project are in one slot of a cluster, so one connection to the primary of that slot is enough;
 //! other nodes may come, go and hang. The cluster passes pub/sub messages on to it from every node.
 
-use std::io;
+use std::collections::VecDeque;
+use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,15 +14,16 @@ use redis::{
     AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisError, RedisResult, ServerErrorKind, Value,
     from_redis_value,
 };
-use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
+use super::access::Access;
 use super::connection::{Connection, setup};
-use super::dial::Encryption;
-use super::errors::{described, needs_new_connection};
+use super::errors::{Redacted, described, needs_new_connection};
 use super::protocol::lacks_resp3;
 use super::race::race;
 use super::subscription::Subscription;
-use crate::blocking::Blocking;
+use crate::config::credentials::{Credentials, CredentialsFunction};
+use crate::config::options::Options;
 use crate::config::target::{Address, Endpoint, Topology};
 use crate::error::{Code, Error, Result};
 
@@ -32,7 +34,9 @@ const NEXT_SEED_AFTER: Duration = Duration::from_millis(300);
 pub struct Discovery {
     endpoint: Endpoint,
     slot: u16,
-    encryption: OnceCell<Option<Encryption>>,
+    limit: Duration,
+    /// Without `credentials`.
+    fixed: Arc<Access>,
     learnt: Mutex<Learnt>,
 }
 
@@ -44,6 +48,8 @@ struct Learnt {
     /// A server refused `HELLO 3`. From then on this process uses RESP2, which every server speaks: asking again would cost
     /// each reconnect a connection in vain.
     lacks_resp3: bool,
+    /// The two passwords that the function in `credentials` returned last: no message may contain them.
+    passwords: VecDeque<String>,
 }
 
 /// The server to which `MOVED` or `ASK` sent us.
@@ -61,11 +67,12 @@ enum Way {
 
 impl Discovery {
     /// The project key determines the slot in a cluster.
-    pub fn new(endpoint: &Endpoint, project_key: &str) -> Self {
+    pub fn new(endpoint: &Endpoint, options: &Options) -> Self {
         Discovery {
             endpoint: endpoint.clone(),
-            slot: slot(project_key),
-            encryption: OnceCell::new(),
+            slot: slot(&options.project_key),
+            limit: options.connect_timeout,
+            fixed: Arc::new(Access::fixed(endpoint)),
             learnt: Mutex::default(),
         }
     }
@@ -75,16 +82,81 @@ impl Discovery {
         &self.endpoint
     }
 
-    /// Finds the primary and connects to it. Has no timeout of its own: the caller's covers all seeds together.
+    /// Finds the primary and connects to it. Ends after `connectTimeoutMs`, which covers all seeds together; the function in
+    /// `credentials` has as long.
     pub async fn connect(&self, config: &AsyncConnectionConfig) -> Result<Connection> {
+        let access = self.access().await?;
+        match self.connect_with(&access, config).await {
+            // The password may have changed since the function returned it.
+            Err(error) if error.code() == Code::Auth && self.endpoint.credentials.is_some() => {
+                let renewed = self.access().await?;
+                if renewed.login == access.login {
+                    Err(error)
+                } else {
+                    self.connect_with(&renewed, config).await
+                }
+            }
+            result => result,
+        }
+    }
+
+    /// How to log in now.
+    pub async fn access(&self) -> Result<Arc<Access>> {
+        let Some(function) = &self.endpoint.credentials else { return Ok(self.fixed.clone()) };
+        let failed = || Error::new(Code::Auth, "option 'credentials' failed");
+        let granted = timeout(self.limit, self.granted(function)).await;
+        let granted =
+            granted.unwrap_or_else(|_| Err(format!("no answer within {} ms", self.limit.as_millis()).into()));
+        let access = granted.map_err(|cause| {
+            match Redacted::of(self.passwords().iter().map(String::as_str), &*cause) {
+                Some(redacted) => failed().caused_by(redacted),
+                None => failed().caused_by(std::io::Error::other(cause)),
+            }
+        })?;
+        Ok(Arc::new(access))
+    }
+
+    async fn granted(
+        &self,
+        function: &CredentialsFunction,
+    ) -> Result<Access, Box<dyn StdError + Send + Sync>> {
+        let CredentialsFunction(provider) = function;
+        let credentials = Credentials::from_given(provider.call().await?)?;
+        let mut learnt = self.learnt();
+        if learnt.passwords.back() != credentials.login.password.as_ref() {
+            learnt.passwords.extend(credentials.login.password.clone());
+        }
+        while learnt.passwords.len() > 2 {
+            learnt.passwords.pop_front();
+        }
+        Ok(Access::granted(&self.endpoint, credentials)?)
+    }
+
+    /// Those that no message may contain.
+    pub fn passwords(&self) -> Vec<String> {
+        self.endpoint.passwords().map(str::to_owned).chain(self.learnt().passwords.iter().cloned()).collect()
+    }
+
+    async fn connect_with(&self, access: &Access, config: &AsyncConnectionConfig) -> Result<Connection> {
+        timeout(self.limit, self.find(access, config))
+            .await
+            .unwrap_or_else(|_| Err(self.timed_out(self.limit)))
+    }
+
+    /// The deployment did not answer within this time.
+    pub fn timed_out(&self, limit: Duration) -> Error {
+        Error::new(Code::Timeout, format!("{} did not answer within {} ms", self.endpoint, limit.as_millis()))
+    }
+
+    async fn find(&self, access: &Access, config: &AsyncConnectionConfig) -> Result<Connection> {
         let seeds = match &self.endpoint.topology {
-            Topology::Server(address) => return self.open(address, config).await,
+            Topology::Server(address) => return self.open(address, access, config).await,
             Topology::Sentinel { sentinels, .. } => self.seeds(sentinels),
             Topology::Cluster { seeds } => self.seeds(seeds),
         };
         let redirect = self.learnt().redirect.take();
         let ways = redirect.into_iter().map(Way::Redirect).chain(seeds.into_iter().map(Way::Seed));
-        let errors = match race(ways.map(|way| self.follow(way, config)), NEXT_SEED_AFTER).await {
+        let errors = match race(ways.map(|way| self.follow(way, access, config)), NEXT_SEED_AFTER).await {
             Ok(connection) => return Ok(connection),
             Err(errors) => errors,
         };
@@ -110,17 +182,17 @@ impl Discovery {
         learnt
     }
 
-    async fn follow(&self, way: Way, config: &AsyncConnectionConfig) -> Result<Connection> {
+    async fn follow(&self, way: Way, access: &Access, config: &AsyncConnectionConfig) -> Result<Connection> {
         let seed = match way {
             Way::Redirect(Redirect { address, asking }) => {
-                return Ok(self.open(&address, config).await?.with_asking(asking));
+                return Ok(self.open(&address, access, config).await?.with_asking(asking));
             }
             Way::Seed(seed) => seed,
         };
-        let primary = self.ask(&seed).await.map_err(|cause| {
+        let primary = self.ask(&seed, access).await.map_err(|cause| {
             self.described(&format!("{seed}, asked for the way to {},", self.endpoint), cause)
         })?;
-        let connection = self.open(&primary, config).await?;
+        let connection = self.open(&primary, access, config).await?;
         if matches!(self.endpoint.topology, Topology::Sentinel { .. }) {
             let verified = ensure_primary(&connection).await;
             verified.map_err(|cause| self.described(&self.subject(&primary), cause))?;
@@ -129,12 +201,12 @@ impl Discovery {
     }
 
     /// Asks a seed for the address of the primary. Has no timeout of its own.
-    pub async fn ask(&self, seed: &Address) -> RedisResult<Address> {
+    pub async fn ask(&self, seed: &Address, access: &Access) -> RedisResult<Address> {
         let login = match &self.endpoint.topology {
             Topology::Sentinel { login, .. } => login,
-            _ => &self.endpoint.login,
+            _ => &access.login,
         };
-        let encryption = self.encryption().await?;
+        let encryption = access.encryption().await?;
         // Naming the library would cost a round trip.
         let setup = setup(login).set_skip_set_lib_name();
         let connection = Connection::open(seed, encryption, &setup, without_pushes()).await?;
@@ -147,27 +219,33 @@ impl Discovery {
     }
 
     /// Opens a connection of its own for messages on this channel, to a server without RESP3. `None` if the server refuses
-    /// to subscribe. Has no timeout of its own.
+    /// to subscribe. Ends after `connectTimeoutMs`; the function in `credentials` has as long.
     pub async fn subscribe(&self, address: &Address, channel: &str) -> Result<Option<Subscription>> {
+        let access = self.access().await?;
         let subscribed = async {
-            let encryption = self.encryption().await?;
-            let mut subscription =
-                Subscription::open(address, encryption, &setup(&self.endpoint.login)).await?;
+            let encryption = access.encryption().await?;
+            let mut subscription = Subscription::open(address, encryption, &setup(&access.login)).await?;
             match subscription.subscribe(channel).await {
                 Ok(()) => Ok(Some(subscription)),
                 Err(cause) if needs_new_connection(&cause) => Err(cause),
                 Err(_) => Ok(None),
             }
         };
-        subscribed.await.map_err(|cause| {
+        let subscribed = timeout(self.limit, subscribed).await.map_err(|_| self.timed_out(self.limit))?;
+        subscribed.map_err(|cause| {
             self.described(&format!("{}, on the connection for notices,", self.subject(address)), cause)
         })
     }
 
-    async fn open(&self, address: &Address, config: &AsyncConnectionConfig) -> Result<Connection> {
+    async fn open(
+        &self,
+        address: &Address,
+        access: &Access,
+        config: &AsyncConnectionConfig,
+    ) -> Result<Connection> {
         let opened = async {
-            let encryption = self.encryption().await?;
-            let setup = setup(&self.endpoint.login).set_db(self.endpoint.database);
+            let encryption = access.encryption().await?;
+            let setup = setup(&access.login).set_db(self.endpoint.database);
             if !self.learnt().lacks_resp3 {
                 let setup = setup.clone().set_protocol(ProtocolVersion::RESP3);
                 match Connection::open(address, encryption, &setup, config.clone()).await {
@@ -177,25 +255,13 @@ impl Discovery {
             }
             Connection::open(address, encryption, &setup, without_pushes()).await?.ensure_login().await
         };
-        opened.await.map_err(|cause| self.described(&self.subject(address), cause))
-    }
-
-    /// The TLS settings; `None` if connections are not encrypted.
-    pub async fn encryption(&self) -> io::Result<Option<&Encryption>> {
-        let make = || async {
-            let Some(tls) = self.endpoint.tls.clone() else { return Ok(None) };
-            let server_name = tls.server_name.clone();
-            // Without `tls.ca` this reads the certificates of the system.
-            let blocking = Blocking::on("certificates", tls.ca.clone().unwrap_or_default());
-            let config = blocking.run(move || tls.client_config()).await??;
-            io::Result::Ok(Some(Encryption { config: Arc::new(config), server_name }))
-        };
-        Ok(self.encryption.get_or_try_init(make).await?.as_ref())
+        let opened = opened.await.map_err(|cause| self.described(&self.subject(address), cause))?;
+        Ok(opened.with_renewal(access.renew_at))
     }
 
     /// The error that the store returns.
     pub fn described(&self, subject: &str, cause: RedisError) -> Error {
-        described(subject, &self.endpoint, cause)
+        described(subject, self.passwords().iter().map(String::as_str), cause)
     }
 
     /// What messages call this server.

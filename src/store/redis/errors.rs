@@ -9,7 +9,6 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::reply_limit::Refused;
-use crate::config::target::Endpoint;
 use crate::error::{Code, Error};
 
 /// What Redis and Valkey say of a script that they do not have (src/script.c).
@@ -17,8 +16,8 @@ const NO_SCRIPT: [&str; 2] = ["No matching script. Please use EVAL.", "No matchi
 
 const REFUSED: &str = "refuses our credentials or rights";
 
-/// The error that the store returns; it quotes no password of the endpoint.
-pub fn described(subject: &str, endpoint: &Endpoint, cause: RedisError) -> Error {
+/// The error that the store returns; it quotes none of the passwords.
+pub fn described<'a>(subject: &str, passwords: impl Iterator<Item = &'a str>, cause: RedisError) -> Error {
     let (code, what) = match (cause.kind(), cause.code()) {
         (ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm), _)
         | (_, Some("NOAUTH" | "WRONGPASS")) => (Code::Auth, REFUSED),
@@ -36,7 +35,7 @@ pub fn described(subject: &str, endpoint: &Endpoint, cause: RedisError) -> Error
         _ => (Code::Unavailable, "refuses to work"),
     };
     let error = Error::new(code, format!("{subject} {what}"));
-    match Redacted::of(endpoint.passwords(), &cause) {
+    match Redacted::of(passwords, &cause) {
         // A password may be a word that occurs in this message of Redis.
         Some(redacted) if !cause.detail().is_some_and(|detail| NO_SCRIPT.contains(&detail)) => {
             error.caused_by(redacted)
@@ -91,11 +90,11 @@ const QUOTED_CHARACTERS: usize = 6;
 /// Redis quotes the arguments of an unknown command. `HELLO`, whose arguments include the password, is unknown to
 /// old servers, to proxies, and where it has been renamed.
 #[derive(Debug)]
-struct Redacted(String);
+pub struct Redacted(String);
 
 impl Redacted {
     /// `None` if the error quotes no password.
-    fn of<'a>(passwords: impl Iterator<Item = &'a str>, cause: &impl StdError) -> Option<Self> {
+    pub fn of<'a>(passwords: impl Iterator<Item = &'a str>, cause: &dyn StdError) -> Option<Self> {
         let text = cause.to_string();
         let at = passwords.filter_map(|password| first_form(&text, password)).min()?;
         Some(Redacted(format!("{}…", text.get(..at)?)))

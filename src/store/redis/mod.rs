@@ -11,6 +11,7 @@
 //! `confirmed_at`, `retry_at`, `invalidated_at`, `failures`, `refused_at`, `outdated_at`, and `patch`,
 //! which turns the previous snapshot into this one. Both keys expire together.
 
+pub mod access;
 pub(crate) mod connection;
 pub(crate) mod dial;
 pub(crate) mod discovery;

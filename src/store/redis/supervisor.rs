@@ -20,7 +20,7 @@ use redis::{
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::connection::Connection;
 use super::discovery::Discovery;
@@ -76,7 +76,7 @@ impl Supervisor {
     /// Does not connect yet; the first command does.
     pub fn new(endpoint: &Endpoint, options: &Options) -> Self {
         let shared = Shared {
-            discovery: Discovery::new(endpoint, &options.project_key),
+            discovery: Discovery::new(endpoint, options),
             channel: options.updates_channel(),
             connect_timeout: options.connect_timeout,
             command_timeout: options.command_timeout,
@@ -164,7 +164,7 @@ impl Supervisor {
                     is_last = true;
                 }
                 None => {
-                    let error = shared.timed_out(shared.command_timeout);
+                    let error = shared.discovery.timed_out(shared.command_timeout);
                     tokio::spawn(shared.clone().probe(connection, number, error.clone()));
                     return Err(error);
                 }
@@ -183,10 +183,10 @@ impl Supervisor {
                 Status::Up(connection, number) => Ok((connection.clone(), *number)),
                 Status::Down(error) => Err(error.clone()),
                 Status::Connecting | Status::Lost(_) => {
-                    Err(self.shared.timed_out(self.shared.connect_timeout))
+                    Err(self.shared.discovery.timed_out(self.shared.connect_timeout))
                 }
             },
-            _ => Err(self.shared.timed_out(self.shared.connect_timeout)),
+            _ => Err(self.shared.discovery.timed_out(self.shared.connect_timeout)),
         }
     }
 
@@ -207,16 +207,25 @@ impl Drop for Supervisor {
 
 impl Shared {
     async fn keep_connected(self: Arc<Self>) {
-        let mut waits = backoff();
+        let (mut waits, mut renewed) = (backoff(), None);
         for number in 1.. {
-            let connection = loop {
-                match self.connect().await {
-                    Ok(connection) => break connection,
-                    Err(error) => self.wait(error, &mut waits).await,
-                }
+            let connection = match renewed.take() {
+                Some(connection) => connection,
+                None => loop {
+                    match self.connect().await {
+                        Ok(connection) => break connection,
+                        Err(error) => self.wait(error, &mut waits).await,
+                    }
+                },
             };
             let since = Instant::now();
-            let loss = self.serve(connection, number).await;
+            let loss = match self.serve(connection, number).await {
+                Ok(connection) => {
+                    renewed = Some(connection);
+                    continue;
+                }
+                Err(loss) => loss,
+            };
             if self.health().lost(since.elapsed()) {
                 waits = backoff();
             } else {
@@ -226,9 +235,10 @@ impl Shared {
         }
     }
 
-    /// Offers the connection until it is given up, and returns the reason.
-    async fn serve(&self, connection: Connection, number: u64) -> Error {
-        let ended = connection.ended();
+    /// Offers the connection until it is given up, and returns the reason, or the connection that replaces it because its
+    /// credentials expire.
+    async fn serve(self: &Arc<Self>, connection: Connection, number: u64) -> Result<Connection> {
+        let (ended, renew_at) = (connection.ended(), connection.renew_at());
         let mut set_up = pin!(self.set_up(connection.clone(), number));
         // Sends its commands, without waiting for the replies. With RESP3 a notice cannot be missed after the first read:
         // the subscription precedes it.
@@ -237,8 +247,9 @@ impl Shared {
         // Messages may have been missed while there was no connection.
         self.notices.send_modify(Notices::gap);
         tokio::select! {
-            loss = self.loss() => loss,
-            () = ended => self.disconnected(number),
+            loss = self.loss() => Err(loss),
+            () = ended => Err(self.disconnected(number)),
+            renewed = self.renewed(renew_at) => Ok(renewed),
             never = set_up => match never {},
         }
     }
@@ -259,7 +270,7 @@ impl Shared {
         };
         let both = async { tokio::join!(subscribe, self.introduce(&connection)) };
         match connection.unless_silent(self.connect_timeout, both).await {
-            None => self.lose(number, &self.timed_out(self.connect_timeout)),
+            None => self.lose(number, &self.discovery.timed_out(self.connect_timeout)),
             // Notices are hints: without the permission to subscribe, changes arrive only with the next poll.
             Some((Err(cause), ())) if needs_new_connection(&cause) => {
                 self.lose(number, &self.discovery.failed(&connection, cause));
@@ -272,6 +283,20 @@ impl Shared {
             self.listen(&address).await;
         }
         pending().await
+    }
+
+    /// Waits until this time, and connects with new credentials.
+    async fn renewed(self: &Arc<Self>, at: Option<Instant>) -> Connection {
+        let Some(at) = at else { return pending().await };
+        sleep_until(at).await;
+        let mut waits = backoff();
+        loop {
+            match self.connect().await {
+                Ok(connection) => return connection,
+                Err(error) => self.trouble.send_replace(Some(error)),
+            };
+            sleep(waits.next().unwrap_or(RETRY_UP_TO)).await;
+        }
     }
 
     /// A half-open connection reports no error. After a timeout the server is asked once more, at once: the next call may be
@@ -319,9 +344,7 @@ impl Shared {
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_push_sender(on_push);
-        timeout(self.connect_timeout, self.discovery.connect(&config))
-            .await
-            .unwrap_or_else(|_| Err(self.timed_out(self.connect_timeout)))
+        self.discovery.connect(&config).await
     }
 
     /// Sends our client name, and asks for the server's name and version. Failing here has no consequences.
@@ -338,7 +361,7 @@ impl Shared {
             let text = reply.get(name).and_then(|value| String::from_redis_value_ref(value).ok());
             let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
             text.filter(|text| text.len() <= LONGEST_NAME && text.bytes().all(is_name))
-                .filter(|text| !has_password(text, self.discovery.endpoint().passwords()))
+                .filter(|text| !has_password(text, self.discovery.passwords().iter().map(String::as_str)))
         };
         if let (Some(server), Some(version)) = (text("server"), text("version")) {
             self.link().server = Some(format!("{server} {version}"));
@@ -369,11 +392,6 @@ impl Shared {
         let error = Error::new(Code::Unavailable, format!("{endpoint} closed the connection"));
         self.lose(number, &error);
         error
-    }
-
-    fn timed_out(&self, limit: Duration) -> Error {
-        let endpoint = self.discovery.endpoint();
-        Error::new(Code::Timeout, format!("{endpoint} did not answer within {} ms", limit.as_millis()))
     }
 }
 

@@ -28,7 +28,7 @@ macro_rules! contract {
             $(
                 let prefix = concat!("posthog:flags:", stringify!($name), ":");
                 println!("{prefix}");
-                $name(Place::Deployed(endpoint.clone(), prefix.into())).await;
+                $name(Place::Deployed(Box::new(endpoint.clone()), prefix.into())).await;
             )*
         }
 

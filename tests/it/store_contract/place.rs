@@ -22,7 +22,7 @@ pub enum Place {
     Directory(TempDir),
     Redis(RedisServer),
     /// Of all tests of one deployment each has a prefix of its own.
-    Deployed(Endpoint, String),
+    Deployed(Box<Endpoint>, String),
 }
 
 impl Place {

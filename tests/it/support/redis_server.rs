@@ -85,6 +85,7 @@ impl RedisServer {
             tls: None,
             database: 0,
             login: Login::default(),
+            credentials: None,
             client_name: Some("store".into()),
         }
     }

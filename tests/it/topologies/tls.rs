@@ -141,6 +141,7 @@ async fn in_a_process_of_its_own() {
         tls: Some(tls),
         database: 0,
         login: Default::default(),
+        credentials: None,
         client_name: None,
     };
     heal(&store_at(&at(Tls { ca: Some(variable("TEST_CA")), ..Tls::default() }))).await;

@@ -1,6 +1,6 @@
 //! Keeps a second connection for notices to a server without RESP3, and replaces it after every kind of failure.
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::{RETRY_UP_TO, Shared, backoff};
 use crate::config::target::Address;
@@ -12,8 +12,7 @@ impl Shared {
     pub(super) async fn listen(&self, address: &Address) {
         let (mut waits, mut is_told) = (backoff(), false);
         loop {
-            let subscribed = timeout(self.connect_timeout, self.discovery.subscribe(address, &self.channel));
-            match subscribed.await.unwrap_or_else(|_| Err(self.timed_out(self.connect_timeout))) {
+            match self.discovery.subscribe(address, &self.channel).await {
                 Ok(Some(mut subscription)) => {
                     let since = Instant::now();
                     is_told = false;
