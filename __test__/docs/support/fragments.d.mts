@@ -15,4 +15,5 @@ declare global {
   const tracedFetch: flagCacheModule.Fetch
   const metrics: { increment(name: string): void; gauge(name: string, value: number | null, labels?: Record<string, string>): void }
   const logger: { warn(...values: unknown[]): void }
+  function currentToken(): Promise<string>
 }
