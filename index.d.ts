@@ -48,7 +48,7 @@ export interface FlagDefinitionCacheOptions {
    *   `%23` and `?` as `%3F`; symbolic links below the directory are not followed.
    * - `memory:`: this process only.
    *
-   * Nothing is connected or created before the first call of a method.
+   * Nothing is connected or created before the first call of a method. An empty text is the same as no `url`.
    *
    * @default the environment variable `POSTHOG_FLAG_CACHE_URL`, else `REDIS_URL`, else a directory that belongs to this user
    * alone: `posthog-flag-cache-<uid>`, mode 0700, in the system's temp directory
@@ -453,6 +453,21 @@ export declare class FlagDefinitionCache implements Provider {
   readonly fetch: Fetch
 
   /**
+   * The options of `PostHog` that belong to this cache: itself as `flagDefinitionCacheProvider`, {@link FlagDefinitionCache.fetch}, and
+   * {@link FlagDefinitionCacheOptions.refreshIntervalMs} as `featureFlagsPollingInterval`.
+   *
+   * @example
+   * ```typescript
+   * new PostHog('phc_…', { secretKey: 'phs_…', ...flagCache.clientOptions })
+   * ```
+   */
+  readonly clientOptions: {
+    flagDefinitionCacheProvider: FlagDefinitionCache
+    fetch: Fetch
+    featureFlagsPollingInterval: number
+  }
+
+  /**
    * Makes the same of another fetch, one with a proxy or with tracing for example.
    *
    * @param fetch - makes the requests; the global `fetch`, or anything that posthog-node takes instead
@@ -464,6 +479,17 @@ export declare class FlagDefinitionCache implements Provider {
    * ```
    */
   withFetch(fetch: Fetch): Fetch
+
+  /**
+   * Has the client look for new definitions if it has not looked for `maxAgeMs`, and waits until it has them; otherwise returns at
+   * once. Call it at the begin of each request of a serverless function, where no timer runs between requests. Concurrent calls share
+   * one reload. If the reload fails, posthog-node reports it, and the client keeps the definitions that it has.
+   *
+   * @param posthog - the client of this cache
+   * @param maxAgeMs - in milliseconds
+   * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if the arguments are something else
+   */
+  ensureFresh(posthog: { reloadFeatureFlags(): Promise<void> }, maxAgeMs: number): Promise<void>
 
   /**
    * Calls the listener when the fleet has definitions that this process has not: within milliseconds after another process has

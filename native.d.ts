@@ -49,6 +49,8 @@ export declare class NativeLogin {
 /** One worker of the fleet, as `lib/cache.js` drives it. */
 export declare class NativeProvider {
   constructor(options: object, credentials?: NativeCredentials | undefined | null, call?: ((arg: NativeLogin) => void) | undefined | null)
+  /** The option `refreshIntervalMs`. */
+  get refreshIntervalMs(): number
   /**
    * Tells posthog-node what to do at this poll. The caller has the definitions of the `known` version. `null`: fetch.
    * `undefined`: call `get()` for the definitions. Anything else: use these definitions.

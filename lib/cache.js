@@ -20,8 +20,9 @@ function collect(options) {
     throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'options are required: an object with a projectKey')
   }
   try {
-    const { url = urlOfEnvironment(), ...others } = options
-    const given = { url, ...others }
+    const { url, ...others } = options
+    // An empty variable of the environment is none, also where it is passed on.
+    const given = { url: url === undefined || url === '' ? urlOfEnvironment() : url, ...others }
     // Read here, so that what a getter throws is kept.
     if (isPlain(given.tls)) given.tls = { ...given.tls }
     return given
@@ -64,6 +65,11 @@ class FlagDefinitionCache {
   /** How many polls are under way: one PostHog client never begins a second one. */
   #polls = 0
   #isShared = false
+  /** When the client last looked for definitions. */
+  #lookedAt
+  /** For `ensureFresh()`: the reload that is under way, and whether there was one. */
+  #reload
+  #hasReloaded = false
   #reported = new Map()
 
   constructor(options) {
@@ -84,6 +90,7 @@ class FlagDefinitionCache {
   }
 
   async getFlagDefinitions() {
+    this.#lookedAt = Date.now()
     return this.#call(async () => {
       // Another call may put something else there meanwhile.
       let { held } = this.#client
@@ -111,6 +118,7 @@ class FlagDefinitionCache {
     this.#client.isCacheEmpty = false
     if (this.#polls > 0) this.#reportSharing()
     this.#polls += 1
+    this.#lookedAt = Date.now()
     // After a rejection posthog-node fetches, too.
     let fetches = true
     try {
@@ -152,6 +160,25 @@ class FlagDefinitionCache {
       throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'withFetch needs a function like the global fetch')
     }
     return shareEtag(this.#context, fetch)
+  }
+
+  get clientOptions() {
+    return { flagDefinitionCacheProvider: this, fetch: this.fetch, featureFlagsPollingInterval: this.#native.refreshIntervalMs }
+  }
+
+  async ensureFresh(posthog, maxAgeMs) {
+    if (typeof posthog?.reloadFeatureFlags !== 'function' || !(maxAgeMs >= 0)) {
+      throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'ensureFresh needs a PostHog client, and a number of milliseconds')
+    }
+    // The time of day goes on while a serverless instance is frozen. A clock that was set back makes everything old.
+    const ageMs = Date.now() - this.#lookedAt
+    // The first one waits for the load that the client began by itself.
+    if (!this.#reload && this.#hasReloaded && ageMs >= 0 && ageMs < maxAgeMs) return
+    this.#reload ??= posthog.reloadFeatureFlags().finally(() => {
+      this.#reload = undefined
+      this.#hasReloaded = true
+    })
+    await this.#reload
   }
 
   async invalidate() {

@@ -2,7 +2,7 @@
 
 class FlagCacheError extends Error {
   constructor(code, message, cause) {
-    super(message, { cause })
+    super(message, cause === undefined ? undefined : { cause })
     this.name = 'FlagCacheError'
     this.code = code
   }
@@ -13,9 +13,11 @@ class FlagCacheError extends Error {
   }
 }
 
-/** Anything else that native code throws is a fault of our own. */
+/** What native code throws, as ours. Without a code it is a fault of our own. */
 function translate(cause) {
   const { code, message } = cause
+  // Nobody catches it: printed with its cause, it would say everything twice.
+  if (code === 'ERR_FLAG_CACHE_OPTIONS') return new FlagCacheError(code, message)
   return new FlagCacheError(String(code).startsWith('ERR_FLAG_CACHE_') ? code : 'ERR_FLAG_CACHE_UNAVAILABLE', message, cause)
 }
 

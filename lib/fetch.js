@@ -5,10 +5,18 @@ const { pollAgain, requestUnlessFound } = require('./cold-start.js')
 const { FlagCacheError, translate } = require('./error.js')
 const { describe, tellFailure } = require('./fetch-failure.js')
 const { NativeText } = require('./native.js')
-const { asksForDefinitions } = require('./request.js')
+const { asksForDefinitions, asksForSomeDefinitions } = require('./request.js')
 
 /** The limit of `src/limits.rs`: what exceeds it is passed on unread. */
 const MAX_BYTES = 64 * 1024 * 1024
+
+/** The cache would share the definitions of one project as those of another. */
+const ofAnotherProject = () =>
+  new FlagCacheError(
+    'ERR_FLAG_CACHE_OPTIONS',
+    "a request for the definitions of another project went through flagCache.fetch: option 'projectKey' must be the key that the " +
+      'PostHog client was made with',
+  )
 
 /**
  * Makes a fetch whose requests for the definitions carry the ETag of the fleet's snapshot, and whose
@@ -30,7 +38,10 @@ function shareEtag(context, inner) {
       return false
     }
     const parsed = new URL(url)
-    if (!asksForDefinitions(parsed, projectKey)) return false
+    if (!asksForDefinitions(parsed, projectKey)) {
+      if (asksForSomeDefinitions(parsed)) report(ofAnotherProject())
+      return false
+    }
     client.origin ??= parsed.origin
     return client.origin === parsed.origin
   }

@@ -79,6 +79,12 @@ impl NativeProvider {
         Ok(NativeProvider { provider: Arc::new(provider), observer: Mutex::default(), promises })
     }
 
+    /// The option `refreshIntervalMs`.
+    #[napi(getter, catch_unwind)]
+    pub fn refresh_interval_ms(&self) -> f64 {
+        ms(self.provider.refresh_interval())
+    }
+
     /// Tells posthog-node what to do at this poll. The caller has the definitions of the `known` version. `null`: fetch.
     /// `undefined`: call `get()` for the definitions. Anything else: use these definitions.
     #[napi(catch_unwind, ts_return_type = "Promise<string | NativeSlices | boolean | null | undefined>")]

@@ -48,7 +48,8 @@ describe('the constructor refuses', () => {
   test('what is not text where text belongs', () => {
     for (const name of TEXTS) {
       for (const value of [null, 7, NaN, true, 7n, Symbol(SECRET), [], {}, () => SECRET, new String('auto'), new Date(), '']) {
-        refused(name, value)
+        // An empty `url` is that of an empty environment variable.
+        if (name !== 'url' || value !== '') refused(name, value)
       }
     }
   })

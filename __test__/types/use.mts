@@ -48,6 +48,9 @@ const client = new PostHog('phc_test', {
   fetch: flagCache.fetch,
 })
 expectType<typeof flagCache.fetch>()<NonNullable<PostHogOptions['fetch']>>()
+const wired: PostHogOptions = { personalApiKey: 'phx_test', ...flagCache.clientOptions }
+expectType<ReturnType<typeof flagCache.ensureFresh>>()<Promise<void>>()
+await flagCache.ensureFresh(client, 60_000)
 const traced: PostHogOptions = { fetch: flagCache.withFetch((url, options) => fetch(url, options)) }
 const stopUpdates: () => void = flagCache.onUpdate((version) => {
   expectType<typeof version>()<string>()

@@ -239,6 +239,11 @@ impl Provider {
         self.mirror.reports()
     }
 
+    /// The option `refreshIntervalMs`.
+    pub fn refresh_interval(&self) -> Duration {
+        self.rule.refresh_interval
+    }
+
     /// The store's failures in the background.
     pub fn trouble(&self) -> Option<watch::Receiver<Option<Error>>> {
         self.mirror.store().trouble()
