@@ -539,6 +539,24 @@ export declare class FlagDefinitionCache implements Provider {
   invalidate(): Promise<void>
 
   /**
+   * Makes a Fetch API handler for a webhook that PostHog calls when a flag is edited: every process has the edit at once, for one
+   * request to PostHog. For Next.js route handlers, Hono, Bun and Deno.
+   *
+   * It answers `204` once this process has fetched, and `503` if the edit could not be noted in the store, so that PostHog tries
+   * again. It does not read the body. Requests that come while it fetches cause one more fetch together.
+   *
+   * @param options - `secret`: what the header `Authorization` must hold after `Bearer `, or the answer is `401`; `posthog`: the client
+   * of this cache
+   * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if one of them is missing
+   *
+   * @example
+   * ```typescript
+   * export const POST = flagCache.webhookHandler({ secret: process.env.WEBHOOK_SECRET!, posthog })
+   * ```
+   */
+  webhookHandler(options: { secret: string; posthog: { reloadFeatureFlags(): Promise<void> } }): (request: Request) => Promise<Response>
+
+  /**
    * What this process knows, as of its last contact with the store. Asks nobody and never fails, so it is safe in a health check.
    */
   status(): FlagCacheStatus

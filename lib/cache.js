@@ -9,6 +9,7 @@ const { shareEtag } = require('./fetch.js')
 const { Listeners } = require('./listeners.js')
 const { assemble, toNative } = require('./transfer.js')
 const { UnobservedRequest } = require('./unobserved.js')
+const { webhookHandler } = require('./webhook.js')
 
 const REPORT_INTERVAL_MS = 60_000
 
@@ -183,6 +184,10 @@ class FlagDefinitionCache {
 
   async invalidate() {
     await this.#call(() => this.#native.invalidate())
+  }
+
+  webhookHandler(options) {
+    return webhookHandler(this, options, (error) => this.#report(error))
   }
 
   onUpdate(listener) {

@@ -1,8 +1,7 @@
 'use strict'
 
-const { setTimeout: sleep } = require('node:timers/promises')
-
 const { FlagCacheError } = require('../error.js')
+const { invalidateUntilGranted } = require('../invalidation.js')
 const { Failure, UsageError } = require('./args.js')
 const { MS, number } = require('./options.js')
 const { ago, bytes, counted, duration } = require('./output.js')
@@ -19,9 +18,6 @@ const REFUSALS = {
   404: 'there is no such API: is POSTHOG_HOST right?',
   429: 'too many requests; the fleet pauses for as long as PostHog asks',
 }
-
-/** Calls of `invalidate()` within so long count as one. */
-const INVALIDATIONS_APART_MS = 1_000
 
 module.exports = {
   name: 'refresh',
@@ -70,7 +66,9 @@ have its answer; and while PostHog wants a pause, nobody asks.`,
 async function refresh(cache, { request, projectKey, isPatient }) {
   const troubles = []
   cache.onError((error) => troubles.push(error))
-  const isGranted = isPatient ? await cache.shouldFetchFlagDefinitions() : await isGrantedNow(cache)
+  const isGranted = isPatient
+    ? await cache.shouldFetchFlagDefinitions()
+    : await invalidateUntilGranted(cache, () => cache.shouldFetchFlagDefinitions())
   const { definitions: before } = cache.status()
   if (!isGranted) return outcomeOf(cache, { outcome: withoutTurn(cache.status(), isPatient), before })
 
@@ -84,21 +82,6 @@ async function refresh(cache, { request, projectKey, isPatient }) {
   if (cache.status().counters.superseded > 0) throw new Failure(undefined, 'another worker has taken over meanwhile, and fetches anew')
   const { definitions: after } = cache.status()
   return outcomeOf(cache, { outcome: after?.version === before?.version ? 'unchanged' : 'published', before })
-}
-
-/**
- * Asks for the turn, whatever the interval says. It may go to another worker, if its fetch begins after our call; one that had
- * begun before may have missed the edit for which we were called.
- */
-async function isGrantedNow(cache) {
-  const calledAt = performance.now()
-  for (let isAgain = false; ; isAgain = true) {
-    await cache.invalidate()
-    if (await cache.shouldFetchFlagDefinitions()) return true
-    const { lastGrantMsAgo, retryInMs } = cache.status()
-    if (isAgain || retryInMs !== null || lastGrantMsAgo <= performance.now() - calledAt) return false
-    await sleep(INVALIDATIONS_APART_MS)
-  }
 }
 
 /** Where to ask, as whom, and how patiently. Of neither the host nor the key is anything repeated in a message. */

@@ -1,0 +1,113 @@
+// PostHog's webhook for an edited flag: every process has the edit at once, for one request.
+
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+
+import { openCache, standIn, startClient } from '../support/client.mjs'
+import { closedPort, newProjectKey, STORES } from '../support/stores.mjs'
+
+const SECRET = 'a secret of the webhook'
+
+/** PostHog calls. */
+const call = (handle, { secret = SECRET, method = 'POST', body = '{"event":{}}' } = {}) =>
+  handle(
+    new Request('https://app.example/flags-changed', {
+      method,
+      headers: { authorization: `Bearer ${secret}` },
+      ...(method === 'POST' && { body, duplex: 'half' }),
+    }),
+  )
+
+/** A process that is called, with the client that fetches. */
+async function called(t, options) {
+  const api = await standIn(t)
+  const started = startClient(t, { api, url: 'memory:', ...options })
+  await started.ready()
+  return { api, ...started, handle: started.cache.webhookHandler({ secret: SECRET, posthog: started.client }) }
+}
+
+describe('webhookHandler()', () => {
+  test('gives every process the edit, for one request', async (t) => {
+    const store = await STORES.redis()
+    t.after(() => store.close())
+    const { api, evaluate, handle } = await called(t, { url: store.url })
+    const other = startClient(t, { api, url: store.url, commandTimeoutMs: 999 })
+    await other.ready()
+    const told = new Promise((resolve) => other.cache.onUpdate(() => other.load().then(resolve)))
+    const [before, version] = [api.calls.length, api.edit()]
+    assert.equal((await call(handle)).status, 204)
+    assert.equal(await evaluate(), version)
+    await told
+    assert.equal(await other.evaluate(), version)
+    assert.equal(api.calls.length - before, 1)
+  })
+
+  test('sees an edit that comes while the client is loading', async (t) => {
+    const { api, client, evaluate, handle } = await called(t)
+    for (let n = 0; n < 4; n += 1) {
+      const loading = client.reloadFeatureFlags()
+      const version = api.edit()
+      const [{ status }] = await Promise.all([call(handle), loading])
+      assert.equal(status, 204)
+      assert.equal(await evaluate(), version, `after ${n} edits`)
+    }
+  })
+
+  test('takes a thousand calls in a second for one or two', async (t) => {
+    const { api, handle } = await called(t)
+    const before = api.calls.length
+    api.edit()
+    const answers = await Promise.all(Array.from({ length: 1_000 }, () => call(handle)))
+    assert.deepEqual([...new Set(answers.map(({ status }) => status))], [204])
+    assert.ok(api.calls.length - before <= 2, `${api.calls.length - before} requests`)
+  })
+
+  test('refuses whoever does not know the secret, and anything but a POST, and asks nobody', async (t) => {
+    const { api, handle } = await called(t)
+    const before = api.calls.length
+    for (const secret of ['', 'wrong', `${SECRET} `, SECRET.slice(1), SECRET.toUpperCase(), 'é'.repeat(9)]) {
+      const { status, headers } = await call(handle, { secret: encodeURIComponent(secret).replaceAll('%20', ' ') })
+      if (secret.trim() === SECRET) continue
+      assert.deepEqual([status, headers.get('www-authenticate')], [401, 'Bearer'], secret)
+    }
+    for (const header of [`bearer ${SECRET}`, `Basic ${SECRET}`, SECRET, undefined]) {
+      const headers = header === undefined ? {} : { authorization: header }
+      assert.equal((await handle(new Request('https://app.example/', { method: 'POST', headers }))).status, 401, header)
+    }
+    for (const method of ['GET', 'PUT', 'DELETE']) {
+      const { status, headers } = await call(handle, { method })
+      assert.deepEqual([status, headers.get('allow')], [405, 'POST'])
+    }
+    assert.ok(api.calls.length - before <= 1)
+  })
+
+  test('does not read the body, however long it is', async (t) => {
+    const { handle } = await called(t)
+    let sent = 0
+    const endless = new ReadableStream({
+      pull(controller) {
+        sent += 1
+        controller.enqueue(new Uint8Array(65_536))
+      },
+    })
+    assert.equal((await call(handle, { body: endless })).status, 204)
+    assert.ok(sent <= 2, `${sent} pieces were read`)
+  })
+
+  test('answers 503 where the edit cannot be noted, and reports why', async (t) => {
+    const api = await standIn(t)
+    const url = `redis://127.0.0.1:${await closedPort()}`
+    const { cache, client, troubles } = startClient(t, { api, url })
+    const { status, headers } = await call(cache.webhookHandler({ secret: SECRET, posthog: client }))
+    assert.deepEqual([status, headers.get('retry-after')], [503, '5'])
+    assert.ok(troubles.some(({ code }) => code === 'ERR_FLAG_CACHE_UNAVAILABLE'))
+  })
+
+  test('refuses to be made without its parts', (t) => {
+    const cache = openCache(t, { projectKey: newProjectKey(), url: 'memory:' })
+    const posthog = { reloadFeatureFlags: async () => {} }
+    for (const options of [undefined, null, {}, { secret: SECRET }, { posthog }, { secret: '', posthog }, { secret: 1, posthog }]) {
+      assert.throws(() => cache.webhookHandler(options), { code: 'ERR_FLAG_CACHE_OPTIONS' })
+    }
+  })
+})
