@@ -345,8 +345,7 @@ export interface FlagCacheTlsOptions {
  * const flagCache = new FlagDefinitionCache({ projectKey: 'phc_…', url: process.env.REDIS_URL })
  * const posthog = new PostHog('phc_…', {
  *   secretKey: process.env.POSTHOG_SECRET_KEY,
- *   flagDefinitionCacheProvider: flagCache,
- *   fetch: flagCache.fetch,
+ *   ...flagCache.clientOptions,
  * })
  * flagCache.onUpdate(() => posthog.reloadFeatureFlags())
  * ```
@@ -475,7 +474,7 @@ export declare class FlagDefinitionCache implements Provider {
    *
    * @example
    * ```typescript
-   * new PostHog('phc_…', { flagDefinitionCacheProvider: flagCache, fetch: flagCache.withFetch(tracedFetch) })
+   * new PostHog('phc_…', { ...flagCache.clientOptions, fetch: flagCache.withFetch(tracedFetch) })
    * ```
    */
   withFetch(fetch: Fetch): Fetch

@@ -21,8 +21,7 @@ if (cluster.isPrimary) {
   const posthog = new PostHog(POSTHOG_PROJECT_KEY, {
     host: POSTHOG_HOST,
     secretKey: POSTHOG_SECRET_KEY,
-    flagDefinitionCacheProvider: flagCache,
-    fetch: flagCache.fetch,
+    ...flagCache.clientOptions,
   })
   flagCache.onUpdate(() => posthog.reloadFeatureFlags())
 

@@ -11,8 +11,7 @@ await flagCache.invalidate()
 const posthog = new PostHog(POSTHOG_PROJECT_KEY, {
   host: POSTHOG_HOST,
   secretKey: POSTHOG_SECRET_KEY,
-  flagDefinitionCacheProvider: flagCache,
-  fetch: flagCache.fetch,
+  ...flagCache.clientOptions,
 })
 posthog.on('error', console.error)
 const isReady = await posthog.waitForLocalEvaluationReady(30_000)

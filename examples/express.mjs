@@ -10,8 +10,7 @@ const flagCache = new FlagDefinitionCache({ projectKey: POSTHOG_PROJECT_KEY, url
 const posthog = new PostHog(POSTHOG_PROJECT_KEY, {
   host: POSTHOG_HOST,
   secretKey: POSTHOG_SECRET_KEY,
-  flagDefinitionCacheProvider: flagCache,
-  fetch: flagCache.fetch,
+  ...flagCache.clientOptions,
 })
 posthog.on('error', console.error)
 flagCache.onUpdate(() => posthog.reloadFeatureFlags())

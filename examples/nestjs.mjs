@@ -15,8 +15,7 @@ class Flags {
   posthog = new PostHog(POSTHOG_PROJECT_KEY, {
     host: POSTHOG_HOST,
     secretKey: POSTHOG_SECRET_KEY,
-    flagDefinitionCacheProvider: this.flagCache,
-    fetch: this.flagCache.fetch,
+    ...this.flagCache.clientOptions,
   })
 
   async onApplicationBootstrap() {

@@ -61,7 +61,7 @@ describe('JavaScript and TypeScript', () => {
       assert.equal(code, 0, output)
       if (/\bposthog = new PostHog/.test(snippet.text) && fetches) {
         const published = (await redis.client().keys('posthog:flags:*')).length > 0
-        assert.equal(published, snippet.text.includes('flagDefinitionCacheProvider'))
+        assert.equal(published, /flagDefinitionCacheProvider|clientOptions/.test(snippet.text))
         assert.deepEqual(
           api.calls.map(({ status }) => status),
           [200],

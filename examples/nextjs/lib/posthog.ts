@@ -31,16 +31,14 @@ function connect(): Connection {
   const pollingIntervalMs = Number(process.env.POSTHOG_POLLING_INTERVAL_MS || 30_000)
   const flagCache = new FlagDefinitionCache({
     projectKey,
-    url: process.env.REDIS_URL || undefined,
+    url: process.env.REDIS_URL,
     refreshIntervalMs: pollingIntervalMs,
     clientName: 'nextjs',
   })
   const posthog = new PostHog(projectKey, {
     host,
     secretKey,
-    featureFlagsPollingInterval: pollingIntervalMs,
-    flagDefinitionCacheProvider: flagCache,
-    fetch: flagCache.fetch,
+    ...flagCache.clientOptions,
   })
   flagCache.onUpdate(() => posthog.reloadFeatureFlags())
   flagCache.onError(console.error)
