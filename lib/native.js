@@ -5,6 +5,11 @@ const { FlagCacheError } = require('./error.js')
 /** Those with a package in `npm/`. */
 const PLATFORMS = ['linux-x64-gnu', 'linux-x64-musl', 'linux-arm64-gnu', 'linux-arm64-musl', 'darwin-x64', 'darwin-arm64', 'win32-x64-msvc']
 
+/** What a bundler leaves of a package with a binary. */
+const BUNDLED =
+  'a bundler packed the code of posthog-flag-cache, but the binary cannot be loaded from there. Leave the package out of the bundle ' +
+  '(Next.js: serverExternalPackages; esbuild: --external:posthog-flag-cache), or pack the binary as docs/faq.md says (With a bundler?)'
+
 /** What to know, and to do, when the generated loader found nothing that loads: the causes of its error are what it tried. */
 function explain(error) {
   const { platform, arch } = process
@@ -26,6 +31,8 @@ function explain(error) {
       'repository (npm ci && npm run build); NAPI_RS_NATIVE_LIBRARY_PATH then names the .node file'
     )
   }
+  // What esbuild puts in the place of `require`.
+  if (causes.some(({ message }) => message.startsWith('Dynamic require of '))) return BUNDLED
   const refused = causes.find(({ message }) => !/^Cannot find (module|package|native binding)/.test(message))
   if (refused) {
     return (
@@ -58,11 +65,15 @@ function chain(error) {
 const firstLine = ({ message }) => message.split('\n', 1)[0]
 
 function load() {
+  let native
   try {
-    return require('../native.js')
+    native = require('../native.js')
   } catch (cause) {
     throw new FlagCacheError('ERR_FLAG_CACHE_NATIVE', explain(cause), cause)
   }
+  // esbuild's loader `file` puts the name of the binary in its place.
+  if (!native.NativeProvider) throw new FlagCacheError('ERR_FLAG_CACHE_NATIVE', BUNDLED)
+  return native
 }
 
 module.exports = load()
