@@ -405,7 +405,8 @@ export declare class FlagDefinitionCache implements Provider {
    * Definitions that come too late, because another process has taken over in the meantime, are not stored. Those that cannot
    * be stored now are kept, and published at the next refresh.
    *
-   * @param data - the definitions from PostHog, stored as they are
+   * @param data - the definitions from PostHog, stored as they are; where only posthog-node's name of a field is there, with the API's
+   * name too
    * @throws `ERR_FLAG_CACHE_DATA` if `data` is not an object with an array `flags` of objects with a string `key`
    * @throws `ERR_FLAG_CACHE_TOO_LARGE` if the definitions exceed the limits (SECURITY.md)
    * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`, `ERR_FLAG_CACHE_READONLY`: the

@@ -148,7 +148,7 @@ impl NativeProvider {
     ) -> napi::Result<PromiseRaw<'env, String>> {
         let text = text.take();
         self.promise(env, async move |provider: Arc<Provider>| {
-            let parse = off_runtime(move || Snapshot::new(text.decode()).map(Arc::new));
+            let parse = off_runtime(move || Snapshot::from_client(text.decode()).map(Arc::new));
             let parsed = provider.bounded(parse).await;
             if let Err(error) = &parsed {
                 provider.note_unusable(error).await;

@@ -1,5 +1,6 @@
 //! The definitions as text: validated, and versioned by their hash.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use ring::digest::{SHA256, digest};
@@ -10,6 +11,13 @@ use crate::definitions::patch::Base;
 use crate::definitions::pieces::{Fault, Parts, Pieces};
 use crate::error::{Code, Error, Result};
 use crate::limits::{MAX_STORED_BYTES, require};
+
+/// The API's names, and those that older versions of posthog-node read.
+const ALIASES: [(&str, &str); 3] = [
+    ("group_type_mapping", "groupTypeMapping"),
+    ("minimal_flag_called_events", "minimalFlagCalledEvents"),
+    ("property_matching_version", "propertyMatchingVersion"),
+];
 
 /// Definitions that are known to be a JSON object with an array `flags`, and not to cost too much.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,31 +36,27 @@ impl Snapshot {
     /// The definitions as PostHog's API answers them, completed to what every posthog-node reads from
     /// a cache: older ones know only the camelCase names, and take no field for granted.
     pub fn from_api(text: String) -> Result<Self> {
-        let fields: ApiFields = serde_json::from_str(&text).map_err(|cause| unpublishable(cause.into()))?;
-        let mut aliases = String::new();
-        let mut add = |name: &str, value: &str| {
-            let _ = write!(aliases, ",\"{name}\":{value}");
-        };
-        if fields.cohorts.is_none() {
-            add("cohorts", "{}");
-        }
-        if fields.group_type_mapping_alias.is_none() {
-            add("groupTypeMapping", fields.group_type_mapping.map_or("{}", RawValue::get));
-        }
-        for (name, alias, value) in [
-            ("minimalFlagCalledEvents", fields.minimal_alias, fields.minimal),
-            ("propertyMatchingVersion", fields.matching_alias, fields.matching),
-        ] {
-            if let (None, Some(value)) = (alias, value) {
-                add(name, value.get());
+        let fields = Fields::of(&text)?;
+        let mut more: Vec<_> =
+            ALIASES.iter().filter_map(|&(name, alias)| fields.copied(name, alias)).collect();
+        for required in ["groupTypeMapping", "cohorts"] {
+            if !fields.has(required) && !more.iter().any(|(name, _)| *name == required) {
+                more.push((required, "{}"));
             }
         }
-        // An object with `flags`: it ends in a brace, after at least one field.
-        let mut text = text;
-        text.truncate(text.trim_end().len() - 1);
-        text.push_str(&aliases);
-        text.push('}');
-        Self::cut(text).map_err(unpublishable)
+        Self::cut(with_fields(&text, &more)).map_err(unpublishable)
+    }
+
+    /// The definitions as posthog-node gives them to its provider. Older ones leave out the API's own names, which SDKs
+    /// of other languages know alone.
+    pub fn from_client(text: String) -> Result<Self> {
+        let longer = Fields::of(&text).ok().and_then(|fields| {
+            let more: Vec<_> =
+                ALIASES.iter().filter_map(|&(name, alias)| fields.copied(alias, name)).collect();
+            (!more.is_empty()).then(|| with_fields(&text, &more))
+        });
+        // What serde does not read, a lone surrogate in a name for example, JavaScript does.
+        Self::cut(longer.unwrap_or(text)).map_err(unpublishable)
     }
 
     /// Validates what a store returned for the snapshot of this version: its bytes, or a patch to `base`.
@@ -122,6 +126,37 @@ impl Snapshot {
     }
 }
 
+/// The fields of an object; `null` is as good as none. Of duplicates the last counts, as in JavaScript.
+#[derive(serde::Deserialize)]
+struct Fields<'a>(#[serde(borrow)] HashMap<String, Option<&'a RawValue>>);
+
+impl<'a> Fields<'a> {
+    fn of(text: &'a str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|cause| unpublishable(cause.into()))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(Option::is_some)
+    }
+
+    /// The field `from` under the name `to`, where only `from` is there.
+    fn copied(&self, from: &str, to: &'static str) -> Option<(&'static str, &'a str)> {
+        let value = self.0.get(from).copied().flatten()?;
+        (!self.has(to)).then(|| (to, value.get()))
+    }
+}
+
+/// The text of an object, which has a field, with more of them at its end.
+fn with_fields(text: &str, more: &[(&str, &str)]) -> String {
+    let text = text.trim_end();
+    let mut longer = text[..text.len() - 1].to_owned();
+    for (name, value) in more {
+        let _ = write!(longer, ",\"{name}\":{value}");
+    }
+    longer.push('}');
+    longer
+}
+
 fn unpublishable(fault: Fault) -> Error {
     match fault {
         Fault::Malformed(cause) => {
@@ -134,25 +169,6 @@ fn unpublishable(fault: Fault) -> Error {
             Error::new(Code::TooLarge, message).caused_by(excess)
         }
     }
-}
-
-/// What `from_api` completes. Of duplicate keys serde refuses; PostHog sends none.
-#[derive(serde::Deserialize)]
-struct ApiFields<'a> {
-    #[serde(borrow)]
-    cohorts: Option<&'a RawValue>,
-    #[serde(borrow)]
-    group_type_mapping: Option<&'a RawValue>,
-    #[serde(borrow, rename = "groupTypeMapping")]
-    group_type_mapping_alias: Option<&'a RawValue>,
-    #[serde(borrow, rename = "minimal_flag_called_events")]
-    minimal: Option<&'a RawValue>,
-    #[serde(borrow, rename = "minimalFlagCalledEvents")]
-    minimal_alias: Option<&'a RawValue>,
-    #[serde(borrow, rename = "property_matching_version")]
-    matching: Option<&'a RawValue>,
-    #[serde(borrow, rename = "propertyMatchingVersion")]
-    matching_alias: Option<&'a RawValue>,
 }
 
 #[cfg(test)]
@@ -263,6 +279,26 @@ mod tests {
         assert!(json.get("minimalFlagCalledEvents").is_none());
         assert_eq!(snapshot.flags(), 1);
         assert_eq!(Snapshot::from_api(snapshot.text().into()).unwrap(), snapshot);
+        let empty =
+            Snapshot::from_api(r#"{"flags":[],"cohorts":null,"group_type_mapping":null}"#.into()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(empty.text()).unwrap();
+        assert_eq!(
+            (&json["cohorts"], &json["groupTypeMapping"]),
+            (&serde_json::json!({}), &serde_json::json!({}))
+        );
+    }
+
+    #[test]
+    fn what_an_older_client_gives_gets_the_names_of_the_api() {
+        let given = r#"{"flags":[{"key":"a"}],"groupTypeMapping":{"0":"a"},"cohorts":{},"propertyMatchingVersion":2}"#;
+        let snapshot = Snapshot::from_client(given.into()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(snapshot.text()).unwrap();
+        assert_eq!(json["group_type_mapping"], json["groupTypeMapping"]);
+        assert_eq!(json["property_matching_version"], 2);
+        assert!(json.get("minimal_flag_called_events").is_none());
+        let complete = snapshot.text().to_owned();
+        assert_eq!(Snapshot::from_client(complete.clone()).unwrap().text(), complete);
+        assert_eq!(Snapshot::from_client("[]".into()).unwrap_err().code(), Code::Data);
     }
 
     #[test]

@@ -188,8 +188,12 @@ fn an_unknown_option_is_named_with_all_that_exist() {
         let message = fault(&[(name, Given::Number(1.0))], name);
         assert!(message.contains("is not an option"), "{message}");
     }
-    let all: BTreeSet<_> =
-        NUMBERS.into_iter().chain(TEXTS).chain(["tls", "localCopy", "credentials"]).map(str::to_owned).collect();
+    let all: BTreeSet<_> = NUMBERS
+        .into_iter()
+        .chain(TEXTS)
+        .chain(["tls", "localCopy", "credentials"])
+        .map(str::to_owned)
+        .collect();
     assert_eq!(names_in_messages(), all);
     for name in all {
         let value = if NUMBERS.contains(&&*name) { Given::Number(-1.0) } else { Given::Other("null") };
