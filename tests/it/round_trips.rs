@@ -54,6 +54,15 @@ async fn the_first_definitions_take_tcp_the_login_and_a_script() {
 }
 
 #[tokio::test]
+async fn the_first_turn_on_a_server_without_our_scripts_takes_one_more_for_both() {
+    let (server, distance) = (RedisServer::start(&[]), Distance::default());
+    let endpoint = Endpoint { topology: Topology::Server(distance.to(server.port)), ..server.endpoint() };
+    assert!(provider(&endpoint).poll(None).await.unwrap().fetches());
+    // TCP, the login, a script that is not there, the same in full, and the other one in full.
+    assert_eq!(distance.round_trips(), 5);
+}
+
+#[tokio::test]
 async fn tls_takes_one_more() {
     let (authority, distance) = (Authority::new(), Distance::default());
     let certificate = authority.server_arguments("127.0.0.1");

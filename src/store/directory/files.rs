@@ -166,6 +166,10 @@ impl Files {
         // Before anything is written: a disk that leftovers have filled has room again.
         sweep(folder, &current);
         let written = self.write(folder, next, bytes);
+        if written.is_err() && found.state.snapshot.is_none() {
+            // On a full disk: the others would wait for an outcome that finds no room either.
+            let _ = folder.clear(STATE);
+        }
         sweep(folder, if written.is_ok() { next } else { &current });
         written.map(|()| Commit::Committed(now()))
     }

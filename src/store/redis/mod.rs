@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value, from_redis_value};
 use tokio::sync::watch;
 
@@ -73,6 +74,8 @@ pub struct RedisStore {
     state_key: String,
     channel: String,
     max_age: Duration,
+    /// The script that the server lacks too, most probably: it lacked the other one.
+    lacking: Mutex<Option<&'static Script>>,
 }
 
 impl RedisStore {
@@ -84,21 +87,26 @@ impl RedisStore {
             state_key: options.state_key(),
             channel: options.updates_channel(),
             max_age: options.max_age,
+            lacking: Mutex::default(),
         }
     }
 
-    async fn run(&self, script: &Script, arguments: &[&[u8]]) -> Result<Value> {
+    async fn run(&self, script: &'static Script, arguments: &[&[u8]]) -> Result<Value> {
         let command = |name: &str, script: &str| {
             let mut command = redis::cmd(name);
             command.arg(script).arg(2).arg(&self.data_key).arg(&self.state_key).arg(arguments);
             command
         };
-        match self.supervisor.send(&command("EVALSHA", &script.hash)).await {
-            Err(error) if is_unknown_script(&error) => {
-                self.supervisor.send(&command("EVAL", &script.code)).await
+        if self.lacking.lock().take_if(|lacking| lacking.hash == script.hash).is_none() {
+            match self.supervisor.send(&command("EVALSHA", &script.hash)).await {
+                Err(error) if is_unknown_script(&error) => {
+                    *self.lacking.lock() =
+                        [&*READ, &*COMMIT].into_iter().find(|other| other.hash != script.hash);
+                }
+                result => return result,
             }
-            result => result,
         }
+        self.supervisor.send(&command("EVAL", &script.code)).await
     }
 
     async fn read_with(&self, what: &str, known: &str) -> Result<(Reading, Option<Bytes>)> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::state::SnapshotInfo;
+use posthog_flag_cache::state::{Lease, SnapshotInfo, State};
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::directory::DirectoryStore;
 use tempfile::TempDir;
@@ -108,6 +108,23 @@ mod full {
         assert_eq!(block_on(load(&store)).1, Some(definitions(1)));
         fs::write(disk.0.path().join("another log"), [b'x'; 16 * 1024]).unwrap();
         assert_eq!(block_on(increment(&store)), 2, "what is short enough is published");
+    }
+
+    #[test]
+    fn a_first_publish_on_a_full_disk_lets_the_next_process_fetch() {
+        let Some(disk) = Disk::new("128k") else {
+            println!("skipped: only root can mount a file system");
+            return;
+        };
+        let store = open(disk.0.path(), false, 60_000);
+        let lease = Lease { owner: "somebody".into(), expires_at: u64::MAX };
+        let granted = State { revision: 1, fence: 1, lease: Some(lease), ..State::default() };
+        assert!(block_on(store.commit(0, &granted, None)).unwrap().is_committed());
+        fs::write(disk.0.path().join("log"), [b'x'; 64 * 1024]).unwrap();
+        let (info, bytes) = long();
+        let error = block_on(store.commit(1, &state(2, Some(info)), Some(bytes.into()))).unwrap_err();
+        assert!(error.to_string().contains("No space left"), "{error}");
+        assert_eq!(block_on(store.read()).unwrap().state, State::default(), "nobody waits for it");
     }
 
     #[test]
