@@ -49,6 +49,8 @@ export declare class NativeLogin {
 /** One worker of the fleet, as `lib/cache.js` drives it. */
 export declare class NativeProvider {
   constructor(options: object, credentials?: NativeCredentials | undefined | null, call?: ((arg: NativeLogin) => void) | undefined | null)
+  /** What the user should know of the options. */
+  get warning(): string | null
   /** The option `refreshIntervalMs`. */
   get refreshIntervalMs(): number
   /**

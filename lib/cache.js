@@ -63,6 +63,8 @@ class FlagDefinitionCache {
     () => {},
   )
   #observing = false
+  /** What the first listener of `onError()` is told. */
+  #warning
   /** How many polls are under way: one PostHog client never begins a second one. */
   #polls = 0
   #isShared = false
@@ -76,6 +78,7 @@ class FlagDefinitionCache {
   constructor(options) {
     const { native, projectKey, isReader, keepsRefused } = create(options)
     this.#native = native
+    this.#warning = native.warning
     this.#context = {
       native,
       client: this.#client,
@@ -195,7 +198,10 @@ class FlagDefinitionCache {
   }
 
   onError(listener) {
-    return this.#errors.add(listener)
+    const remove = this.#errors.add(listener)
+    if (this.#warning) this.#report(new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', this.#warning))
+    this.#warning = null
+    return remove
   }
 
   status() {

@@ -36,6 +36,7 @@ pub struct NativeProvider {
     provider: Arc<Provider>,
     observer: Mutex<Option<JoinHandle<()>>>,
     promises: Promises,
+    warning: Option<String>,
 }
 
 /// What the next definitions request should send.
@@ -76,7 +77,14 @@ impl NativeProvider {
         let options = options::validated(options, credentials, call)?;
         let promises = Promises::new(env).map_err(uncoded)?;
         let provider = Provider::new(&options, SharedStore::open(&options));
-        Ok(NativeProvider { provider: Arc::new(provider), observer: Mutex::default(), promises })
+        let (provider, warning) = (Arc::new(provider), options.warning());
+        Ok(NativeProvider { provider, observer: Mutex::default(), promises, warning })
+    }
+
+    /// What the user should know of the options.
+    #[napi(getter, catch_unwind)]
+    pub fn warning(&self) -> Option<String> {
+        self.warning.clone()
     }
 
     /// The option `refreshIntervalMs`.

@@ -130,6 +130,16 @@ test('a client with another project key is reported, and served all the same', a
   assert.match(told[0].message, /another project/)
 })
 
+test('parameters of other clients in the url are reported once, to the first listener', (t) => {
+  const cache = openCache(t, { projectKey: newProjectKey(), url: 'redis://127.0.0.1:1?family=0&protocol=3' })
+  const told = [[], []]
+  for (const heard of told) cache.onError((error) => heard.push(error))
+  assert.deepEqual(
+    told.map((heard) => heard.map(({ code, message }) => [code, message])),
+    [[['ERR_FLAG_CACHE_OPTIONS', "option 'url' has parameters that have no effect here: family, protocol"]], []],
+  )
+})
+
 test('an empty url is none', (t) => {
   const cache = openCache(t, { projectKey: newProjectKey(), url: '' })
   assert.equal(cache.status().backend.kind, 'directory')

@@ -116,6 +116,8 @@ pub struct Options {
     pub compression: Compression,
     /// Where this host keeps a copy of the newest definitions. Only for a store behind a network.
     pub local_copy: Option<Directory>,
+    /// Parameters in `url` that have no effect.
+    pub ignored: Vec<&'static str>,
 }
 
 impl Options {
@@ -137,7 +139,7 @@ impl Options {
             }
         }
         let cold_start_wait = given.duration("coldStartWaitMs", 0)?.unwrap_or(ms(COLD_START_WAIT_MS));
-        let target = given.target()?;
+        let (target, ignored) = given.target()?;
         // A directory is on this host's disk already, and `memory:` must not write to it.
         let local_copy = given.local_copy()?.filter(|_| matches!(target, Target::Redis(_)));
         let options = Options {
@@ -158,11 +160,22 @@ impl Options {
             )?,
             target,
             local_copy,
+            ignored,
             project_key,
             key_prefix,
         };
         given.ensure_empty(OPTION_NAMES)?;
         Ok(options)
+    }
+
+    /// What the user should know of options that are accepted.
+    pub fn warning(&self) -> Option<String> {
+        let mut text =
+            format!("option 'url' has parameters that have no effect here: {}", self.ignored.join(", "));
+        if self.ignored.iter().any(|name| url::VERIFICATION.contains(name)) {
+            text += "; certificates are verified unless the option 'tls.insecureSkipVerify' is set";
+        }
+        (!self.ignored.is_empty()).then_some(text)
     }
 
     /// The timeout for a whole call of a process that has definitions: one connect, one command, and the same command
@@ -256,7 +269,7 @@ impl Fields {
         }
     }
 
-    fn target(&mut self) -> Result<Target> {
+    fn target(&mut self) -> Result<(Target, Vec<&'static str>)> {
         let url = self.text("url", url::SCHEMES)?;
         let login = self.login("username", "password")?;
         let credentials = self.credentials()?;
@@ -267,11 +280,11 @@ impl Fields {
         if client_name.as_ref().is_some_and(|name| name.contains(|c: char| !c.is_ascii_graphic())) {
             return Err(invalid("clientName", "would be refused by the server", CLIENT_NAME));
         }
-        let target = match url {
+        let (target, ignored) = match url {
             Some(text) => url::parse(&text)?,
-            None => Target::Directory(Directory::default_of_this_user()),
+            None => (Target::Directory(Directory::default_of_this_user()), Vec::new()),
         };
-        let Target::Redis(endpoint) = target else { return Ok(target) };
+        let Target::Redis(endpoint) = target else { return Ok((target, ignored)) };
         let endpoint = *endpoint;
         let tls = match (endpoint.tls, given_tls) {
             (None, Some(_)) => {
@@ -302,7 +315,8 @@ impl Fields {
             let allowed = "without the option password, and without a password in url";
             return Err(invalid("credentials", "cannot be combined with a password", allowed));
         }
-        Ok(Target::Redis(Box::new(Endpoint { topology, tls, login, credentials, client_name, ..endpoint })))
+        let endpoint = Endpoint { topology, tls, login, credentials, client_name, ..endpoint };
+        Ok((Target::Redis(Box::new(endpoint)), ignored))
     }
 
     fn local_copy(&mut self) -> Result<Option<Directory>> {

@@ -12,14 +12,67 @@ pub(super) const SCHEMES: &str = "redis://host:port/db, redis+unix:///socket?db=
     redis-sentinel://host:port,host:port/db?master=name, redis-cluster://host:port,host:port, \
     each also with valkey, and with rediss or valkeys for TLS; file:///directory, memory:";
 
-/// Parses the URL. The rest of the endpoint comes from other options.
-pub(super) fn parse(text: &str) -> Result<Target> {
+/// Parameters that other clients put into a URL, and that are safe to ignore: the same is done anyway, is an option here, or
+/// concerns what there is not.
+const IGNORED: [&str; 30] = [
+    // ioredis and node-redis
+    "family",
+    "keepAlive",
+    "connectTimeout",
+    "commandTimeout",
+    "maxRetriesPerRequest",
+    "enableReadyCheck",
+    "lazyConnect",
+    "retryStrategy",
+    "allowUsernameInURI",
+    "rejectUnauthorized",
+    // redis-py, Celery and Django
+    "protocol",
+    "socket_timeout",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "retry_on_timeout",
+    "health_check_interval",
+    "max_connections",
+    "decode_responses",
+    "encoding",
+    "client_name",
+    "timeout",
+    "ssl_cert_reqs",
+    "ssl_check_hostname",
+    // go-redis
+    "dial_timeout",
+    "read_timeout",
+    "write_timeout",
+    "pool_size",
+    "min_idle_conns",
+    "max_retries",
+    "skip_verify",
+];
+
+/// Those of them that say whether certificates are verified.
+pub(super) const VERIFICATION: [&str; 4] =
+    ["rejectUnauthorized", "ssl_cert_reqs", "ssl_check_hostname", "skip_verify"];
+
+/// Those that name certificates. Whoever gives them does not want those of the system.
+const CERTIFICATES: [&str; 4] = ["ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"];
+
+/// What the query of a URL says.
+#[derive(Default)]
+struct Query {
+    database: Option<i64>,
+    master: Option<String>,
+    ignored: Vec<&'static str>,
+}
+
+/// Parses the URL, and names the parameters in it that have no effect. The rest of the endpoint comes from other options.
+pub(super) fn parse(text: &str) -> Result<(Target, Vec<&'static str>)> {
     let text = text.trim();
     let Some((scheme, rest)) = text.split_once(':') else { return Err(bad("is not a URL")) };
     match scheme.to_ascii_lowercase().as_str() {
-        "memory" if rest.is_empty() => Ok(Target::Memory),
+        "memory" if rest.is_empty() => Ok((Target::Memory, Vec::new())),
         "memory" => Err(bad("has something behind memory:")),
-        "file" => directory(text, rest),
+        "file" => Ok((directory(text, rest)?, Vec::new())),
         scheme => {
             let kind = scheme.strip_prefix("redis").or_else(|| scheme.strip_prefix("valkey"));
             let (kind, tls) = match kind.map(|kind| (kind.strip_prefix('s'), kind)) {
@@ -27,14 +80,15 @@ pub(super) fn parse(text: &str) -> Result<Target> {
                 Some((None, kind)) => (kind, None),
                 None => ("?", None),
             };
-            let (topology, database, login) = match (kind, &tls) {
+            let ((topology, database, login), ignored) = match (kind, &tls) {
                 ("+unix", None) => socket(text)?,
-                ("" | "-sentinel" | "-cluster", _) => servers(kind, rest)?,
+                ("" | "-sentinel" | "-cluster", _) => servers(kind, rest, tls.is_some())?,
                 // The message must not quote the scheme: in a URL without slashes it can be a password.
                 _ => return Err(bad("has an unknown scheme")),
             };
             let (credentials, client_name) = (None, None);
-            Ok(Target::Redis(Box::new(Endpoint { topology, tls, database, login, credentials, client_name })))
+            let endpoint = Endpoint { topology, tls, database, login, credentials, client_name };
+            Ok((Target::Redis(Box::new(endpoint)), ignored))
         }
     }
 }
@@ -59,7 +113,9 @@ fn directory(text: &str, rest: &str) -> Result<Target> {
     }
 }
 
-fn socket(text: &str) -> Result<(Topology, i64, Login)> {
+type Servers = ((Topology, i64, Login), Vec<&'static str>);
+
+fn socket(text: &str) -> Result<Servers> {
     let url = parsed(text)?;
     if url.host_str().is_some_and(|host| !host.is_empty()) {
         return Err(bad("has a host before the socket: it has three slashes"));
@@ -70,12 +126,15 @@ fn socket(text: &str) -> Result<(Topology, i64, Login)> {
     if cfg!(not(unix)) {
         return Err(bad("names a Unix socket, which this system has not"));
     }
-    let database = query(&url, "db")?.map_or(Ok(0), |index| database(&index))?;
+    let Query { database, master, ignored } = query(&url, false)?;
+    if master.is_some() {
+        return Err(bad(UNKNOWN));
+    }
     let address = Address::Unix(decoded(url.path())?.into());
-    Ok((Topology::Server(address), database, Login::default()))
+    Ok(((Topology::Server(address), database.unwrap_or(0), Login::default()), ignored))
 }
 
-fn servers(kind: &str, rest: &str) -> Result<(Topology, i64, Login)> {
+fn servers(kind: &str, rest: &str, is_encrypted: bool) -> Result<Servers> {
     let rest = rest.strip_prefix("//").ok_or_else(|| bad("has no host"))?;
     let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (login, hosts) = authority
@@ -100,16 +159,19 @@ fn servers(kind: &str, rest: &str) -> Result<(Topology, i64, Login)> {
     });
     let mut addresses = addresses.collect::<Result<Vec<_>>>()?;
     let url = urls.first().ok_or_else(|| bad("has no host"))?;
-    let database = match url.path().trim_start_matches('/') {
-        "" => 0,
-        index => database(index)?,
+    let query = query(url, is_encrypted)?;
+    let database = match (url.path().trim_start_matches('/'), query.database) {
+        ("", database) => database.unwrap_or(0),
+        (index, None) => database(index)?,
+        (index, Some(other)) if database(index)? == other => other,
+        _ => return Err(bad("has two databases")),
     };
     let login = Login {
         username: Some(url.username()).filter(|name| !name.is_empty()).map(decoded).transpose()?,
         password: url.password().map(decoded).transpose()?,
     };
-    let master = query(url, if kind == "-sentinel" { "master" } else { "" })?;
-    let topology = match (kind, master) {
+    let topology = match (kind, query.master) {
+        ("" | "-cluster", Some(_)) => return Err(bad(UNKNOWN)),
         ("-sentinel", None) => return Err(bad("does not say which master: ?master=name")),
         ("-sentinel", Some(master)) => {
             Topology::Sentinel { sentinels: addresses, master, login: Login::default() }
@@ -118,20 +180,38 @@ fn servers(kind: &str, rest: &str) -> Result<(Topology, i64, Login)> {
         ("-cluster", _) => Topology::Cluster { seeds: addresses },
         _ => Topology::Server(addresses.swap_remove(0)),
     };
-    Ok((topology, database, login))
+    Ok(((topology, database, login), query.ignored))
 }
 
-/// The value of the only parameter that the query may have; `""` allows none.
-fn query(url: &Url, allowed: &str) -> Result<Option<String>> {
-    let fault =
-        if allowed.is_empty() { "has a query or a fragment" } else { "has an unknown query or fragment" };
-    let mut pairs = url.query_pairs();
-    let value = match (url.query(), pairs.next(), pairs.next()) {
-        (None, ..) => None,
-        (_, Some((name, value)), None) if name == allowed && !value.is_empty() => Some(value.into_owned()),
-        _ => return Err(bad(fault)),
-    };
-    if url.fragment().is_some() { Err(bad(fault)) } else { Ok(value) }
+const UNKNOWN: &str = "has an unknown query or fragment";
+
+fn query(url: &Url, is_encrypted: bool) -> Result<Query> {
+    let mut query = Query::default();
+    if url.fragment().is_some() || url.query() == Some("") {
+        return Err(bad(UNKNOWN));
+    }
+    for (name, value) in url.query_pairs() {
+        match name.as_ref() {
+            "db" if query.database.is_none() => query.database = Some(database(&value)?),
+            "master" if query.master.is_none() && !value.is_empty() => {
+                query.master = Some(value.into_owned())
+            }
+            "tls" | "ssl"
+                if !is_encrypted && !matches!(value.to_ascii_lowercase().as_str(), "false" | "0") =>
+            {
+                return Err(bad("asks for TLS: it begins with rediss:// or valkeys://"));
+            }
+            "tls" | "ssl" => {}
+            name if CERTIFICATES.contains(&name) => {
+                return Err(bad("names files with certificates: give their content in the option 'tls'"));
+            }
+            name => match IGNORED.iter().find(|ignored| **ignored == name) {
+                Some(ignored) => query.ignored.push(ignored),
+                None => return Err(bad(UNKNOWN)),
+            },
+        }
+    }
+    Ok(query)
 }
 
 fn database(index: &str) -> Result<i64> {

@@ -26,6 +26,12 @@ pub async fn examine(inspector: &Inspector) -> Vec<Finding> {
             "name a Redis server (redis://…) or a directory (file:///…) to share anything",
         )],
     };
+    if let Some(warning) = options.warning() {
+        findings.insert(
+            0,
+            Finding::warning("url", warning, "leave them out of the url, and use the options instead"),
+        );
+    }
     findings.push(if findings.iter().any(|finding| finding.verdict == Verdict::Error) {
         Finding::unchecked("definitions", "there are errors above")
     } else {

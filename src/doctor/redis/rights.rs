@@ -94,7 +94,7 @@ async fn probe_all(session: &Session<'_>) -> Result<Vec<Finding>> {
     }
     if !unknown.is_empty() {
         let message = format!("the server does not know {}", unknown.join(", "));
-        let advice = "they are renamed or switched off there, and nothing works without them";
+        let advice = "switch them on there, or use another server; processes of one host can share a directory (file:)";
         findings.push(Finding::error("rights", message, advice));
     }
     if findings.is_empty() {

@@ -3,12 +3,12 @@
 -- KEYS[1]  the definitions        KEYS[2]  the state
 -- ARGV[1]  expected revision; 0: no state, or one without a readable revision
 -- ARGV[2]  expiry of both keys in milliseconds
--- ARGV[3]  channel on which new definitions are announced, and a released lease by an empty message
+-- ARGV[3]  channel on which new definitions are announced, and a released lease by an empty message; empty: the caller does it
 -- ARGV[4]  'keep' the stored definitions, 'set' them to ARGV[5], or 'drop' them
 -- ARGV[6]  notice of the new definitions
 -- ARGV[7…] the new state: field, value, field, value, …; with definitions `version` and `bytes` come first
 --
--- Reply: the time in seconds and microseconds; or, where nothing was done, what read.lua replies
+-- Reply: the time in seconds and microseconds, and 1 if the caller has to publish the notice; or, where nothing was done, what read.lua replies
 --
 -- A script, so that comparing and writing are one step, and so that definitions and state never
 -- disagree: whatever fails, both are the old ones or both the new ones.
@@ -54,8 +54,10 @@ end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 
 -- A released lease is news too: whoever waits for definitions may fetch them.
-if ARGV[4] == 'set' or stale.owner then
-  redis.call('PUBLISH', ARGV[3], ARGV[6])
+local is_news = ARGV[4] == 'set' or stale.owner ~= nil
+if is_news and ARGV[3] ~= '' then
+  -- Some servers refuse it within a script.
+  is_news = type(redis.pcall('PUBLISH', ARGV[3], ARGV[6])) ~= 'number'
 end
 local time = redis.call('TIME')
-return { time[1], time[2] }
+return { time[1], time[2], is_news and 1 or 0 }

@@ -22,6 +22,9 @@ pub fn described<'a>(subject: &str, passwords: impl Iterator<Item = &'a str>, ca
         (ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm), _)
         | (_, Some("NOAUTH" | "WRONGPASS")) => (Code::Auth, REFUSED),
         _ if cause.detail().is_some_and(lacks_permission) => (Code::Auth, REFUSED),
+        _ if lacks_scripts(&cause) => {
+            (Code::Unavailable, "runs no Lua scripts, which the cache needs (EVALSHA, EVAL)")
+        }
         _ if is_refused(&cause) => (Code::Unavailable, "sends a reply that nobody can need"),
         // The cause quotes the reply.
         (ErrorKind::Parse | ErrorKind::UnexpectedReturnType, _) => {
@@ -48,6 +51,12 @@ pub fn described<'a>(subject: &str, passwords: impl Iterator<Item = &'a str>, ca
 /// the second (src/script.c, scriptCall).
 fn lacks_permission(detail: &str) -> bool {
     detail.contains("The user executing the script can't") || detail.contains("ACL failure in script")
+}
+
+/// Whether the server does not know the commands that run a script.
+fn lacks_scripts(cause: &RedisError) -> bool {
+    let detail = cause.detail().unwrap_or_default().to_ascii_lowercase();
+    detail.starts_with("unknown command") && detail.contains("eval")
 }
 
 /// Whether the connection broke because `Bounded` refused a reply.

@@ -25,6 +25,8 @@ pub(crate) mod subscription;
 pub(crate) mod supervisor;
 
 use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -76,6 +78,8 @@ pub struct RedisStore {
     max_age: Duration,
     /// The script that the server lacks too, most probably: it lacked the other one.
     lacking: Mutex<Option<&'static Script>>,
+    /// Whether the server refuses `PUBLISH` within a script.
+    publishes_apart: AtomicBool,
 }
 
 impl RedisStore {
@@ -88,6 +92,7 @@ impl RedisStore {
             channel: options.updates_channel(),
             max_age: options.max_age,
             lacking: Mutex::default(),
+            publishes_apart: AtomicBool::default(),
         }
     }
 
@@ -138,10 +143,11 @@ impl Store for RedisStore {
         let expected = countable(expected).to_string();
         let max_age = millis(self.max_age).to_string();
         let (notice, fields) = (notices::encode(next, snapshot.as_ref()), encode_state(next));
+        let channel = if self.publishes_apart.load(Relaxed) { "" } else { &self.channel };
         let mut arguments: Vec<&[u8]> = vec![
             expected.as_bytes(),
             max_age.as_bytes(),
-            self.channel.as_bytes(),
+            channel.as_bytes(),
             mode,
             snapshot.as_ref().map_or(b"", |snapshot| &snapshot.bytes),
             &notice,
@@ -150,7 +156,13 @@ impl Store for RedisStore {
         if let Some(patch) = snapshot.as_ref().and_then(|snapshot| snapshot.patch.as_deref()) {
             arguments.extend([b"patch", patch]);
         }
-        decode_commit(self.run(&COMMIT, &arguments).await?).map_err(|_| garbled())
+        let (commit, is_unpublished) =
+            decode_commit(self.run(&COMMIT, &arguments).await?).map_err(|_| garbled())?;
+        if is_unpublished {
+            self.supervisor.send(redis::cmd("PUBLISH").arg(&self.channel).arg(notice)).await?;
+            self.publishes_apart.store(true, Relaxed);
+        }
+        Ok(commit)
     }
 
     async fn clear(&self) -> Result<bool> {
@@ -287,12 +299,12 @@ pub fn decode_reading(reply: Value) -> redis::RedisResult<(Reading, Option<Bytes
 }
 
 /// Decodes the reply of `commit.lua`.
-pub fn decode_commit(reply: Value) -> redis::RedisResult<Commit> {
-    if matches!(&reply, Value::Array(parts) if parts.len() == 2) {
-        let (seconds, micros) = from_redis_value(reply)?;
-        return Ok(Commit::Committed(moment(seconds, micros)));
+pub fn decode_commit(reply: Value) -> redis::RedisResult<(Commit, bool)> {
+    if matches!(&reply, Value::Array(parts) if parts.len() == 3) {
+        let (seconds, micros, is_unpublished) = from_redis_value(reply)?;
+        return Ok((Commit::Committed(moment(seconds, micros)), is_unpublished));
     }
-    decode_reading(reply).map(|(reading, _)| Commit::Conflict(reading))
+    decode_reading(reply).map(|(reading, _)| (Commit::Conflict(reading), false))
 }
 
 fn moment(seconds: u64, micros: u64) -> Millis {

@@ -3,7 +3,7 @@
 use posthog_flag_cache::config::target::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::config::target::{Directory, Target};
 
-use super::{endpoint, fault, target, text};
+use super::{endpoint, fault, parse, target, text};
 
 #[test]
 fn urls_name_a_server_a_directory_or_memory() {
@@ -90,6 +90,44 @@ fn credentials_are_decoded_from_the_url_and_overridden_by_the_options() {
 }
 
 #[test]
+fn a_database_may_be_a_parameter_too() {
+    for (url, database) in [
+        ("redis://h?db=3", 3),
+        ("redis://h/?db=3", 3),
+        ("redis://h/3?db=3", 3),
+        ("redis-sentinel://h?master=m&db=2", 2),
+    ] {
+        assert_eq!(endpoint(url, &[]).database, database, "{url}");
+    }
+}
+
+#[test]
+fn parameters_of_other_clients_are_ignored_where_that_is_safe_and_named() {
+    let warning = |url: &str| parse(&[("url", text(url))]).unwrap().warning();
+    for url in [
+        "redis://h",
+        "rediss://h?ssl=true&tls=1",
+        "redis://h?tls=false&ssl=0",
+        "memory:",
+        "file:///directory",
+    ] {
+        assert_eq!(warning(url), None, "{url}");
+    }
+    let told = warning("redis://h?family=0&socket_timeout=5&protocol=3").unwrap();
+    assert_eq!(
+        told,
+        "option 'url' has parameters that have no effect here: family, socket_timeout, protocol"
+    );
+    for name in ["ssl_cert_reqs=none", "rejectUnauthorized=false", "skip_verify=true"] {
+        let told = warning(&format!("rediss://h?{name}")).unwrap();
+        assert!(told.contains("'tls.insecureSkipVerify'"), "{told}");
+    }
+    assert!(warning("redis-cluster://h?pool_size=5").is_some());
+    assert!(warning("redis-sentinel://h?master=m&family=4").is_some());
+    assert!(warning("redis+unix:///socket?db=1&timeout=5").is_some());
+}
+
+#[test]
 fn a_bad_url_is_refused_without_its_password() {
     for (url, what) in [
         ("cache:6379", "has an unknown scheme"),
@@ -102,8 +140,8 @@ fn a_bad_url_is_refused_without_its_password() {
         ("redis://u:s3cr3t@cache/-1", "has a database that is not a number"),
         ("redis://u:s3cr3t@cache/1/2", "has a database that is not a number"),
         ("redis://u:s3cr3t@cache/65536", "has a database that is not a number"),
-        ("redis://u:s3cr3t@cache?s3cr3t", "has a query or a fragment"),
-        ("redis://u:s3cr3t@cache#s3cr3t", "has a query or a fragment"),
+        ("redis://u:s3cr3t@cache?s3cr3t", "has an unknown query or fragment"),
+        ("redis://u:s3cr3t@cache#s3cr3t", "has an unknown query or fragment"),
         ("redis://u:s3cr3t%ff@cache", "has a bad percent-encoding"),
         ("redis:///0", "has no host"),
         ("redis:", "has no host"),
@@ -113,7 +151,17 @@ fn a_bad_url_is_refused_without_its_password() {
         ("redis-cluster://u:s3cr3t@a,:1", "is not a URL"),
         ("redis-cluster://u:s3cr3t@a,b:0", "has the port 0"),
         ("redis-cluster://u:s3cr3t@a/1", "has a database, but a cluster has only 0"),
-        ("redis-cluster://u:s3cr3t@a?master=m", "has a query or a fragment"),
+        ("redis://u:s3cr3t@cache?password=s3cr3t", "has an unknown query or fragment"),
+        ("redis://u:s3cr3t@cache/1?db=2", "has two databases"),
+        ("redis://u:s3cr3t@cache?db=s3cr3t", "has a database that is not a number"),
+        ("redis://u:s3cr3t@cache?db=1&db=1", "has an unknown query or fragment"),
+        ("redis://u:s3cr3t@cache?master=m", "has an unknown query or fragment"),
+        ("redis://u:s3cr3t@cache?tls=true", "asks for TLS"),
+        ("redis://u:s3cr3t@cache?ssl", "asks for TLS"),
+        ("rediss://u:s3cr3t@cache?ssl_ca_certs=/s3cr3t.pem", "names files with certificates"),
+        ("redis-cluster://u:s3cr3t@cache?db=1", "has a database, but a cluster has only 0"),
+        ("redis+unix:///socket?master=m", "has an unknown query or fragment"),
+        ("redis-cluster://u:s3cr3t@a?master=m", "has an unknown query or fragment"),
         ("redis-sentinel://u:s3cr3t@a", "does not say which master"),
         ("redis-sentinel://u:s3cr3t@a?master=", "has an unknown query"),
         ("redis-sentinel://u:s3cr3t@a?master=m&password=s3cr3t", "has an unknown query"),

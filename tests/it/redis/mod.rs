@@ -1,5 +1,6 @@
 //! The store in Redis when the server or the network misbehaves.
 
+mod services;
 mod stored;
 
 use std::sync::Arc;

@@ -42,7 +42,7 @@ fn the_scripts_run_on_later_versions_of_lua() {
     };
     let read = include_str!("../../../src/store/redis/read.lua");
     let commit = include_str!("../../../src/store/redis/commit.lua");
-    assert_eq!(run(commit, &["0", "60000", CHANNEL, "drop", "", "", "revision", "1"]).len(), 2);
+    assert_eq!(run(commit, &["0", "60000", CHANNEL, "drop", "", "", "revision", "1"]).len(), 3);
     assert_eq!(run(read, &["load", "", "100"]).len(), 5);
     assert_eq!(client.hget::<_, _, u64>(STATE, "revision").unwrap(), 1);
 }

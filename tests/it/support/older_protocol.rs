@@ -35,6 +35,11 @@ pub const WITHOUT_HELLO: [&str; 3] = ["--rename-command", "HELLO", ""];
 
 /// The address of a proxy to the server at this port.
 pub fn server_without_resp3(port: u16, hello: Hello) -> Address {
+    rewriting(port, hello.command(), [b"HELLX", b"HELLO"])
+}
+
+/// The address of a proxy to the server at this port that replaces text in commands, and in replies, by text of the same length.
+pub fn rewriting(port: u16, commands: [&'static [u8]; 2], replies: [&'static [u8]; 2]) -> Address {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = Address::Tcp("127.0.0.1".into(), listener.local_addr().unwrap().port());
     thread::spawn(move || {
@@ -42,16 +47,16 @@ pub fn server_without_resp3(port: u16, hello: Hello) -> Address {
             let near = near?;
             // Without the server, the client finds its connection closed.
             let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else { continue };
-            let (commands, server) = (near.try_clone()?, far.try_clone()?);
-            thread::spawn(move || pass(commands, server, hello.command()));
-            thread::spawn(move || pass(far, near, [b"HELLX", b"HELLO"]));
+            let (client, server) = (near.try_clone()?, far.try_clone()?);
+            thread::spawn(move || pass(client, server, commands));
+            thread::spawn(move || pass(far, near, replies));
         }
         io::Result::Ok(())
     });
     address
 }
 
-/// `HELLO` and its reply are short, and come first: no piece ends within them.
+/// No piece ends within what is replaced: it is short, and comes first.
 fn pass(mut from: TcpStream, mut to: TcpStream, [old, new]: [&[u8]; 2]) -> io::Result<()> {
     to.set_nodelay(true)?;
     let mut bytes = [0; 65_536];

@@ -175,7 +175,7 @@ async fn keys_and_channels_out_of_reach_are_named() {
 async fn commands_that_are_switched_off_are_named() {
     let server = RedisServer::start(&["--rename-command", "EVAL", "", "--rename-command", "EVALSHA", ""]);
     let findings = examine(&server.endpoint()).await;
-    assert_finds(&findings, "rights", Verdict::Error, "does not know evalsha, eval", "switched off");
+    assert_finds(&findings, "rights", Verdict::Error, "does not know evalsha, eval", "switch them on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
