@@ -53,10 +53,11 @@ fn lacks_permission(detail: &str) -> bool {
     detail.contains("The user executing the script can't") || detail.contains("ACL failure in script")
 }
 
-/// Whether the server does not know the commands that run a script.
+/// Whether the server does not know the commands that run a script, or says as Garnet does that they are switched off.
 fn lacks_scripts(cause: &RedisError) -> bool {
     let detail = cause.detail().unwrap_or_default().to_ascii_lowercase();
-    detail.starts_with("unknown command") && detail.contains("eval")
+    (detail.starts_with("unknown command") && detail.contains("eval"))
+        || detail.contains("lua scripting support disabled")
 }
 
 /// Whether the connection broke because `Bounded` refused a reply.

@@ -1,10 +1,12 @@
 //! What some services and proxies refuse.
 
+use bytes::Bytes;
 use posthog_flag_cache::config::target::{Endpoint, Topology};
 use posthog_flag_cache::error::Code;
+use posthog_flag_cache::state::SnapshotInfo;
 use posthog_flag_cache::store::Store;
 
-use crate::support::content::published;
+use crate::support::content::{published, state};
 use crate::support::older_protocol::rewriting;
 use crate::support::redis_server::RedisServer;
 use crate::support::redis_store::{PATIENCE, heal, read_error, store_at};
@@ -33,7 +35,41 @@ async fn where_a_script_may_not_publish_the_store_does_it_itself() {
 #[tokio::test]
 async fn a_server_without_scripts_is_named_as_such() {
     let server = RedisServer::start(&["--rename-command", "EVALSHA", "", "--rename-command", "EVAL", ""]);
-    let error = read_error(&store_at(&server.endpoint())).await;
+    let garnet = RedisServer::start(&[]);
+    let refusal = rewriting(
+        garnet.port,
+        [b"\r\nEVALSHA\r\n", b"\r\nEVALSHX\r\n"],
+        // As long as what Redis says, and what Garnet says as far as it matters.
+        [b"unknown command 'EVALSHX', with args ", b"Lua scripting support disabled, args "],
+    );
+    for endpoint in [server.endpoint(), Endpoint { topology: Topology::Server(refusal), ..garnet.endpoint() }]
+    {
+        let error = read_error(&store_at(&endpoint)).await;
+        assert_eq!(error.code(), Code::Unavailable, "{error}");
+        assert!(error.to_string().contains("runs no Lua scripts"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_what_is_not_needed_is_as_good_as_another() {
+    let refused = ["CLIENT", "INFO", "SELECT", "CONFIG", "HELLO"];
+    let refused: Vec<_> = refused.iter().flat_map(|name| ["--rename-command", name, ""]).collect();
+    let server = RedisServer::start(&refused);
+    heal(&store_at(&server.endpoint())).await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_long_is_an_error_and_the_state_stays() {
+    // Longer than the server's query buffer may be, it closes the connection.
+    let server = RedisServer::start(&["--proto-max-bulk-len", "1mb"]);
+    let store = store_at(&server.endpoint());
+    heal(&store).await;
+    let before = store.read().await.unwrap().state;
+    let bytes = Bytes::from(vec![b' '; 2 * 1024 * 1024]);
+    let (info, _) = published(2);
+    let info = SnapshotInfo { bytes: bytes.len() as u64, ..info };
+    let next = state(2, Some(info));
+    let error = store.commit(1, &next, Some(bytes.into())).await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable, "{error}");
-    assert!(error.to_string().contains("runs no Lua scripts"), "{error}");
+    assert_eq!(store.read().await.unwrap().state, before);
 }
