@@ -40,6 +40,8 @@ export declare class NativeInspector {
 
 /** One call of the function. */
 export declare class NativeLogin {
+  /** Whether the login still waits for the function. */
+  get isAwaited(): boolean
   /** What the function returned. */
   grant(credentials: unknown): void
   /** What the function threw. */

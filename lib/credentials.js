@@ -17,11 +17,20 @@ function toNativeCredentials(credentials) {
 }
 
 async function answer(credentials, login) {
+  // While the event loop was blocked, the login may have been given up, and others too.
+  if (!login.isAwaited) return
   try {
-    login.grant(await credentials())
+    login.grant(fieldsOf(await credentials()))
   } catch (cause) {
     login.refuse(textOf(cause))
   }
+}
+
+/** Also those that a class defines. */
+function fieldsOf(returned) {
+  if (typeof returned !== 'object' || returned === null || Array.isArray(returned)) return returned
+  const { username, password, expiresAt, tls } = returned
+  return { ...returned, username, password, expiresAt, tls }
 }
 
 /** Anything can be thrown. */

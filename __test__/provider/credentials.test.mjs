@@ -2,6 +2,7 @@
 // and every kind of answer.)
 
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
@@ -29,6 +30,12 @@ describe('the function in `credentials`', () => {
     'returns an object of a class': () =>
       new (class extends Object {
         password = PASSWORD
+      })(),
+    'returns an object with getters of its class': () =>
+      new (class {
+        get password() {
+          return PASSWORD
+        }
       })(),
     'leaves fields undefined': () => ({ username: undefined, password: PASSWORD, expiresAt: undefined, tls: undefined }),
   }
@@ -68,6 +75,19 @@ describe('the function in `credentials`', () => {
       assert.ok(!error.message.includes(PASSWORD))
     })
   }
+
+  test('is not called for logins that have been given up while it blocked the event loop', async (t) => {
+    let calls = 0
+    const blocking = () => {
+      calls += 1
+      const until = performance.now() + 1_500
+      while (performance.now() < until);
+      return { password: PASSWORD }
+    }
+    const cache = open(t, await server(t), blocking, { connectTimeoutMs: 100, commandTimeoutMs: 100 })
+    await failure(cache.getFlagDefinitions())
+    assert.ok(calls <= 2, `${calls} calls`)
+  })
 
   test('is a function, and takes the place of a password', (t) => {
     const options = (code) => ({ code: 'ERR_FLAG_CACHE_OPTIONS', message: code })
@@ -202,12 +222,29 @@ describe('--password-file', () => {
     )
   })
 
+  test('that is no file, or too long for a password, is not read', { skip: process.platform === 'win32' }, async (t) => {
+    const env = environment({ url: (await server(t)).url, projectKey: newProjectKey() })
+    const file = (name) => join(temporaryDirectory(t), name)
+    const [pipe, long] = [file('pipe'), file('long')]
+    assert.equal(spawnSync('mkfifo', [pipe]).status, 0)
+    writeFileSync(long, 'x'.repeat(65_537))
+    for (const [path, why] of [
+      [pipe, 'it is no regular file'],
+      ['/dev/zero', 'it is no regular file'],
+      [long, 'it has more than 65536 bytes'],
+    ]) {
+      const { code, stderr } = await cli(['status', '--password-file', path], { env })
+      assert.equal(code, 1)
+      assert.ok(stderr.includes(`--password-file failed: the file cannot be used (${why})`), stderr)
+    }
+  })
+
   test('that cannot be read is an error that says so', async (t) => {
     const redis = await server(t)
     const env = environment({ url: redis.url, projectKey: newProjectKey() })
     const { code, stderr } = await cli(['status', '--password-file', join(temporaryDirectory(t), 'none')], { env })
     assert.equal(code, 1)
-    assert.match(stderr, /--password-file failed: the file cannot be read \(ENOENT\)$/m)
+    assert.match(stderr, /--password-file failed: the file cannot be used \(ENOENT\)$/m)
     const doctor = await cli(['doctor', '--json', '--password-file', temporaryDirectory(t)], { env })
     assert.equal(JSON.parse(doctor.stdout).findings[0].check, 'credentials')
   })

@@ -1,13 +1,15 @@
 'use strict'
 
 const { readFileSync } = require('node:fs')
-const { readFile } = require('node:fs/promises')
+const { readFile, stat } = require('node:fs/promises')
 
 const { urlOfEnvironment } = require('../environment.js')
 const { UsageError } = require('./args.js')
 
 const MS = '<ms>'
 const LOCAL_COPY = '<true|directory>'
+/** In bytes: tokens have a few thousand. */
+const LONGEST_PASSWORD = 65_536
 
 /**
  * The options of every command, in the order of the help. `option`: its name in the class; `value`: what stands for its value,
@@ -110,13 +112,18 @@ function content(name, value, given) {
   }
 }
 
-/** Editors and `echo` end a file with a line break. */
+/** The password in a file. Editors and `echo` end it with a line break. The errors do not name the file: somebody may have put the password there. */
 async function passwordOf(file) {
-  const text = await readFile(file, 'utf8').catch(({ code }) => {
-    // Not its name: somebody may have put the password itself there.
-    throw new Error(`the file cannot be read (${code})`)
-  })
-  return { password: text.replace(/\r?\n$/, '') }
+  try {
+    const { size, isFile } = await stat(file).then((stats) => ({ size: stats.size, isFile: stats.isFile() }))
+    // Reading a pipe may wait for ever.
+    if (!isFile) throw new Error('it is no regular file')
+    if (size > LONGEST_PASSWORD) throw new Error(`it has more than ${LONGEST_PASSWORD} bytes`)
+    const text = await readFile(file, 'utf8')
+    return { password: text.replace(/\r?\n$/, '') }
+  } catch ({ code, message }) {
+    throw new Error(`the file cannot be used (${code ?? message})`)
+  }
 }
 
 /** An error of the class in the words of the command line. */

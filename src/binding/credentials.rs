@@ -59,6 +59,12 @@ impl NativeCredentials {
 
 #[napi]
 impl NativeLogin {
+    /// Whether the login still waits for the function.
+    #[napi(getter, catch_unwind)]
+    pub fn is_awaited(&self) -> bool {
+        self.answer.lock().as_ref().is_some_and(|sender| !sender.is_closed())
+    }
+
     /// What the function returned.
     #[napi(catch_unwind)]
     pub fn grant(&self, credentials: Unknown) -> napi::Result<()> {

@@ -49,6 +49,17 @@ pub enum Given {
 }
 
 impl Given {
+    /// The text of this field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        match self {
+            Given::Fields(fields) => match fields.get(name) {
+                Some(Given::Text(text)) => Some(text),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     pub fn kind(&self) -> &'static str {
         match self {
             Given::Text(_) => "a string",

@@ -250,6 +250,16 @@ async fn no_message_holds_what_it_returned() {
         sleep(Duration::from_millis(500)).await;
     }
     assert!(function.calls() > 1);
+
+    let function = Function::new(move |call| match call {
+        0 => Ok(fields(&[("password", text(secret)), ("token", text("unknown"))])),
+        _ => Err(format!("the service took {secret} for expired").into()),
+    });
+    let store = store_at(&with(server.endpoint(), &function));
+    read_error(&store).await;
+    sleep(Duration::from_millis(500)).await;
+    let error = read_error(&store).await;
+    assert!(error.to_string().contains("the service") && !error.to_string().contains("cr3t"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -315,3 +315,23 @@ fn stat(client: &mut redis::Connection, name: &str) -> u64 {
     let line = stats.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
     line.unwrap().parse().unwrap()
 }
+
+#[tokio::test]
+async fn a_connection_for_notices_that_worked_is_replaced_at_once() {
+    let server = RedisServer::start(&[]);
+    let store = store_at(&endpoint(&server, Hello::NoProto));
+    heal(&store).await;
+    subscribed(&store).await;
+    let started = tokio::time::Instant::now();
+    let mut client = server.client();
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let mut notices = store.watch();
+        let (with, _) = connections(&server);
+        redis::cmd("CLIENT").arg(&["KILL", "ID", &with[0].to_string()]).exec(&mut client).unwrap();
+        connected(&mut notices).await;
+        subscribed(&store).await;
+    }
+    // With the backoff it would take 9 s at least.
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+}

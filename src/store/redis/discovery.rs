@@ -5,7 +5,7 @@
 //! other nodes may come, go and hang. The cluster passes pub/sub messages on to it from every node.
 
 use std::collections::VecDeque;
-use std::error::Error as StdError;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::access::Access;
 use super::connection::{Connection, setup};
-use super::errors::{Redacted, described, needs_new_connection};
+use super::errors::{Redacted, described, is_passing, needs_new_connection};
 use super::protocol::lacks_resp3;
 use super::race::race;
 use super::subscription::Subscription;
@@ -102,34 +102,36 @@ impl Discovery {
 
     /// How to log in now.
     pub async fn access(&self) -> Result<Arc<Access>> {
-        let Some(function) = &self.endpoint.credentials else { return Ok(self.fixed.clone()) };
-        let failed = || Error::new(Code::Auth, "option 'credentials' failed");
-        let granted = timeout(self.limit, self.granted(function)).await;
-        let granted =
-            granted.unwrap_or_else(|_| Err(format!("no answer within {} ms", self.limit.as_millis()).into()));
-        let access = granted.map_err(|cause| {
-            match Redacted::of(self.passwords().iter().map(String::as_str), &*cause) {
-                Some(redacted) => failed().caused_by(redacted),
-                None => failed().caused_by(std::io::Error::other(cause)),
+        let Some(CredentialsFunction(provider)) = &self.endpoint.credentials else {
+            return Ok(self.fixed.clone());
+        };
+        let failed =
+            |cause| Error::new(Code::Auth, "option 'credentials' failed").caused_by(io::Error::other(cause));
+        let given = match timeout(self.limit, provider.call()).await {
+            Ok(Ok(given)) => given,
+            Ok(Err(cause)) => {
+                let passwords = self.passwords();
+                let redacted = Redacted::of(passwords.iter().map(String::as_str), &*cause);
+                return Err(failed(redacted.map_or(cause, Into::into)));
             }
-        })?;
-        Ok(Arc::new(access))
+            Err(_) => return Err(failed(format!("no answer within {} ms", self.limit.as_millis()).into())),
+        };
+        // Before it is judged: a later error may quote it.
+        self.keep_secret(given.field("password"));
+        let access = Credentials::from_given(given)
+            .map_err(Into::into)
+            .and_then(|credentials| Access::granted(&self.endpoint, credentials).map_err(Into::into));
+        Ok(Arc::new(access.map_err(failed)?))
     }
 
-    async fn granted(
-        &self,
-        function: &CredentialsFunction,
-    ) -> Result<Access, Box<dyn StdError + Send + Sync>> {
-        let CredentialsFunction(provider) = function;
-        let credentials = Credentials::from_given(provider.call().await?)?;
-        let mut learnt = self.learnt();
-        if learnt.passwords.back() != credentials.login.password.as_ref() {
-            learnt.passwords.extend(credentials.login.password.clone());
+    fn keep_secret(&self, password: Option<&str>) {
+        let passwords = &mut self.learnt().passwords;
+        if passwords.back().map(String::as_str) != password {
+            passwords.extend(password.map(str::to_owned));
         }
-        while learnt.passwords.len() > 2 {
-            learnt.passwords.pop_front();
+        while passwords.len() > 2 {
+            passwords.pop_front();
         }
-        Ok(Access::granted(&self.endpoint, credentials)?)
     }
 
     /// Those that no message may contain.
@@ -227,7 +229,7 @@ impl Discovery {
             let mut subscription = Subscription::open(address, encryption, &setup(&access.login)).await?;
             match subscription.subscribe(channel).await {
                 Ok(()) => Ok(Some(subscription)),
-                Err(cause) if needs_new_connection(&cause) => Err(cause),
+                Err(cause) if needs_new_connection(&cause) || is_passing(&cause) => Err(cause),
                 Err(_) => Ok(None),
             }
         };

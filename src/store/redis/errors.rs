@@ -92,6 +92,12 @@ pub fn needs_new_connection(cause: &RedisError) -> bool {
         || cause.code() == Some("NOAUTH")
 }
 
+/// Whether the server will take the same command later: it is busy, full, or loads its data.
+pub fn is_passing(cause: &RedisError) -> bool {
+    matches!(cause.code(), Some("BUSY" | "LOADING" | "TRYAGAIN" | "OOM"))
+        || cause.detail().is_some_and(|detail| detail.contains("max number of clients"))
+}
+
 /// This many characters of a password in a row are no coincidence. A quotation may be cut off, or escaped in part.
 const QUOTED_CHARACTERS: usize = 6;
 

@@ -40,7 +40,8 @@ pub fn lacks_resp3(cause: &RedisError) -> bool {
     let detail = cause.detail().unwrap_or_default().to_ascii_lowercase();
     cause.kind() == ErrorKind::RESP3NotSupported
         || cause.code() == Some("NOPROTO")
-        || (detail.starts_with("unknown command") && detail.contains("hello"))
+        || (["unknown command", "unsupported command"].iter().any(|text| detail.starts_with(text))
+            && detail.contains("hello"))
 }
 
 /// The name that `status()` and `doctor` give a protocol.

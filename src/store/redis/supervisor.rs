@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::connection::Connection;
 use super::discovery::Discovery;
-use super::errors::{has_password, is_refused, needs_new_connection};
+use super::errors::{has_password, is_passing, is_refused, needs_new_connection};
 use super::health::Health;
 use super::protocol;
 use crate::config::options::Options;
@@ -260,7 +260,7 @@ impl Shared {
         let protocol = connection.protocol();
         self.link().protocol = Some(protocol::name(protocol));
         self.link().notices = None;
-        let subscribe = async {
+        let subscribe = async || {
             if !protocol.supports_resp3() {
                 return Ok(());
             }
@@ -268,11 +268,19 @@ impl Shared {
             self.link().notices = Some(if outcome.is_ok() { Delivery::Push } else { Delivery::None });
             outcome
         };
-        let both = async { tokio::join!(subscribe, self.introduce(&connection)) };
-        match connection.unless_silent(self.connect_timeout, both).await {
+        let both = async { tokio::join!(subscribe(), self.introduce(&connection)).0 };
+        let mut subscribed = connection.unless_silent(self.connect_timeout, both).await;
+        let mut waits = backoff();
+        while matches!(&subscribed, Some(Err(cause)) if is_passing(cause)) {
+            sleep(waits.next().unwrap_or(RETRY_UP_TO)).await;
+            subscribed = connection.unless_silent(self.connect_timeout, subscribe()).await;
+            // Messages may have been missed until now.
+            self.notices.send_modify(Notices::gap);
+        }
+        match subscribed {
             None => self.lose(number, &self.discovery.timed_out(self.connect_timeout)),
             // Notices are hints: without the permission to subscribe, changes arrive only with the next poll.
-            Some((Err(cause), ())) if needs_new_connection(&cause) => {
+            Some(Err(cause)) if needs_new_connection(&cause) => {
                 self.lose(number, &self.discovery.failed(&connection, cause));
             }
             Some(_) => {}

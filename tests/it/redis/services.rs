@@ -1,10 +1,12 @@
 //! What some services and proxies refuse.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use posthog_flag_cache::config::target::{Endpoint, Topology};
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::state::SnapshotInfo;
-use posthog_flag_cache::store::Store;
+use posthog_flag_cache::store::{Delivery, Store};
 
 use crate::support::content::{published, state};
 use crate::support::older_protocol::rewriting;
@@ -72,4 +74,31 @@ async fn a_request_that_is_too_long_is_an_error_and_the_state_stays() {
     let error = store.commit(1, &next, Some(bytes.into())).await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable, "{error}");
     assert_eq!(store.read().await.unwrap().state, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_busy_at_first_sends_notices_later() {
+    let server = RedisServer::start(&["--lua-time-limit", "50"]);
+    let mut endless = server.client();
+    let running = std::thread::spawn(move || {
+        let _ = redis::cmd("EVAL").arg("while true do end").arg(0).exec(&mut endless);
+    });
+    let mut client = server.client();
+    while redis::cmd("PING").exec(&mut client).is_ok() {}
+    let store = store_at(&server.endpoint());
+    let error = read_error(&store).await;
+    assert!(error.to_string().contains("BUSY"), "{error}");
+    redis::cmd("SCRIPT").arg("KILL").exec(&mut client).unwrap();
+    running.join().unwrap();
+
+    let subscribed = async {
+        while store.backend().link.notices != Some(Delivery::Push) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, subscribed).await.expect("it subscribes by itself");
+    let mut notices = store.watch();
+    notices.mark_unchanged();
+    heal(&store_at(&server.endpoint())).await;
+    tokio::time::timeout(PATIENCE, notices.changed()).await.expect("a notice").unwrap();
 }

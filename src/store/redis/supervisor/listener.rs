@@ -2,7 +2,7 @@
 
 use tokio::time::{Instant, sleep};
 
-use super::{RETRY_UP_TO, Shared, backoff};
+use super::{RETRY_FROM, RETRY_UP_TO, Shared, backoff};
 use crate::config::target::Address;
 use crate::store::Delivery;
 use crate::store::notices::Notices;
@@ -22,8 +22,11 @@ impl Shared {
                     while let Some(message) = subscription.next(self.command_timeout).await {
                         self.notices.send_modify(|notices| notices.message(&message));
                     }
-                    if since.elapsed() > RETRY_UP_TO {
+                    self.link().notices = Some(Delivery::None);
+                    // One that was lost at once may be lost at once again.
+                    if since.elapsed() > RETRY_FROM {
                         waits = backoff();
+                        continue;
                     }
                 }
                 Ok(None) => return self.link().notices = Some(Delivery::None),
