@@ -3,9 +3,11 @@
 /** Where posthog-node asks for the definitions: the current path, and that of older versions. */
 const PATHS = /\/(flags\/definitions|feature_flag\/local_evaluation)\/?$/
 
+const isDefinitionsPath = (pathname) => PATHS.test(pathname)
+
 /** Whether a GET of this URL asks for the definitions of the project. */
 function asksForDefinitions({ pathname, searchParams }, projectKey) {
-  return PATHS.test(pathname) && searchParams.get('token') === projectKey
+  return isDefinitionsPath(pathname) && searchParams.get('token') === projectKey
 }
 
-module.exports = { asksForDefinitions }
+module.exports = { asksForDefinitions, isDefinitionsPath }

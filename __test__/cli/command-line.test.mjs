@@ -13,7 +13,7 @@ import { defaultOf, OPTIONS, TLS_OPTIONS } from '../support/typings.mjs'
 import { openCache, publish, standIn } from '../support/client.mjs'
 import { newProjectKey, temporaryDirectory } from '../support/stores.mjs'
 
-const COMMANDS = ['status', 'watch', 'get', 'refresh', 'purge', 'doctor']
+const COMMANDS = ['status', 'watch', 'get', 'refresh', 'relay', 'purge', 'doctor']
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 const COLOUR = /\x1b\[/
 
@@ -94,7 +94,7 @@ describe('help', () => {
 
 describe('a command line that cannot be understood ends with 2, and says what is allowed', () => {
   const cases = {
-    'an unknown command': [['statsu'], /statsu is no command; allowed: status, watch, get, refresh, purge, doctor/],
+    'an unknown command': [['statsu'], /statsu is no command; allowed: status, watch, get, refresh, relay, purge, doctor/],
     'an option before the command': [['--url', 'memory:', 'status'], /the command comes first/],
     'an unknown option': [['status', '--jsn'], /--jsn is no option of this command; allowed: .*--json.*--project-key/],
     'an option of another command': [['status', '--yes'], /--yes is no option of this command/],
