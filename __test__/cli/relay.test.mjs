@@ -37,9 +37,7 @@ test('--address, --upstream and --no-proxy say where it listens, and where PostH
 })
 
 for (const signal of ['SIGTERM', 'SIGINT']) {
-  test(`after ${signal} it answers what it has begun, takes nothing new, releases the lease, and ends with 0`, async (t) => {
-    const store = await STORES.redis()
-    t.after(() => store.close())
+  test(`after ${signal} it answers what it has begun, takes nothing new, and ends with 0`, async (t) => {
     let finish
     const begun = new Promise((begin) => {
       startUpstream(t, (_, response) => {
@@ -48,7 +46,7 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
       }).then(begin)
     })
     const upstream = await begun
-    const { api, url, child, ended } = await start(t, { args: ['--upstream', upstream.url], url: store.url })
+    const { url, child, ended } = await start(t, { args: ['--upstream', upstream.url] })
     const agent = new Agent({ keepAlive: true })
     t.after(() => agent.destroy())
     // A connection that its client keeps.
@@ -60,10 +58,21 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
     finish()
     assert.equal((await response.toArray()).join(''), ', and ended')
     assert.deepEqual(await ended.then(({ code, stderr }) => [code, stderr.replace(/^.*404.*\n/gm, '')]), [0, ''])
-    const { leader } = JSON.parse((await cli(['status', '--json'], { env: environment({ url: store.url, api }) })).stdout)
-    assert.equal(leader, null)
   })
 }
+
+test('at its end it releases the lease', async (t) => {
+  const store = await STORES.redis()
+  t.after(() => store.close())
+  const { api, url, child, ended } = await start(t, { url: store.url })
+  const asked = ask(url, api)
+  assert.equal((await exchange(asked.url, asked)).status, 200)
+  const leader = async () => JSON.parse((await cli(['status', '--json'], { env: environment({ url: store.url, api }) })).stdout).leader
+  assert.match(await leader(), new RegExp(`:${child.pid}:`))
+  child.kill('SIGTERM')
+  assert.equal((await ended).code, 0)
+  assert.equal(await leader(), null)
+})
 
 /** Resolves once nobody listens there. */
 async function refused(url) {

@@ -41,7 +41,7 @@ for (const [way, start] of Object.entries(WAYS)) {
       return { api, ...running, definitions }
     }
 
-    for (const path of ['/flags/definitions', '/flags/definitions/', '/api/feature_flag/local_evaluation', '//flags/%64efinitions']) {
+    for (const path of ['/flags/definitions', '/flags/definitions/', '/api/feature_flag/local_evaluation', '//flags//%64efinitions']) {
       test(`${path} gives what PostHog answered, byte for byte, for one call of PostHog`, async (t) => {
         const { api, definitions } = await open(t)
         const first = await definitions({ path })
@@ -182,6 +182,7 @@ describe('what PostHog would have answered', () => {
     'fields that nobody knows': { new_field: { deep: [1, null, '"groupTypeMapping":{}}'] } },
     'no cohorts': { cohorts: undefined },
     'a name of posthog-node deep inside': { flags: [{ key: 'a', groupTypeMapping: {}, minimalFlagCalledEvents: true }] },
+    'a name of posthog-node that PostHog itself sends, before another field': { groupTypeMapping: { 0: 'team' }, last: 1 },
     'a text with our names in it': { flags: [{ key: 'a', name: ',"groupTypeMapping":{}' }] },
   }
   for (const [what, change] of Object.entries(odd)) {

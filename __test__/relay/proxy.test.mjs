@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { request } from 'node:http'
+import { createServer } from 'node:net'
 import { describe, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 
@@ -177,6 +178,34 @@ describe('streams', () => {
         await once(answering, 'close')
       }
       await until(() => relay.upstream.requests === 0)
+    })
+  }
+
+  test('a client that leaves before there is an answer ends the request to PostHog', async (t) => {
+    const api = await standIn(t)
+    let left
+    const gone = new Promise((resolve) => (left = resolve))
+    const upstream = await startUpstream(t, (_, response) => response.once('close', left))
+    const { url, relay } = await startRelay(t, { api, upstream: upstream.url })
+    const sending = request(`${url}/flags`).end()
+    sending.on('error', () => {})
+    await until(() => upstream.requests.length === 1)
+    sending.destroy()
+    await gone
+    await until(() => relay.upstream.requests === 0)
+  })
+
+  for (const [what, answer] of Object.entries({
+    'no HTTP': 'SSH-2.0\r\n',
+    'a status that is none': 'HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n',
+  })) {
+    test(`${what} from PostHog is answered with 502`, async (t) => {
+      const api = await standIn(t)
+      const odd = createServer((socket) => socket.on('error', () => {}).once('data', () => socket.end(answer))).listen(0, '127.0.0.1')
+      await once(odd, 'listening')
+      t.after(() => odd.close())
+      const { url } = await startRelay(t, { api, upstream: `http://127.0.0.1:${odd.address().port}` })
+      assert.equal((await exchange(`${url}/flags`)).status, 502)
     })
   }
 

@@ -67,9 +67,9 @@ class Server {
     if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') return send(request, response, UNKNOWN_FRAMING)
     const header = (name) => request.headers[name]
     const answer = this.#relay.answers.of(request.method, request.url, header) ?? (this.#relay.upstream ? undefined : NO_PROXY)
-    if (answer instanceof Promise) answer.then((answer) => send(request, response, answer))
-    else if (answer) send(request, response, answer)
-    else this.#pass(request, response)
+    if (answer && !(answer instanceof Promise)) return send(request, response, answer)
+    const work = answer ? answer.then((answer) => send(request, response, answer)) : this.#pass(request, response)
+    work.catch(() => response.destroy())
   }
 
   async #pass(request, response) {
@@ -81,14 +81,9 @@ class Server {
     const { response: found, answer } = await this.#relay.upstream.send(sent)
     if (answer) return send(request, response, answer)
     if (isUnread(request)) response.shouldKeepAlive = false
-    try {
-      response.writeHead(found.statusCode, found.statusMessage, endToEnd(found.rawHeaders))
-      await pipeline(found, response)
-    } catch {
-      // Cut off, so that half an answer does not pass for a whole one.
-      found.destroy()
-      response.destroy()
-    }
+    response.writeHead(found.statusCode, found.statusMessage, endToEnd(found.rawHeaders))
+    // If one side breaks, so does the other: half an answer must not pass for a whole one.
+    await pipeline(found, response)
   }
 }
 

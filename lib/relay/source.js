@@ -4,8 +4,8 @@ const { internalsOf } = require('../cache.js')
 const { definitionsIn, requestDefinitions } = require('../api.js')
 const { Definitions } = require('./definitions.js')
 
-/** How long a request waits for the first poll. Less than the timeout of any SDK. */
-const FIRST_POLL_MS = 3_000
+/** How long a request waits for the first poll. Less than the shortest timeout of an SDK, which is 3 s (posthog-python). */
+const FIRST_POLL_MS = 2_000
 
 /** Polls as a client of posthog-node does, one member of the fleet, and keeps the newest definitions for the relay to serve. */
 class Source {

@@ -75,7 +75,10 @@ class Upstream {
       request.once('timeout', () => request.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' })))
       // Stays: an upload may break after the answer has come.
       request.on('error', reject)
-      request.once('response', resolve)
+      request.once('response', (response) => {
+        if (response.statusCode >= 200 && response.statusCode < 600) return resolve(response)
+        request.destroy(new Error(`the status ${response.statusCode}`))
+      })
       if (!body) return request.end()
       // Not `pipeline()`, which would destroy the client's connection before it has an answer.
       body.once('error', (error) => request.destroy(error))
