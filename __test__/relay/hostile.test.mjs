@@ -201,6 +201,19 @@ describe('slow and many', LIMIT, () => {
     await Promise.all(idle.map((socket) => socket.closed || once(socket.resume(), 'close')))
   })
 
+  test('a body that nobody wants is read for a while: the client has its answer, and no reset', async (t) => {
+    const { api, url } = await open(t)
+    const asked = ask(url, api)
+    const sending = request(asked.url, { method: 'POST', headers: asked.headers })
+    const ended = once(sending, 'close')
+    let error
+    sending.on('error', (cause) => (error = cause))
+    sending.end(Buffer.alloc(20 << 20))
+    const [response] = await once(sending, 'response')
+    await Promise.all([response.toArray(), ended])
+    assert.deepEqual([response.statusCode, error], [405, undefined])
+  })
+
   test('headers beyond Node.js’s limit get a 431', async (t) => {
     const { upstream, url } = await open(t)
     assert.equal((await exchange(`${url}/flags`, { headers: { 'x-large': 'a'.repeat(20_000) } })).status, 431)

@@ -181,12 +181,12 @@ describe('streams', () => {
     })
   }
 
-  test('a client that leaves before there is an answer ends the request to PostHog', async (t) => {
+  test('a client that leaves before there is an answer ends the request to PostHog', { timeout: 15_000 }, async (t) => {
     const api = await standIn(t)
     let left
     const gone = new Promise((resolve) => (left = resolve))
     const upstream = await startUpstream(t, (_, response) => response.once('close', left))
-    const { url, relay } = await startRelay(t, { api, upstream: upstream.url })
+    const { url, relay } = await startRelay(t, { api, upstream: upstream.url, proxyLimits: { silenceMs: 600_000 } })
     const sending = request(`${url}/flags`).end()
     sending.on('error', () => {})
     await until(() => upstream.requests.length === 1)
@@ -208,6 +208,17 @@ describe('streams', () => {
       assert.equal((await exchange(`${url}/flags`)).status, 502)
     })
   }
+
+  test('an upload that cannot be passed on is answered while it is under way', async (t) => {
+    const api = await standIn(t)
+    const { url } = await startRelay(t, { api, upstream: `http://127.0.0.1:${await closedPort()}` })
+    const sending = request(`${url}/s/`, { method: 'POST', headers: { 'content-length': 1_000_000 } })
+    sending.write('some')
+    const [response] = await once(sending, 'response')
+    assert.equal(response.statusCode, 502)
+    sending.on('error', () => {})
+    sending.destroy()
+  })
 
   test('an answer that comes before the end of an upload arrives, and ends the upload', async (t) => {
     const api = await standIn(t)
