@@ -2,13 +2,18 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
+import { createServer } from 'node:https'
+import { join } from 'node:path'
 import { describe, test } from 'node:test'
 
+import { now } from '../../dev/harness/clock.mjs'
+import { startAuthority } from '../support/authority.mjs'
 import { cli, environment, startCli } from '../support/cli.mjs'
 import { standIn } from '../support/client.mjs'
 import { ask, exchange, startUpstream } from '../support/relay.mjs'
-import { STORES } from '../support/stores.mjs'
+import { STORES, temporaryDirectory } from '../support/stores.mjs'
 
 async function start(t, { args = [], url = 'memory:', ...env } = {}) {
   const api = await standIn(t)
@@ -36,6 +41,27 @@ test('--address, --upstream and --no-proxy say where it listens, and where PostH
   assert.equal((await exchange(`${closed}/flags`)).status, 404)
 })
 
+test('over TLS it passes requests on to those whom Node.js trusts, and to nobody else', async (t) => {
+  const authority = startAuthority(t)
+  const received = []
+  const upstream = createServer(authority.identity('posthog'), (request, response) => {
+    received.push(request.url)
+    request.pipe(response)
+  })
+  await once(upstream.listen(0, '127.0.0.1'), 'listening')
+  t.after(() => upstream.close())
+  const place = `https://127.0.0.1:${upstream.address().port}`
+  const ca = join(temporaryDirectory(t), 'ca.pem')
+  writeFileSync(ca, authority.ca)
+  const { url } = await start(t, { args: ['--upstream', place], NODE_EXTRA_CA_CERTS: ca })
+  const { status, body } = await exchange(`${url}/batch/`, { method: 'POST', body: 'as it is' })
+  assert.deepEqual([status, body.toString()], [200, 'as it is'])
+  received.length = 0
+  const { url: other } = await start(t, { args: ['--upstream', place] })
+  assert.equal((await exchange(`${other}/batch/`, { method: 'POST', body: 'as it is' })).status, 502)
+  assert.deepEqual(received, [])
+})
+
 for (const signal of ['SIGTERM', 'SIGINT']) {
   test(`after ${signal} it answers what it has begun, takes nothing new, and ends with 0`, async (t) => {
     let finish
@@ -51,13 +77,16 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
     t.after(() => agent.destroy())
     // A connection that its client keeps.
     await exchange(`${url}/healthz`, { agent })
-    const [response] = await once(request(`${url}/stream`).end(), 'response')
+    const [response] = await once(request(`${url}/stream`, { agent }).end(), 'response')
     await once(response.setEncoding('utf8'), 'data')
     child.kill(signal)
     await refused(url)
     finish()
+    const finishedAt = now()
     assert.equal((await response.toArray()).join(''), ', and ended')
     assert.deepEqual(await ended.then(({ code, stderr }) => [code, stderr.replace(/^.*404.*\n/gm, '')]), [0, ''])
+    // Not only when the limit for draining ends.
+    assert.ok(now() - finishedAt < 8_000)
   })
 }
 

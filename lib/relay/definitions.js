@@ -37,11 +37,12 @@ class Definitions {
   body(encoding) {
     const known = this.#bodies.get(encoding)
     if (known) return known
-    const made = COMPRESSORS[encoding](this.#bodies.get('identity')).then((body) => {
-      this.#bodies.set(encoding, body)
-      return body
-    })
+    const made = COMPRESSORS[encoding](this.#bodies.get('identity'))
     this.#bodies.set(encoding, made)
+    made.then(
+      (body) => this.#bodies.set(encoding, body),
+      () => this.#bodies.delete(encoding),
+    )
     return made
   }
 }

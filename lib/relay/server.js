@@ -6,14 +6,14 @@ const { pipeline } = require('node:stream/promises')
 const { NO_PROXY, UNKNOWN_FRAMING } = require('./answers.js')
 const { endToEnd } = require('./headers.js')
 
-/** What a client may take: time for the headers, for the whole request, between two bytes, and between two requests. */
-const LIMITS = { headersMs: 10_000, requestMs: 120_000, silenceMs: 60_000, keepAliveMs: 65_000, connections: 10_000 }
+/**
+ * What a client may take: time for the headers, for the whole request, between two bytes, between two requests, and for the requests
+ * that are under way when the server is told to close.
+ */
+const LIMITS = { headersMs: 10_000, requestMs: 120_000, silenceMs: 60_000, keepAliveMs: 65_000, drainMs: 10_000, connections: 10_000 }
 
 /** How many connections may wait to be taken: all clients come at once after a restart. */
 const BACKLOG = 4_096
-
-/** How long the requests under way may take after the server was told to close. */
-const DRAIN_MS = 10_000
 
 /** How long the rest of a body is read after the answer. */
 const LINGER_MS = 1_000
@@ -53,9 +53,11 @@ class Server {
   /** Takes no more connections, and resolves when the requests under way have been answered. */
   async close() {
     const closed = new Promise((resolve) => this.#server.close(resolve))
-    this.#server.closeIdleConnections()
-    const timer = setTimeout(() => this.#server.closeAllConnections(), this.#limits.drainMs ?? DRAIN_MS)
+    // Again and again: those of requests that were under way become idle later, and their clients would keep them.
+    const sweep = setInterval(() => this.#server.closeIdleConnections(), 100)
+    const timer = setTimeout(() => this.#server.closeAllConnections(), this.#limits.drainMs)
     await closed
+    clearInterval(sweep)
     clearTimeout(timer)
   }
 
