@@ -36,6 +36,14 @@ export interface RelayOptions extends FlagDefinitionCacheOptions {
   basePath?: string | undefined
 
   /**
+   * Whether bodies may be compressed. Turn it on where your server keeps the header `Content-Encoding` of a response, as Bun, Deno and Hono
+   * do. Next.js removes it, and clients could not read the body.
+   *
+   * @default false
+   */
+  compress?: boolean | undefined
+
+  /**
    * How long PostHog may take to send definitions. Milliseconds, at least 1.
    *
    * @default 10_000

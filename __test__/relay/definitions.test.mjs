@@ -5,7 +5,7 @@ import { describe, test } from 'node:test'
 import zlib from 'node:zlib'
 
 import { openCache, publish, standIn } from '../support/client.mjs'
-import { ask, createRelay, exchange, optionsFor, startRelay, until } from '../support/relay.mjs'
+import { ask, createRelay, exchange, optionsFor, startRelay, startUpstream, until } from '../support/relay.mjs'
 import { closedPort, STORES } from '../support/stores.mjs'
 import { defaultOf, OPTIONS } from '../support/typings.mjs'
 
@@ -18,7 +18,7 @@ const WAYS = {
     return { url, get: exchange, relay }
   },
   'as a handler': async (t, { api, ...options }) => {
-    const relay = createRelay(optionsFor(api, options))
+    const relay = createRelay({ ...optionsFor(api, options), compress: true })
     t.after(() => relay.close())
     const get = async (url, { method = 'GET', headers } = {}) => {
       const response = await relay.fetch(new Request(url, { method, headers }))
@@ -246,6 +246,7 @@ describe('createRelay', () => {
     secretKey: [undefined, '', 'phs_\n', 7],
     upstream: ['us.i.posthog.com', 'ftp://host', 'https://user:secret@host', 'https://host?a', 7],
     proxy: ['no', 0],
+    compress: ['gzip', 1],
     basePath: ['relay', '/relay/', '/a?b', 7],
     requestTimeoutMs: [0, 1.5, '10'],
     refreshIntervalMs: [1],
@@ -261,6 +262,18 @@ describe('createRelay', () => {
       }
     })
   }
+
+  test('without compress no body has an encoding: a framework might hide which', async (t) => {
+    const api = await standIn(t)
+    const upstream = await startUpstream(t, ({ headers }, response) => response.end(headers['accept-encoding']))
+    const relay = createRelay(optionsFor(api))
+    const proxy = createRelay(optionsFor(api, { upstream: upstream.url }))
+    t.after(() => Promise.all([relay.close(), proxy.close()]))
+    const headers = { ...ask('', api).headers, 'accept-encoding': 'gzip' }
+    const response = await relay.fetch(new Request(ask('http://relay.example', api).url, { headers }))
+    assert.deepEqual([response.headers.get('content-encoding'), await response.text()], [null, api.text])
+    assert.equal(await (await proxy.fetch(new Request('http://relay.example/flags', { headers }))).text(), 'identity')
+  })
 
   test('connects to nothing before its first request, and keeps nothing alive', async (t) => {
     const api = await standIn(t)

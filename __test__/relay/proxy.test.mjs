@@ -20,7 +20,7 @@ const WAYS = {
     return { url, send: exchange, troubles, ownAddress: '127.0.0.1' }
   },
   'as a handler': async (t, { api, basePath, ...options }) => {
-    const relay = createRelay({ ...optionsFor(api, options), basePath })
+    const relay = createRelay({ ...optionsFor(api, options), basePath, compress: true })
     t.after(() => relay.close())
     const troubles = []
     relay.onError((error) => troubles.push(error))

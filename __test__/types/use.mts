@@ -102,15 +102,17 @@ export function explain(error: FlagCacheError): string {
   }
 }
 
-const everyRelayOption: Required<Pick<RelayOptions, 'projectKey' | 'secretKey' | 'upstream' | 'proxy' | 'basePath' | 'requestTimeoutMs'>> =
-  {
-    projectKey: 'phc_test',
-    secretKey: 'phs_test',
-    upstream: 'https://eu.i.posthog.com',
-    proxy: true,
-    basePath: '/relay',
-    requestTimeoutMs: 10_000,
-  }
+const everyRelayOption: Required<
+  Pick<RelayOptions, 'projectKey' | 'secretKey' | 'upstream' | 'proxy' | 'basePath' | 'compress' | 'requestTimeoutMs'>
+> = {
+  projectKey: 'phc_test',
+  secretKey: 'phs_test',
+  upstream: 'https://eu.i.posthog.com',
+  proxy: true,
+  basePath: '/relay',
+  compress: false,
+  requestTimeoutMs: 10_000,
+}
 const relay: Relay = createRelay({ ...everyRelayOption, url: 'redis://localhost' })
 expectType<ReturnType<typeof relay.status>>()<FlagCacheStatus>()
 expectType<ReturnType<typeof relay.fetch>>()<Promise<Response>>()

@@ -8,13 +8,14 @@ const { endToEnd } = require('./headers.js')
 /** Statuses whose responses have no body. */
 const WITHOUT_BODY = new Set([101, 204, 205, 304])
 
-/** The relay as a handler of the Fetch API. What is below `basePath` is its own root. */
-function handler({ source, answers, upstream }, basePath) {
+/** The relay as a handler of the Fetch API. What is below `basePath` is its own root; without `compress` no body has an encoding. */
+function handler({ source, answers, upstream }, { basePath, compress }) {
   return async function fetch(request, info) {
     source.start()
     const target = targetOf(request.url, basePath)
     if (target === undefined) return respond(request, NO_PROXY)
-    const answer = await answers.of(request.method, target, (name) => request.headers.get(name) ?? undefined)
+    const header = (name) => (compress || name !== 'accept-encoding' ? (request.headers.get(name) ?? undefined) : undefined)
+    const answer = await answers.of(request.method, target, header)
     if (answer) return respond(request, answer)
     return upstream ? pass(request, target, info?.clientAddress) : respond(request, NO_PROXY)
   }
@@ -22,7 +23,9 @@ function handler({ source, answers, upstream }, basePath) {
   async function pass(request, target, clientAddress) {
     const { method, signal } = request
     // Its length is only said: the body is sent in chunks.
-    const headers = [...request.headers].filter(([name]) => name !== 'content-length').flat()
+    const removed = compress ? ['content-length'] : ['content-length', 'accept-encoding']
+    const headers = [...request.headers].filter(([name]) => !removed.includes(name)).flat()
+    if (!compress) headers.push('accept-encoding', 'identity')
     const body = request.body ? Readable.fromWeb(request.body) : undefined
     const address = typeof clientAddress === 'string' ? clientAddress : undefined
     const { response, answer } = await upstream.send({ method, target, headers, body, address, signal })

@@ -43,12 +43,13 @@ async function close({ source, upstream }) {
 }
 
 /** What `posthog-flag-cache/relay` exports; see `relay.d.ts`. */
-function createRelay({ basePath = '', ...options } = {}) {
+function createRelay({ basePath = '', compress = false, ...options } = {}) {
   if (typeof basePath !== 'string' || !/^(\/[^/?#]+)*$/.test(basePath)) refuse("option 'basePath' must be a path like /relay, or ''")
+  if (typeof compress !== 'boolean') refuse("option 'compress' must be true or false")
   const relay = open(options)
   const end = () => close(relay)
   return {
-    fetch: handler(relay, basePath),
+    fetch: handler(relay, { basePath, compress }),
     status: () => relay.cache.status(),
     onError: (listener) => relay.cache.onError(listener),
     close: end,
