@@ -1,3 +1,5 @@
 'use strict'
 
-module.exports = require('./lib/cache.js')
+const { FlagDefinitionCache, FlagCacheError } = require('./lib/cache.js')
+
+module.exports = { FlagDefinitionCache, FlagCacheError }

@@ -2,19 +2,27 @@
 
 const { FlagCacheError } = require('./lib/error.js')
 
+const unsupported = () =>
+  new FlagCacheError(
+    'ERR_FLAG_CACHE_RUNTIME',
+    'posthog-flag-cache is a native addon for Node.js, Bun and Deno; this is an edge runtime, a worker without Node.js or a ' +
+      "browser. Make the cache on the server only (Next.js: where process.env.NEXT_RUNTIME === 'nodejs', in routes without " +
+      "runtime = 'edge'), and give posthog-node no flagDefinitionCacheProvider here. In Jest: testEnvironment 'node'",
+  )
+
 /**
  * What bundlers for an edge runtime, a Cloudflare Worker or a browser get. The constructor throws, not the module: code that is
  * shared with a server may import it there, as long as it makes no cache.
  */
 class FlagDefinitionCache {
   constructor() {
-    throw new FlagCacheError(
-      'ERR_FLAG_CACHE_RUNTIME',
-      'posthog-flag-cache is a native addon for Node.js, Bun and Deno; this is an edge runtime, a worker without Node.js or a ' +
-        "browser. Make the cache on the server only (Next.js: where process.env.NEXT_RUNTIME === 'nodejs', in routes without " +
-        "runtime = 'edge'), and give posthog-node no flagDefinitionCacheProvider here. In Jest: testEnvironment 'node'",
-    )
+    throw unsupported()
   }
 }
 
-module.exports = { FlagDefinitionCache, FlagCacheError }
+/** The same for `posthog-flag-cache/relay`. */
+function createRelay() {
+  throw unsupported()
+}
+
+module.exports = { FlagDefinitionCache, FlagCacheError, createRelay }

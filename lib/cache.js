@@ -45,7 +45,14 @@ function create(options) {
   }
 }
 
+/** What only the relay needs of a cache; see `#internals()`. */
+let internalsOf
+
 class FlagDefinitionCache {
+  static {
+    internalsOf = (cache) => cache.#internals()
+  }
+
   #native
   #client = new Client()
   /** What `lib/fetch.js` and `lib/unobserved.js` need. */
@@ -235,6 +242,21 @@ class FlagDefinitionCache {
     this.#client.held = { version, definitions: data }
   }
 
+  #internals() {
+    return {
+      report: (error) => this.#report(error),
+      /** The definitions that were made or received last: `{ version, definitions }`. */
+      held: () => this.#client.held,
+      /** Whether it was given none instead: PostHog refuses them to the project. */
+      isCleared: () => this.#client.version === undefined,
+      /** Their JSON text in UTF-8; PostHog's own, where the store has it. */
+      text: async ({ version, definitions }) => {
+        const fetched = await this.#attempt(() => this.#native.newest(version, version))
+        return fetched?.text() ?? Buffer.from(JSON.stringify(definitions))
+      },
+    }
+  }
+
   async #call(work) {
     try {
       return await this.#during(work)
@@ -310,4 +332,4 @@ class FlagDefinitionCache {
   }
 }
 
-module.exports = { FlagDefinitionCache, FlagCacheError }
+module.exports = { FlagDefinitionCache, FlagCacheError, internalsOf }

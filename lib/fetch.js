@@ -5,7 +5,7 @@ const { pollAgain, requestUnlessFound } = require('./cold-start.js')
 const { FlagCacheError, translate } = require('./error.js')
 const { describe, tellFailure } = require('./fetch-failure.js')
 const { NativeText } = require('./native.js')
-const { asksForDefinitions, asksForSomeDefinitions } = require('./request.js')
+const { asksForDefinitions, isDefinitionsPath } = require('./request.js')
 
 /** The limit of `src/limits.rs`: what exceeds it is passed on unread. */
 const MAX_BYTES = 64 * 1024 * 1024
@@ -39,7 +39,7 @@ function shareEtag(context, inner) {
     }
     const parsed = new URL(url)
     if (!asksForDefinitions(parsed, projectKey)) {
-      if (asksForSomeDefinitions(parsed)) report(ofAnotherProject())
+      if (isDefinitionsPath(parsed.pathname)) report(ofAnotherProject())
       return false
     }
     client.origin ??= parsed.origin

@@ -13,7 +13,7 @@ import { defaultOf, OPTIONS, TLS_OPTIONS } from '../support/typings.mjs'
 import { openCache, publish, standIn } from '../support/client.mjs'
 import { newProjectKey, temporaryDirectory } from '../support/stores.mjs'
 
-const COMMANDS = ['status', 'watch', 'get', 'refresh', 'purge', 'doctor']
+const COMMANDS = ['status', 'watch', 'get', 'refresh', 'relay', 'purge', 'doctor']
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 const COLOUR = /\x1b\[/
 
@@ -74,9 +74,11 @@ describe('help', () => {
     const useless = ['whenUnavailable', 'whenRefused'] // a command has no polls
     assert.deepEqual(ours.sort(), [...[...OPTIONS.keys()].filter((name) => name !== 'tls' && !useless.includes(name)), ...tls].sort())
     for (const [flag, { option }] of Object.entries(CLASS_OPTIONS)) {
+      // A command line has no functions.
+      const name = option === 'credentials' ? 'passwordFile' : option
       assert.equal(
         flag,
-        option.replace('.', '-').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+        name.replace('.', '-').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
       )
     }
   })
@@ -94,7 +96,7 @@ describe('help', () => {
 
 describe('a command line that cannot be understood ends with 2, and says what is allowed', () => {
   const cases = {
-    'an unknown command': [['statsu'], /statsu is no command; allowed: status, watch, get, refresh, purge, doctor/],
+    'an unknown command': [['statsu'], /statsu is no command; allowed: status, watch, get, refresh, relay, purge, doctor/],
     'an option before the command': [['--url', 'memory:', 'status'], /the command comes first/],
     'an unknown option': [['status', '--jsn'], /--jsn is no option of this command; allowed: .*--json.*--project-key/],
     'an option of another command': [['status', '--yes'], /--yes is no option of this command/],

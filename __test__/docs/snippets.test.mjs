@@ -4,15 +4,24 @@ import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { appendFileSync, existsSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { delimiter, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+
+import { load } from 'js-yaml'
 
 import { pages, read, readPage, ROOT } from '../../dev/markdown.mjs'
 import { startPostHogApi } from '../../dev/harness/posthog-api.mjs'
 import { startRedis } from '../../dev/harness/redis.mjs'
 import { startSharing } from '../support/shared.mjs'
+import { startRelay } from '../support/relay.mjs'
 import { temporaryDirectory } from '../support/stores.mjs'
 import { compile, isWhole, LANGUAGES } from './support/typescript.mjs'
+
+const require = createRequire(import.meta.url)
+const { parse } = require('../../lib/cli/args.js')
+const { CLASS_OPTIONS } = require('../../lib/cli/options.js')
+const relay = require('../../lib/cli/relay.js')
 
 /** The project key of the docs. */
 const PROJECT_KEY = 'phc_…'
@@ -29,7 +38,7 @@ before(async () => (redis = await startRedis()))
 after(() => redis.stop())
 
 test('every language is one of those below', () => {
-  const known = [...LANGUAGES, 'bash', 'text', 'json', 'dockerfile', 'mermaid']
+  const known = [...LANGUAGES, 'bash', 'text', 'json', 'yaml', 'dockerfile', 'mermaid']
   assert.deepEqual(snippets.filter(({ language }) => !known.includes(language)).map(place), [])
 })
 
@@ -151,11 +160,38 @@ describe('other languages', () => {
   for (const snippet of of('json')) test(`${place(snippet)} is JSON`, () => JSON.parse(snippet.text))
 
   for (const snippet of of('dockerfile')) {
+    if (snippet.page === 'docs/relay.md') continue
     test(`${place(snippet)} copies what the tests of Next.js copy`, () => {
       const copied = [...snippet.text.matchAll(/^COPY --from=build \/app\/(\S+) \S+$/gm)].map(([, path]) => path)
       assert.equal(copied.length, snippet.text.trim().split('\n').length)
       for (const path of copied) assert.ok(read('__test__/nextjs/nextjs.test.mjs').includes(`'${path}'`), path)
     })
+  }
+
+  for (const snippet of of('yaml')) test(`${place(snippet)} is YAML`, () => assert.equal(typeof load(snippet.text), 'object'))
+
+  for (const snippet of of('yaml', 'dockerfile').filter(({ page }) => page === 'docs/relay.md')) {
+    const lists = [...snippet.text.matchAll(/\[('|").*\]/g)].map(([list]) => load(list))
+    test(`${place(snippet)} starts what there is`, async () => {
+      for (const args of lists.filter(([first]) => /^(--|posthog-flag-cache)/.test(first))) {
+        const given = args.filter((arg) => !['posthog-flag-cache', 'relay'].includes(arg))
+        parse(given, { ...relay.options, ...CLASS_OPTIONS })
+      }
+    })
+    for (const probe of lists.filter((list) => list.includes('-e'))) {
+      test(`${place(snippet)}: its probe tells a relay that is ready from one that is not`, async (t) => {
+        const api = await standIn(t)
+        const { port, close } = await startRelay(t, { api })
+        await fetch(`http://127.0.0.1:${port}/flags/definitions?token=${PROJECT_KEY}`, {
+          headers: { authorization: `Bearer ${api.secretKey}` },
+        })
+        const script = probe.at(-1).replace('8787', String(port))
+        const outcome = async () => (await run(t, process.execPath, ['-e', script], { cwd: temporaryDirectory(t), env: {} })).code
+        assert.equal(await outcome(), 0)
+        await close()
+        assert.equal(await outcome(), 1)
+      })
+    }
   }
 
   for (const snippet of of('mermaid')) {

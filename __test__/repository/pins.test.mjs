@@ -7,6 +7,8 @@ import { test } from 'node:test'
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 const list = (path) => readdirSync(new URL(`../../${path}`, import.meta.url)).map((name) => `${path}/${name}`)
 const WORKFLOWS = list('.github/workflows')
+/** Folders of packages that only tests need. */
+const OF_TESTS = ['__test__/package/tools', ...list('__test__/sdks/packages')]
 
 test('every action is pinned by its commit, with its version as a comment, and is the same everywhere', () => {
   const pins = new Map()
@@ -25,25 +27,25 @@ test('every workflow begins with the right to read and no other', () => {
 })
 
 test('npm installs without running scripts, and only what a lock file names', () => {
-  for (const path of [...WORKFLOWS, 'scripts/setup.mjs']) {
+  for (const path of [...WORKFLOWS, 'scripts/setup.mjs', 'scripts/npm-packages.mjs']) {
     const text = read(path)
     assert.doesNotMatch(text, /npm (install|i|exec)\b|\bnpx (?!--no-install)/, path)
     for (const [line] of text.matchAll(/.*\bnpm ci\b.*|.*'npm', \['ci'.*/g)) {
       if (!/Unready/.test(line)) assert.match(line, /--ignore-scripts/, `${path}: ${line}`)
     }
   }
-  for (const path of ['package-lock.json', '__test__/package/tools/package-lock.json']) {
+  for (const path of ['.', ...OF_TESTS].map((folder) => `${folder}/package-lock.json`)) {
     const { packages } = JSON.parse(read(path))
     for (const [name, { integrity, link }] of Object.entries(packages))
       if (name && !link) assert.match(integrity, /^sha512-/, `${path}: ${name}`)
   }
 })
 
-test('the lock file of the tools is of their package.json', () => {
-  const [{ dependencies }, { packages }] = ['package.json', 'package-lock.json'].map((name) =>
-    JSON.parse(read(`__test__/package/tools/${name}`)),
-  )
-  assert.deepEqual(packages[''].dependencies, dependencies)
+test('the lock files of what only tests need are of their package.json', () => {
+  for (const folder of OF_TESTS) {
+    const [{ dependencies }, { packages }] = ['package.json', 'package-lock.json'].map((name) => JSON.parse(read(`${folder}/${name}`)))
+    assert.deepEqual(packages[''].dependencies, dependencies, folder)
+  }
 })
 
 test('packages of PyPI are pinned by version and hash, and installed with no others', () => {

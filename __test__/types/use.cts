@@ -4,6 +4,7 @@ import { PostHog, type PostHogOptions } from 'posthog-node'
 import { FlagCacheError, FlagDefinitionCache } from 'posthog-flag-cache'
 import flagCachePackage = require('posthog-flag-cache')
 import packageJson = require('posthog-flag-cache/package.json')
+import relayPackage = require('posthog-flag-cache/relay')
 
 const options: PostHogOptions = {
   personalApiKey: 'phx_test',
@@ -16,3 +17,5 @@ client.on('error', (error) => {
 
 const required: FlagDefinitionCache = new flagCachePackage.FlagDefinitionCache({ projectKey: 'phc_test' })
 void required.shutdown()
+
+export const relay = relayPackage.createRelay({ projectKey: 'phc_test', secretKey: 'phs_test' })

@@ -10,6 +10,7 @@ import {
   type FlagDefinitionCacheOptions,
   type FlagDefinitions,
 } from 'posthog-flag-cache'
+import { createRelay, type Relay, type RelayOptions } from 'posthog-flag-cache/relay'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 declare function expectType<Actual>(): <Expected>(...proof: Equal<Actual, Expected> extends true ? [] : [never]) => void
@@ -103,3 +104,20 @@ export function explain(error: FlagCacheError): string {
       return error.code satisfies never
   }
 }
+
+const everyRelayOption: Required<
+  Pick<RelayOptions, 'projectKey' | 'secretKey' | 'upstream' | 'proxy' | 'basePath' | 'compress' | 'requestTimeoutMs'>
+> = {
+  projectKey: 'phc_test',
+  secretKey: 'phs_test',
+  upstream: 'https://eu.i.posthog.com',
+  proxy: true,
+  basePath: '/relay',
+  compress: false,
+  requestTimeoutMs: 10_000,
+}
+const relay: Relay = createRelay({ ...everyRelayOption, url: 'redis://localhost' })
+expectType<ReturnType<typeof relay.status>>()<FlagCacheStatus>()
+expectType<ReturnType<typeof relay.fetch>>()<Promise<Response>>()
+export const answer = relay.fetch(new Request('http://relay.example/healthz'), { clientAddress: '203.0.113.7' })
+export const closed: Promise<void> = relay.close()

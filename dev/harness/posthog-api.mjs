@@ -20,7 +20,8 @@ export async function startPostHogApi(options) {
 }
 
 /**
- * Emits `request` when a definitions call arrives and `call` when it is answered (or its client has gone).
+ * Emits `request` when a definitions call arrives and `call` when it is answered (or its client has gone). Emits `other` for every other
+ * request: `{ method, url, headers, body }`.
  *
  * A call: `{ n, at, endedAt, worker, sentEtag, etag, version, status, billed }`; times in `now()`'s
  * milliseconds, `worker` from the header `x-worker`, `status` null while unanswered, 0 when never.
@@ -158,9 +159,14 @@ export class PostHogApi extends EventEmitter {
     const url = new URL(request.url, this.url)
     const path = url.pathname.replace(/\/$/, '')
     if (request.method === 'GET' && DEFINITIONS_PATHS.includes(path)) return void this.#definitions(request, response, url)
-    request.resume()
     if (path === '/flags' || path === '/decide') this.remoteEvaluations += 1
-    json(response, 200, { status: 1, flags: {} })
+    const { method, headers, url: target } = request
+    const chunks = []
+    request.on('data', (chunk) => chunks.push(chunk))
+    request.once('end', () => {
+      this.emit('other', { method, url: target, headers, body: Buffer.concat(chunks) })
+      json(response, 200, { status: 1, flags: {} })
+    })
   }
 
   async #definitions(request, response, url) {

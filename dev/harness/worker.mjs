@@ -59,6 +59,8 @@ async function run(config) {
   }
   const commands = {
     evaluate,
+    /** The flags of several users, each as the arguments of `getAllFlags()`. */
+    evaluateUsers: (users) => Promise.all(users.map((user) => client.getAllFlags(...user))),
     evaluateAll: () => client.getAllFlagsAndPayloads('fleet-user', { onlyEvaluateLocally: true }),
     reload: async () => {
       await Promise.all(clients.map(({ client }) => client.reloadFeatureFlags()))

@@ -35,7 +35,7 @@ ${columns(optionRows(FLEET_OPTIONS))}
 
 Secrets come from the environment only, because every user of this machine can read the arguments of a process. --url with a
 password is rejected: set POSTHOG_FLAG_CACHE_URL or REDIS_URL, or leave the password out of the url and set:
-${columns([...secretRows(), ['POSTHOG_SECRET_KEY', 'for refresh: the key that posthog-node gets as secretKey']])}
+${columns([...secretRows(), ['POSTHOG_SECRET_KEY', 'for refresh and relay: the key that posthog-node gets as secretKey']])}
 
 Data goes to standard output, messages to standard error. Without a terminal, or with NO_COLOR, nothing is coloured.
 

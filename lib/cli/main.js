@@ -6,7 +6,9 @@ const { generalHelp, commandHelp } = require('./help.js')
 const { CLASS_OPTIONS, classOptions, inOurWords } = require('./options.js')
 const { Output } = require('./output.js')
 
-const COMMANDS = Object.fromEntries(['status', 'watch', 'get', 'refresh', 'purge', 'doctor'].map((name) => [name, require(`./${name}.js`)]))
+const COMMANDS = Object.fromEntries(
+  ['status', 'watch', 'get', 'refresh', 'relay', 'purge', 'doctor'].map((name) => [name, require(`./${name}.js`)]),
+)
 
 /** Runs a command line, and then ends the process, whatever is still open. */
 async function main(args) {

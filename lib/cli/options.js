@@ -3,6 +3,7 @@
 const { readFileSync } = require('node:fs')
 const { readFile, stat } = require('node:fs/promises')
 
+const { DEFAULT_HOST, DEFAULT_TIMEOUT_MS, hostOf, isSecretKey } = require('../api.js')
 const { urlOfEnvironment } = require('../environment.js')
 const { UsageError } = require('./args.js')
 
@@ -126,6 +127,24 @@ async function passwordOf(file) {
   }
 }
 
+/**
+ * Where, as whom and how patiently a command requests the definitions; `place` is the option that names PostHog. Of neither the host
+ * nor the key is anything repeated in a message.
+ */
+function requestOptions(command, values, { place = 'host', env = process.env } = {}) {
+  const secretKey = env.POSTHOG_SECRET_KEY?.trim()
+  if (!secretKey)
+    throw new UsageError(`${command} needs the secret key of the project: the environment variable POSTHOG_SECRET_KEY, phs_… or phx_…`)
+  if (!isSecretKey(secretKey)) throw new UsageError('POSTHOG_SECRET_KEY holds characters that no key has')
+  const host = hostOf(values[place] ?? (env.POSTHOG_HOST?.trim() || DEFAULT_HOST))
+  if (!host) {
+    throw new UsageError(`the host must be like https://eu.i.posthog.com, without user, password and query: --${place}, or POSTHOG_HOST`)
+  }
+  const name = 'request-timeout-ms'
+  const timeoutMs = values[name] === undefined ? DEFAULT_TIMEOUT_MS : number(name, values[name])
+  return { secretKey, host, timeoutMs }
+}
+
 /** An error of the class in the words of the command line. */
 function inOurWords(message) {
   return message.replace(/\boption '([\w.]+)'/, (whole, option) => {
@@ -135,4 +154,4 @@ function inOurWords(message) {
   })
 }
 
-module.exports = { STORE_OPTIONS, FLEET_OPTIONS, CLASS_OPTIONS, SECRETS, MS, classOptions, inOurWords, number }
+module.exports = { STORE_OPTIONS, FLEET_OPTIONS, CLASS_OPTIONS, SECRETS, MS, classOptions, requestOptions, inOurWords, number }

@@ -37,13 +37,10 @@ impl Snapshot {
     /// a cache: older ones know only the camelCase names, and take no field for granted.
     pub fn from_api(text: String) -> Result<Self> {
         let fields = Fields::of(&text)?;
-        let mut more: Vec<_> =
-            ALIASES.iter().filter_map(|&(name, alias)| fields.copied(name, alias)).collect();
-        for required in ["groupTypeMapping", "cohorts"] {
-            if !fields.has(required) && !more.iter().any(|(name, _)| *name == required) {
-                more.push((required, "{}"));
-            }
-        }
+        let required = |name| (!fields.has(name)).then_some((name, "{}"));
+        let [group_types, others @ ..] = ALIASES.map(|(name, alias)| fields.copied(name, alias));
+        let group_types = group_types.or_else(|| required("groupTypeMapping"));
+        let more: Vec<_> = [required("cohorts"), group_types].into_iter().chain(others).flatten().collect();
         Self::cut(with_fields(&text, &more)).map_err(unpublishable)
     }
 

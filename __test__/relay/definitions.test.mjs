@@ -1,0 +1,290 @@
+// The definitions that a relay serves: the same answers as PostHog's, from the cache of the fleet.
+
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import zlib from 'node:zlib'
+
+import { openCache, publish, standIn } from '../support/client.mjs'
+import { ask, createRelay, exchange, optionsFor, startRelay, startUpstream, until } from '../support/relay.mjs'
+import { closedPort, STORES } from '../support/stores.mjs'
+import { defaultOf, OPTIONS } from '../support/typings.mjs'
+
+const DECODERS = { gzip: zlib.gunzipSync, br: zlib.brotliDecompressSync, zstd: zlib.zstdDecompressSync }
+
+/** Both ways to run a relay, each with a `get(url, options)` that decodes nothing. */
+const WAYS = {
+  'behind the server': async (t, options) => {
+    const { url, relay } = await startRelay(t, options)
+    return { url, get: exchange, relay }
+  },
+  'as a handler': async (t, { api, ...options }) => {
+    const relay = createRelay({ ...optionsFor(api, options), compress: true })
+    t.after(() => relay.close())
+    const get = async (url, { method = 'GET', headers } = {}) => {
+      const response = await relay.fetch(new Request(url, { method, headers }))
+      const body = Buffer.from(await response.arrayBuffer())
+      return { status: response.status, headers: Object.fromEntries(response.headers), body }
+    }
+    return { url: 'http://relay.example', get, relay }
+  },
+}
+
+for (const [way, start] of Object.entries(WAYS)) {
+  describe(way, () => {
+    async function open(t, options) {
+      const api = await standIn(t)
+      const running = await start(t, { api, ...options })
+      const definitions = (headers, method) => {
+        const { url, headers: sent } = ask(running.url, api, headers)
+        return running.get(url, { method, headers: sent })
+      }
+      return { api, ...running, definitions }
+    }
+
+    for (const path of ['/flags/definitions', '/flags/definitions/', '/api/feature_flag/local_evaluation', '//flags//%64efinitions']) {
+      test(`${path} gives what PostHog answered, byte for byte, for one call of PostHog`, async (t) => {
+        const { api, definitions } = await open(t)
+        const first = await definitions({ path })
+        assert.deepEqual([first.status, first.body.toString()], [200, api.text])
+        const { etag, vary, 'content-type': type, 'cache-control': control } = first.headers
+        assert.match(etag, /^W\/"[\w-]+"$/)
+        assert.deepEqual([vary, type, control], ['Accept-Encoding', 'application/json', 'private, must-revalidate'])
+        assert.deepEqual((await definitions({ path })).body, first.body)
+        assert.equal(api.calls.length, 1)
+      })
+    }
+
+    test('its ETag is answered with 304, alone, weak or strong, or among others; a different one is not', async (t) => {
+      const { definitions } = await open(t)
+      const { etag } = (await definitions()).headers
+      for (const known of [etag, etag.slice(2), `"other", ${etag}`, '*']) {
+        const { status, headers, body } = await definitions({ 'if-none-match': known })
+        assert.deepEqual([status, headers.etag, body.length], [304, etag, 0], known)
+      }
+      assert.equal((await definitions({ 'if-none-match': 'W/"other"' })).status, 200)
+    })
+
+    const encodings = { gzip: 'gzip, deflate', br: 'gzip;q=0.5, br', zstd: 'zstd, br, gzip', identity: 'gzip;q=0, *;q=0' }
+    for (const [encoding, accepted] of Object.entries(encodings)) {
+      test(`${accepted} is answered with ${encoding}`, async (t) => {
+        if (encoding === 'zstd' && !zlib.zstdCompress) return t.skip('this Node.js has no zstd')
+        const { api, definitions } = await open(t)
+        const { headers, body } = await definitions({ 'accept-encoding': accepted })
+        assert.equal(headers['content-encoding'], encoding === 'identity' ? undefined : encoding)
+        assert.equal(Number(headers['content-length']), body.length)
+        assert.equal((DECODERS[encoding]?.(body) ?? body).toString(), api.text)
+        const again = await definitions({ 'accept-encoding': accepted })
+        assert.deepEqual(again.body, body)
+      })
+    }
+
+    const wrong = {
+      'a wrong key': ({ headers }) => headers.set('authorization', 'Bearer phs_wrong'),
+      'a longer key': ({ headers }) => headers.set('authorization', `${headers.get('authorization')}x`),
+      'no key': ({ headers }) => headers.delete('authorization'),
+      'another scheme': ({ headers }) => headers.set('authorization', headers.get('authorization').replace('Bearer', 'Basic')),
+      "another project's token": ({ url }) => url.searchParams.set('token', 'phc_other'),
+      'no token': ({ url }) => url.searchParams.delete('token'),
+    }
+    for (const [what, change] of Object.entries(wrong)) {
+      test(`${what} gets a 401, and nothing is passed on`, async (t) => {
+        const { api, url, get } = await open(t)
+        const good = ask(url, api)
+        assert.equal((await get(good.url, good)).status, 200)
+        const asked = { url: new URL(good.url), headers: new Headers(good.headers) }
+        change(asked)
+        const { status, body } = await get(asked.url.href, { headers: Object.fromEntries(asked.headers) })
+        assert.equal(status, 401)
+        assert.equal(JSON.parse(body).type, 'authentication_error')
+        assert.ok(!body.includes(api.secretKey) && !body.includes('phs_wrong'))
+        assert.equal(api.calls.length, 1)
+      })
+    }
+
+    test('other methods are answered as by PostHog', async (t) => {
+      const { api, definitions } = await open(t)
+      const [head, options, post] = [await definitions({}, 'HEAD'), await definitions({}, 'OPTIONS'), await definitions({}, 'POST')]
+      assert.deepEqual([head.status, Number(head.headers['content-length']), head.body.length], [200, Buffer.byteLength(api.text), 0])
+      assert.deepEqual([options.status, options.headers.allow], [204, 'GET, OPTIONS, HEAD'])
+      assert.deepEqual([post.status, post.headers.allow], [405, 'GET, OPTIONS, HEAD'])
+    })
+
+    test('before there are any it answers 503 with Retry-After, and is alive but not ready', async (t) => {
+      const api = await standIn(t)
+      api.always(500)
+      const { url, get } = await start(t, { api, refreshIntervalMs: 60_000 })
+      const asked = ask(url, api)
+      const { status, headers } = await get(asked.url, asked)
+      assert.deepEqual([status, headers['retry-after']], [503, '60'])
+      assert.equal((await get(`${url}/healthz`)).status, 200)
+      assert.equal((await get(`${url}/readyz`)).status, 503)
+    })
+
+    test('a request that comes before the first answer of PostHog waits for it', async (t) => {
+      const api = await standIn(t)
+      const release = api.hold()
+      const asked = api.nextRequest()
+      const { url, get } = await start(t, { api })
+      const { url: place, headers } = ask(url, api)
+      const answer = get(place, { headers })
+      await asked
+      release()
+      assert.equal((await answer).status, 200)
+    })
+
+    test('it is ready with definitions, unless they are older than maxAgeMs', async (t) => {
+      const { api, url, get, definitions } = await open(t, { refreshIntervalMs: 100, maxAgeMs: 400 })
+      await definitions()
+      assert.equal((await get(`${url}/readyz`)).status, 200)
+      api.always(500)
+      const { ageMs } = await until(async () => {
+        const { status, body } = await get(`${url}/readyz`)
+        return status === 503 && JSON.parse(body)
+      })
+      assert.ok(ageMs > 400, String(ageMs))
+      assert.equal((await definitions()).status, 200)
+      api.normal()
+      await until(async () => (await get(`${url}/readyz`)).status === 200)
+    })
+
+    test('refused by PostHog (402), it keeps the definitions, or answers as PostHog with whenRefused: clear', async (t) => {
+      const api = await standIn(t)
+      const { url, get } = await start(t, { api, refreshIntervalMs: 100 })
+      const { url: other, get: getOther } = await start(t, { api, refreshIntervalMs: 100, whenRefused: 'clear', keyPrefix: 'other' })
+      const definitions = (place, get) => get(ask(place, api).url, ask(place, api))
+      assert.deepEqual([(await definitions(url, get)).status, (await definitions(other, getOther)).status], [200, 200])
+      api.always(402)
+      await until(async () => (await definitions(other, getOther)).status === 402)
+      assert.equal((await definitions(url, get)).status, 200)
+      assert.equal((await get(`${url}/readyz`)).status, 200)
+    })
+  })
+}
+
+describe('what PostHog would have answered', () => {
+  const served = async (t, cache, api) => {
+    const relay = createRelay(optionsFor(api, { ...cache, role: 'reader' }))
+    t.after(() => relay.close())
+    const { url, headers } = ask('http://relay.example', api)
+    const response = await relay.fetch(new Request(url, { headers }))
+    assert.equal(response.status, 200)
+    return response.text()
+  }
+
+  async function place(t) {
+    const store = await STORES.directory()
+    t.after(() => store.close())
+    const api = await standIn(t)
+    return { api, store: { url: store.url }, cache: openCache(t, { url: store.url, projectKey: api.projectKey }) }
+  }
+
+  const odd = {
+    'fields that nobody knows': { new_field: { deep: [1, null, '"groupTypeMapping":{}}'] } },
+    'no cohorts': { cohorts: undefined },
+    'a name of posthog-node deep inside': { flags: [{ key: 'a', groupTypeMapping: {}, minimalFlagCalledEvents: true }] },
+    'a name of posthog-node that PostHog itself sends, before another field': { groupTypeMapping: { 0: 'team' }, last: 1 },
+    'a text with our names in it': { flags: [{ key: 'a', name: ',"groupTypeMapping":{}' }] },
+  }
+  const forms = Object.entries(odd).flatMap(([what, change]) => [
+    [what, change, undefined],
+    [`${what}, indented`, change, 1],
+  ])
+  for (const [what, change, indent] of forms) {
+    test(`comes byte for byte through the store: ${what}`, async (t) => {
+      const { api, store, cache } = await place(t)
+      const text = ` ${JSON.stringify({ ...JSON.parse(api.text), ...change }, null, indent)}\n`
+      assert.ok(await cache.shouldFetchFlagDefinitions())
+      const fetch = cache.withFetch(async () => new Response(text, { headers: { etag: '"1"' } }))
+      const response = await fetch(`${api.url}/flags/definitions?token=${api.projectKey}`)
+      await cache.onFlagDefinitionsReceived(await response.json())
+      const found = await served(t, store, api)
+      // Every SDK reads them.
+      if (what.startsWith('no cohorts')) assert.deepEqual(JSON.parse(found), { ...JSON.parse(text), cohorts: {} })
+      else assert.equal(found, text.trimEnd())
+    })
+  }
+
+  test('is made of what a posthog-node without flagCache.fetch has published', async (t) => {
+    const { api, store, cache } = await place(t)
+    const { flags, cohorts, group_type_mapping } = JSON.parse(api.text)
+    const minimal = { minimal_flag_called_events: true, minimalFlagCalledEvents: true }
+    await publish(cache, { flags, group_type_mapping, cohorts, ...minimal, groupTypeMapping: group_type_mapping })
+    const expected = { flags, group_type_mapping, cohorts, minimal_flag_called_events: true }
+    assert.equal(await served(t, store, api), JSON.stringify(expected))
+  })
+
+  test('is made of what an older posthog-node has published, which knows only its own names', async (t) => {
+    const { api, store, cache } = await place(t)
+    const { flags, cohorts, group_type_mapping } = JSON.parse(api.text)
+    await publish(cache, { flags, groupTypeMapping: group_type_mapping, cohorts })
+    const { groupTypeMapping, ...found } = JSON.parse(await served(t, store, api))
+    assert.deepEqual(found, { flags, cohorts, group_type_mapping })
+  })
+
+  test('has one ETag, whichever relay of the fleet is asked, before and after an edit', async (t) => {
+    const store = await STORES.redis()
+    t.after(() => store.close())
+    const api = await standIn(t)
+    const [one, other] = await Promise.all([1, 2].map(() => startRelay(t, { api, url: store.url })))
+    const etags = () => Promise.all([one, other].map(async ({ url }) => (await exchange(ask(url, api).url, ask(url, api))).headers.etag))
+    const [first, same] = await etags()
+    assert.equal(first, same)
+    api.edit()
+    await one.relay.cache.invalidate()
+    await one.relay.source.poll()
+    const edited = await until(async () => {
+      const [etag, othersEtag] = await etags()
+      return etag === othersEtag && etag
+    })
+    assert.notEqual(edited, first)
+  })
+})
+
+describe('createRelay', () => {
+  const options = { projectKey: 'phc_1', secretKey: 'phs_1', url: 'memory:' }
+  const bad = {
+    secretKey: [undefined, '', 'phs_\n', 7],
+    upstream: ['us.i.posthog.com', 'ftp://host', 'https://user:secret@host', 'https://host?a', 7],
+    proxy: ['no', 0],
+    compress: ['gzip', 1],
+    basePath: ['relay', '/relay/', '/a?b', 7],
+    requestTimeoutMs: [0, 1.5, '10'],
+    refreshIntervalMs: [1],
+    unknown: [1],
+  }
+  for (const [option, values] of Object.entries(bad)) {
+    test(`rejects a bad ${option}, and repeats nothing of it`, () => {
+      for (const value of values) {
+        assert.throws(
+          () => createRelay({ ...options, [option]: value }),
+          ({ code, message }) => code === 'ERR_FLAG_CACHE_OPTIONS' && message.includes(option) && !message.includes('secret@'),
+        )
+      }
+    })
+  }
+
+  test('without compress no body has an encoding: a framework might hide which', async (t) => {
+    const api = await standIn(t)
+    const upstream = await startUpstream(t, ({ headers }, response) => response.end(headers['accept-encoding']))
+    const relay = createRelay(optionsFor(api))
+    const proxy = createRelay(optionsFor(api, { upstream: upstream.url }))
+    t.after(() => Promise.all([relay.close(), proxy.close()]))
+    const headers = { ...ask('', api).headers, 'accept-encoding': 'gzip' }
+    const response = await relay.fetch(new Request(ask('http://relay.example', api).url, { headers }))
+    assert.deepEqual([response.headers.get('content-encoding'), await response.text()], [null, api.text])
+    assert.equal(await (await proxy.fetch(new Request('http://relay.example/flags', { headers }))).text(), 'identity')
+  })
+
+  test('connects to nothing before its first request, and keeps nothing alive', async (t) => {
+    const api = await standIn(t)
+    const relay = createRelay(optionsFor(api, { url: `redis://127.0.0.1:${await closedPort()}` }))
+    await relay.close()
+    assert.deepEqual([api.calls, relay.status().counters.errors], [[], {}])
+  })
+
+  test('polls as often as the class says', async (t) => {
+    const api = await standIn(t)
+    const { relay } = await startRelay(t, { api })
+    assert.equal(relay.source.intervalMs, defaultOf(OPTIONS.get('refreshIntervalMs')))
+  })
+})

@@ -1,0 +1,57 @@
+'use strict'
+
+const { FlagCacheError } = require('./error.js')
+
+/** posthog-node's defaults. */
+const DEFAULT_HOST = 'https://us.i.posthog.com'
+const DEFAULT_TIMEOUT_MS = 10_000
+
+/** What an answer means, in the words of who has to do something about it. */
+const REFUSALS = {
+  401: 'the secret key is wrong, or of another project',
+  402: 'the quota of flag requests is used up (PostHog: Billing)',
+  403: 'the secret key has no right to read the definitions',
+  404: 'there is no such API: is POSTHOG_HOST right?',
+  429: 'too many requests; the fleet pauses for as long as PostHog asks',
+}
+
+/** PostHog's address without a slash at its end; `undefined` if the text is no such address. */
+function hostOf(text) {
+  const host = URL.canParse(text) ? new URL(text) : undefined
+  if (!host || !/^https?:$/.test(host.protocol) || host.username || host.password || host.search || host.hash) return undefined
+  return host.href.replace(/\/+$/, '')
+}
+
+/** Whether a header can hold the key: otherwise fetch quotes the key in its error. */
+const isSecretKey = (text) => /^[\x21-\x7e]+$/.test(text)
+
+/** Requests the definitions as posthog-node does. Resolves with a 200 or a 304. Neither the key nor its place is in a message. */
+async function requestDefinitions(fetch, projectKey, { host, secretKey, timeoutMs }) {
+  const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${secretKey}` }
+  const signal = AbortSignal.timeout(timeoutMs)
+  const url = `${host}/flags/definitions?token=${encodeURIComponent(projectKey)}&send_cohorts`
+  const refuse = (message, cause) => {
+    throw new FlagCacheError('ERR_FLAG_CACHE_API', message, cause)
+  }
+  try {
+    const response = await fetch(url, { method: 'GET', headers, signal })
+    if (response.status === 200 || response.status === 304) return response
+    const meaning = REFUSALS[response.status] ?? (response.status >= 500 ? 'it fails; try again later' : 'which was not expected')
+    return refuse(`PostHog answered ${response.status}: ${meaning}`)
+  } catch (cause) {
+    if (cause instanceof FlagCacheError) throw cause
+    if (signal.aborted) return refuse(`PostHog did not answer within ${timeoutMs} ms`, cause)
+    return refuse(`PostHog cannot be reached at ${host}: ${cause.cause?.message || cause.cause?.code || cause.message}`, cause)
+  }
+}
+
+/** The definitions in a 200. */
+async function definitionsIn(response) {
+  try {
+    return await response.json()
+  } catch (cause) {
+    throw new FlagCacheError('ERR_FLAG_CACHE_API', 'PostHog answered something else than flag definitions', cause)
+  }
+}
+
+module.exports = { DEFAULT_HOST, DEFAULT_TIMEOUT_MS, hostOf, isSecretKey, requestDefinitions, definitionsIn }

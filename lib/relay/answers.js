@@ -1,0 +1,120 @@
+'use strict'
+
+/**
+ * What the relay answers by itself: `{ status, headers, body }`, with names of headers in lower case. Everything else is PostHog's
+ * to answer. Errors look like PostHog's own.
+ */
+
+const { bearerOf } = require('./access.js')
+const { encodingFor, isKnown } = require('./negotiation.js')
+const { isDefinitionsPath } = require('../request.js')
+
+const JSON_TYPE = 'application/json'
+/** PostHog's own. */
+const CACHE_CONTROL = 'private, must-revalidate'
+const METHODS = 'GET, OPTIONS, HEAD'
+
+function json(status, value, headers) {
+  const body = Buffer.from(JSON.stringify(value))
+  return { status, headers: { 'content-type': JSON_TYPE, 'content-length': String(body.length), ...headers }, body }
+}
+
+const failure = (status, type, code, detail, headers) => json(status, { type, code, detail, attr: null }, headers)
+
+const BAD_PATH = failure(400, 'invalid_request', 'invalid_path', 'The path of the request is malformed.')
+const UNKNOWN_FRAMING = failure(501, 'invalid_request', 'transfer_encoding', 'The only transfer encoding is chunked.')
+const NO_PROXY = failure(404, 'invalid_request', 'not_found', 'This relay only serves flag definitions.')
+const BUSY = failure(503, 'server_error', 'relay_busy', 'The relay has too many requests under way.', { 'retry-after': '1' })
+const UNREACHABLE = failure(502, 'server_error', 'upstream_unreachable', 'The relay cannot reach PostHog.')
+const SILENT = failure(504, 'server_error', 'upstream_timeout', 'PostHog did not answer the relay in time.')
+
+/**
+ * The path without what servers read differently: decoded, and without empty segments. `undefined` where PostHog's servers might
+ * read it differently than we do: dot segments, backslashes, broken escapes.
+ */
+function plainPath(path) {
+  if (!path.startsWith('/')) return undefined
+  let plain = path
+  try {
+    if (path.includes('%')) plain = decodeURIComponent(path)
+  } catch {
+    return undefined
+  }
+  if (/\\|(^|\/)\.{1,2}(\/|$)/.test(plain)) return undefined
+  return plain.replace(/\/{2,}/g, '/')
+}
+
+/** The definitions, to whom has the key of the project. */
+class OwnAnswers {
+  #source
+  #hasKey
+  #projectKey
+  #status
+  #maxAgeMs
+
+  /** `status()` is that of the cache; `maxAgeMs`: older definitions make the relay unready. */
+  constructor({ source, secretKey, projectKey, status, maxAgeMs }) {
+    this.#source = source
+    this.#hasKey = bearerOf(secretKey)
+    this.#projectKey = projectKey
+    this.#status = status
+    this.#maxAgeMs = maxAgeMs
+  }
+
+  /** The answer, or a promise of it; `undefined` if PostHog is to answer. `target`: path and query, `header(name)` reads a header. */
+  of(method, target, header) {
+    const [given, query = ''] = split(target)
+    const path = plainPath(given)
+    if (path === undefined) return BAD_PATH
+    if (isDefinitionsPath(path)) return this.#definitions(method, query, header)
+    if (path === '/healthz') return json(200, { status: 'ok' })
+    if (path === '/readyz') return this.#readiness()
+    return undefined
+  }
+
+  #definitions(method, query, header) {
+    if (method === 'OPTIONS') return { status: 204, headers: { allow: METHODS } }
+    if (method !== 'GET' && method !== 'HEAD')
+      return failure(405, 'invalid_request', 'method_not_allowed', `Method "${method}" not allowed.`, { allow: METHODS })
+    const isAllowed = this.#hasKey(header('authorization'))
+    if (!isAllowed || new URLSearchParams(query).get('token') !== this.#projectKey)
+      return failure(401, 'authentication_error', 'authentication_failed', 'The key or the token is not that of this relay.', {
+        'www-authenticate': 'Bearer',
+      })
+    if (this.#source.current || this.#source.isRefused) return this.#current(header)
+    return this.#source.started().then(() => this.#current(header))
+  }
+
+  #current(header) {
+    const { current, isRefused, intervalMs } = this.#source
+    if (isRefused) return failure(402, 'quota_limited', 'payment_required', 'PostHog refuses the flag definitions: the quota is used up.')
+    if (!current) {
+      const wait = { 'retry-after': String(Math.max(1, Math.ceil(intervalMs / 1000))) }
+      return failure(503, 'server_error', 'no_definitions', 'The relay has no flag definitions yet.', wait)
+    }
+    const { etag } = current
+    const headers = { etag, 'cache-control': CACHE_CONTROL, vary: 'Accept-Encoding' }
+    if (isKnown(header('if-none-match'), etag)) return { status: 304, headers }
+    const encoding = encodingFor(header('accept-encoding'))
+    const whole = (body) => {
+      const described = { 'content-type': JSON_TYPE, ...headers, 'content-length': String(body.length) }
+      return { status: 200, headers: encoding === 'identity' ? described : { ...described, 'content-encoding': encoding }, body }
+    }
+    const body = current.body(encoding)
+    return body instanceof Promise ? body.then(whole) : whole(body)
+  }
+
+  #readiness() {
+    const { definitions } = this.#status()
+    const ageMs = this.#source.current ? (definitions?.ageMs ?? null) : null
+    const isReady = ageMs !== null && ageMs <= this.#maxAgeMs
+    return json(isReady ? 200 : 503, { status: isReady ? 'ready' : 'not ready', definitions: this.#source.current !== undefined, ageMs })
+  }
+}
+
+function split(target) {
+  const at = target.indexOf('?')
+  return at < 0 ? [target] : [target.slice(0, at), target.slice(at + 1)]
+}
+
+module.exports = { OwnAnswers, UNKNOWN_FRAMING, NO_PROXY, BUSY, UNREACHABLE, SILENT }

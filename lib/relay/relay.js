@@ -1,0 +1,60 @@
+'use strict'
+
+const { FlagDefinitionCache, internalsOf } = require('../cache.js')
+const { DEFAULT_HOST, DEFAULT_TIMEOUT_MS, hostOf, isSecretKey } = require('../api.js')
+const { FlagCacheError } = require('../error.js')
+const { OwnAnswers } = require('./answers.js')
+const { handler } = require('./fetch.js')
+const { Source } = require('./source.js')
+const { Upstream } = require('./upstream.js')
+
+/** The defaults of the class. */
+const REFRESH_INTERVAL_MS = 30_000
+const MAX_AGE_MS = 86_400_000
+
+/** A member of the fleet, and what it serves: `{ cache, source, answers, upstream }`. Nothing is connected before `source.start()`. */
+function open({ secretKey, upstream = DEFAULT_HOST, proxy = true, requestTimeoutMs = DEFAULT_TIMEOUT_MS, ...options }) {
+  if (typeof secretKey !== 'string' || !isSecretKey(secretKey))
+    refuse("option 'secretKey' must be the secret key of the project, phs_… or phx_…")
+  const host = typeof upstream === 'string' ? hostOf(upstream) : undefined
+  if (!host) refuse("option 'upstream' must be a URL like https://eu.i.posthog.com, without user, password and query")
+  if (typeof proxy !== 'boolean') refuse("option 'proxy' must be true or false")
+  if (!Number.isSafeInteger(requestTimeoutMs) || requestTimeoutMs < 1) refuse("option 'requestTimeoutMs' must be a number of milliseconds")
+  const cache = new FlagDefinitionCache(options)
+  const { projectKey, role, refreshIntervalMs: intervalMs = REFRESH_INTERVAL_MS } = options
+  const maxAgeMs = options.maxAgeMs ?? Math.max(MAX_AGE_MS, intervalMs)
+  const request = { host, secretKey, timeoutMs: requestTimeoutMs }
+  const source = new Source(cache, { request, projectKey, intervalMs, isReader: role === 'reader' })
+  return {
+    cache,
+    source,
+    answers: new OwnAnswers({ source, secretKey, projectKey, status: () => cache.status(), maxAgeMs }),
+    upstream: proxy ? new Upstream(host, internalsOf(cache).report) : undefined,
+  }
+}
+
+function refuse(message) {
+  throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', message)
+}
+
+async function close({ source, upstream }) {
+  upstream?.close()
+  await source.close()
+}
+
+/** What `posthog-flag-cache/relay` exports; see `relay.d.ts`. */
+function createRelay({ basePath = '', compress = false, ...options } = {}) {
+  if (typeof basePath !== 'string' || !/^(\/[^/?#]+)*$/.test(basePath)) refuse("option 'basePath' must be a path like /relay, or ''")
+  if (typeof compress !== 'boolean') refuse("option 'compress' must be true or false")
+  const relay = open(options)
+  const end = () => close(relay)
+  return {
+    fetch: handler(relay, { basePath, compress }),
+    status: () => relay.cache.status(),
+    onError: (listener) => relay.cache.onError(listener),
+    close: end,
+    [Symbol.asyncDispose]: end,
+  }
+}
+
+module.exports = { open, close, createRelay }

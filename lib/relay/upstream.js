@@ -1,0 +1,98 @@
+'use strict'
+
+const http = require('node:http')
+const https = require('node:https')
+
+const { FlagCacheError } = require('../error.js')
+const { BUSY, SILENT, UNREACHABLE } = require('./answers.js')
+const { endToEnd, combined } = require('./headers.js')
+
+/** How many requests may be under way. */
+const MAX_REQUESTS = 1_000
+/** How long nothing may move in either direction. Load balancers close idle connections after a minute: ours are gone before. */
+const SILENCE_MS = 30_000
+
+/** PostHog, for every request that is not ours to answer. Bodies are streamed both ways, byte for byte. */
+class Upstream {
+  #base
+  #agent
+  #request
+  #report
+  #maxRequests
+  /** How many requests are under way. */
+  requests = 0
+
+  constructor(host, report, { maxRequests = MAX_REQUESTS, silenceMs = SILENCE_MS } = {}) {
+    const { request, Agent } = host.startsWith('https:') ? https : http
+    this.#base = new URL(host)
+    this.#request = request
+    this.#agent = new Agent({ keepAlive: true, timeout: silenceMs })
+    this.#report = report
+    this.#maxRequests = maxRequests
+  }
+
+  /**
+   * Sends a request. `headers`: a flat list of names and values; `body`: a stream, if there is one; `address`: the client's, where it
+   * is known; `signal`: aborted when the client is gone.
+   *
+   * Resolves with `{ response }`, an `http.IncomingMessage` to be read to its end, or with `{ answer }`, what to answer instead.
+   */
+  async send({ method, target, headers, body, address, signal }) {
+    if (this.requests >= this.#maxRequests) return { answer: BUSY }
+    this.requests += 1
+    try {
+      const response = await this.#exchange({ method, target, headers: this.#headers(headers, address), body, signal })
+      response.once('close', () => (this.requests -= 1))
+      return { response }
+    } catch (error) {
+      this.requests -= 1
+      if (signal.aborted) return { answer: UNREACHABLE }
+      const { code, message } = error
+      this.#report(new FlagCacheError('ERR_FLAG_CACHE_API', `cannot pass a request on to PostHog: ${code ?? message}`, error))
+      return { answer: code === 'ETIMEDOUT' ? SILENT : UNREACHABLE }
+    }
+  }
+
+  close() {
+    this.#agent.destroy()
+  }
+
+  #exchange({ method, target, headers, body, signal }) {
+    return new Promise((resolve, reject) => {
+      const { protocol, hostname, port, pathname } = this.#base
+      const path = pathname.replace(/\/$/, '') + target
+      // Not a URL: nothing in the target can lead to another host.
+      const request = this.#request({
+        protocol,
+        hostname: hostname.replace(/^\[|\]$/g, ''),
+        port,
+        method,
+        path,
+        headers,
+        agent: this.#agent,
+        signal,
+      })
+      request.once('timeout', () => request.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' })))
+      // Stays: an upload may break after the answer has come.
+      request.on('error', reject)
+      request.once('response', (response) => {
+        if (response.statusCode >= 200 && response.statusCode < 600) return resolve(response)
+        request.destroy(new Error(`the status ${response.statusCode}`))
+      })
+      if (!body) return request.end()
+      // Not `pipeline()`, which would destroy the client's connection before it has an answer.
+      body.once('error', (error) => request.destroy(error))
+      body.pipe(request)
+      request.once('close', () => body.unpipe(request))
+    })
+  }
+
+  #headers(given, address) {
+    const forwarded = [combined(given, 'x-forwarded-for'), address?.replace(/^::ffff:/, '')].filter(Boolean).join(', ')
+    const headers = ['Host', this.#base.host, ...endToEnd(given, ['host', 'x-forwarded-for'])]
+    if (forwarded) headers.push('X-Forwarded-For', forwarded)
+    return headers
+  }
+}
+
+module.exports = { Upstream }

@@ -1,0 +1,5 @@
+'use strict'
+
+const { createRelay } = require('./lib/relay/relay.js')
+
+module.exports = { createRelay }
