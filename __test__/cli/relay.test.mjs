@@ -45,7 +45,8 @@ test('over TLS it passes requests on to those whom Node.js trusts, and to nobody
   const authority = startAuthority(t)
   const received = []
   const upstream = createServer(authority.identity('posthog'), (request, response) => {
-    received.push(request.url)
+    // Not the definitions, for which the relay asks again.
+    if (request.method === 'POST') received.push(request.url)
     request.pipe(response)
   })
   await once(upstream.listen(0, '127.0.0.1'), 'listening')
@@ -56,10 +57,9 @@ test('over TLS it passes requests on to those whom Node.js trusts, and to nobody
   const { url } = await start(t, { args: ['--upstream', place], NODE_EXTRA_CA_CERTS: ca })
   const { status, body } = await exchange(`${url}/batch/`, { method: 'POST', body: 'as it is' })
   assert.deepEqual([status, body.toString()], [200, 'as it is'])
-  received.length = 0
   const { url: other } = await start(t, { args: ['--upstream', place] })
   assert.equal((await exchange(`${other}/batch/`, { method: 'POST', body: 'as it is' })).status, 502)
-  assert.deepEqual(received, [])
+  assert.deepEqual(received, ['/batch/'])
 })
 
 for (const signal of ['SIGTERM', 'SIGINT']) {
