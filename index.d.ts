@@ -566,6 +566,8 @@ export declare class FlagDefinitionCache implements Provider {
  * See {@link FlagDefinitionCache.status}. Durations are in milliseconds.
  */
 export interface FlagCacheStatus {
+  /** The option `projectKey`. */
+  projectKey: string
   /** This process, or this cache object of several in a process: `host:pid:random`. */
   worker: string
   /** The option `role`. */
@@ -644,6 +646,13 @@ export interface FlagCacheStatus {
     waits: number
     /** Failures by code. */
     errors: Partial<Record<FlagCacheErrorCode, number>>
+    /**
+     * Flag requests that PostHog bills for what this process requested: 10 for an answer with definitions, 1 for one that says that they
+     * are unchanged. How they are counted: docs/operations.md.
+     */
+    requestsBilled: number
+    /** Flag requests that PostHog would have billed in addition if this process had no cache. Never decreases. */
+    requestsSaved: number
   }
 }
 

@@ -1,6 +1,7 @@
 'use strict'
 
 const { NativeProvider } = require('./native.js')
+const { Bill } = require('./bill.js')
 const { Client } = require('./client.js')
 const { toNativeCredentials } = require('./credentials.js')
 const { urlOfEnvironment } = require('./environment.js')
@@ -57,6 +58,7 @@ class FlagDefinitionCache {
   #client = new Client()
   /** What `lib/fetch.js` and `lib/unobserved.js` need. */
   #context
+  #bill
   #unobserved
   /** How many of our calls are under way, and the version that was announced meanwhile. */
   #calls = 0
@@ -74,6 +76,8 @@ class FlagDefinitionCache {
   #warning
   /** How many polls are under way: one PostHog client never begins a second one. */
   #polls = 0
+  /** Whether the last one was told to use the cache. */
+  #isFollowing = false
   #isShared = false
   /** When the client last looked for definitions. */
   #lookedAt
@@ -85,10 +89,12 @@ class FlagDefinitionCache {
   constructor(options) {
     const { native, projectKey, isReader, keepsRefused } = create(options)
     this.#native = native
+    this.#bill = new Bill(native.refreshIntervalMs, () => this.#isFailing())
     this.#warning = native.warning
     this.#context = {
       native,
       client: this.#client,
+      bill: this.#bill,
       projectKey,
       keepsRefused,
       attempt: (work) => this.#attempt(work),
@@ -102,26 +108,33 @@ class FlagDefinitionCache {
 
   async getFlagDefinitions() {
     this.#lookedAt = Date.now()
-    return this.#call(async () => {
-      // Another call may put something else there meanwhile.
-      let { held } = this.#client
-      this.#client.isEmergency = true
-      const found = this.#client.takePolled() ?? (await this.#native.get(held.version))
-      this.#client.isCacheEmpty = found === null
-      if (found === null) return undefined
-      this.#client.isEmergency = false
-      this.#client.isUnshared = false
-      if (found === false) {
-        this.#client.version = undefined
-        return { ...NO_DEFINITIONS }
-      }
-      if (found !== true) {
-        held = await assemble(found, held)
-        this.#client.held = held
-      }
-      this.#client.version = held.version
-      return held.definitions
-    })
+    try {
+      return await this.#call(() => this.#get())
+    } finally {
+      if (this.#client.isEmergency) this.#unobserved.watchEmergency()
+    }
+  }
+
+  async #get() {
+    // Another call may put something else there meanwhile.
+    let { held } = this.#client
+    this.#client.isEmergency = true
+    const found = this.#client.takePolled() ?? (await this.#native.get(held.version))
+    this.#client.isCacheEmpty = found === null
+    if (found === null) return undefined
+    this.#client.isEmergency = false
+    this.#client.isUnshared = false
+    if (found === false) {
+      this.#client.version = undefined
+      return { ...NO_DEFINITIONS }
+    }
+    if (found !== true) {
+      held = await assemble(found, held)
+      this.#client.held = held
+    }
+    this.#client.version = held.version
+    if (this.#isFollowing) this.#bill.settles(held.version)
+    return held.definitions
   }
 
   async shouldFetchFlagDefinitions() {
@@ -130,13 +143,16 @@ class FlagDefinitionCache {
     if (this.#polls > 0) this.#reportSharing()
     this.#polls += 1
     this.#lookedAt = Date.now()
+    this.#bill.polls(this.#client.version)
     // After a rejection posthog-node fetches, too.
     let fetches = true
+    this.#isFollowing = false
     try {
       await this.#unobserved.settle()
       const { held } = this.#client
       const found = await this.#call(() => this.#native.poll(held.version))
       fetches = found === null || this.#endsBackOff()
+      this.#isFollowing = !fetches
       this.#client.polled = fetches ? undefined : { found, held, at: performance.now() }
       return fetches
     } finally {
@@ -212,7 +228,15 @@ class FlagDefinitionCache {
   }
 
   status() {
-    return JSON.parse(this.#native.status())
+    const { counters, ...others } = JSON.parse(this.#native.status())
+    const { billed: requestsBilled, saved: requestsSaved } = this.#bill
+    return { projectKey: this.#context.projectKey, ...others, counters: { ...counters, requestsBilled, requestsSaved } }
+  }
+
+  /** Whether PostHog, as far as this process knows, answers neither it nor the others. */
+  #isFailing() {
+    const { failedFetches, fleetFailedFetches } = this.status()
+    return failedFetches > 0 || fleetFailedFetches > 0
   }
 
   /** Whether the client makes a request although it need not, which `flagCache.fetch` answers: it would go on polling less often. */

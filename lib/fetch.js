@@ -27,7 +27,7 @@ const ofAnotherProject = () =>
  * listeners of `onError()`. `during` notes that a call of the client is under way.
  */
 function shareEtag(context, inner) {
-  const { native, client, projectKey, keepsRefused, attempt, share, report, during } = context
+  const { native, client, bill, projectKey, keepsRefused, attempt, share, report, during } = context
   const failed = (why, response) => tellFailure(context, why, response)
   return function fetch(url, options) {
     return isForDefinitions(url, options) ? during(() => fetchDefinitions(url, options)) : inner(url, options)
@@ -64,7 +64,7 @@ function shareEtag(context, inner) {
     let response, body
     try {
       const given = client.isUnshared ? options : withEtag(options, etag)
-      const request = async (signal) => withBody(await inner(url, { ...given, signal }))
+      const request = (signal) => ask(url, { ...given, signal })
       const isRaced = isCacheEmpty && !client.isUnshared
       const answered = await (isRaced ? requestUnlessFound(context, request, options?.signal) : request(options?.signal))
       if (!answered) return holding(client.held.version)
@@ -81,7 +81,7 @@ function shareEtag(context, inner) {
         if (found)
           return found
           // The definitions that the ETag stands for are gone.
-        ;({ response, body } = await withBody(await inner(url, withEtag(options))))
+        ;({ response, body } = await ask(url, withEtag(options)))
       }
       if (body) return await received(response, body, isEmergency, copy)
     } catch (error) {
@@ -97,6 +97,13 @@ function shareEtag(context, inner) {
     if (status === 402) return (keepsRefused && (await held(response, version ?? copied))) || response
     const isUnreachable = status === 429 || status >= 500
     return (isUnreachable && (await copy())) || response
+  }
+
+  /** The response and, if it is a 200, its body. */
+  async function ask(url, options) {
+    const response = await inner(url, options)
+    bill.answered(response.status)
+    return { response, body: response.status === 200 ? await bodyOf(response) : undefined }
   }
 
   function plan() {
@@ -189,11 +196,6 @@ function shareEtag(context, inner) {
 function once(work) {
   let promise
   return () => (promise ??= work())
-}
-
-/** The response and, if it is a 200, its body. */
-async function withBody(response) {
-  return { response, body: response.status === 200 ? await bodyOf(response) : undefined }
 }
 
 /** The body's chunks, and as text. If it is too large, there is only its beginning, and `rest` is what follows. */

@@ -9,6 +9,9 @@ const { asksForDefinitions } = require('./request.js')
 const ANSWERED = 'undici:request:headers'
 const FAILED = 'undici:request:error'
 
+/** The requests whose answer is on the bill of a cache of this thread: each hears of all. */
+const billed = new WeakSet()
+
 /**
  * A request for the definitions that does not pass through `flagCache.fetch`: without hearing that it failed, the fleet would leave
  * the next one to the same process. Of a fetch that is not Node.js's own, nothing is heard.
@@ -16,6 +19,9 @@ const FAILED = 'undici:request:error'
 class UnobservedRequest {
   #context
   #isWatched = false
+  /** Whether it is an emergency: the client was told not to make it. */
+  #isEmergency = false
+  #hasPolled = false
   /** Whether it was answered, but the definitions have not arrived yet. */
   #isPending = false
   /** The ETag of the last answer, and that of the definitions that were received last. */
@@ -23,7 +29,7 @@ class UnobservedRequest {
   #received
   #told = Promise.resolve()
   #onAnswer = guarded(({ request, response }) => this.#concerns(request) && this.#answered(request, response))
-  #onError = guarded(({ request, error }) => this.#concerns(request) && this.#failed(describe(error)))
+  #onError = guarded(({ request, error }) => this.#concerns(request) && (this.#isEmergency ? this.end() : this.#failed(describe(error))))
 
   /** `context` is that of `shareEtag()`. */
   constructor(context) {
@@ -32,10 +38,21 @@ class UnobservedRequest {
 
   /** Watches the request that follows. */
   watch() {
+    this.#watch(false)
+  }
+
+  /** Watches what the next request costs. The client will not say what it received, so the rest remains untold. */
+  watchEmergency() {
+    // A client that never polls has no key to make a request with.
+    if (this.#hasPolled && !this.#isWatched) this.#watch(true)
+  }
+
+  #watch(isEmergency) {
     this.end()
     // Only once `flagCache.fetch` has seen a request is it known to see them all.
     if (this.#context.client.origin !== undefined) return
     this.#isWatched = true
+    this.#isEmergency = isEmergency
     subscribe(ANSWERED, this.#onAnswer)
     subscribe(FAILED, this.#onError)
   }
@@ -58,6 +75,7 @@ class UnobservedRequest {
 
   /** The client polls again: an answer whose definitions have not arrived held none. Resolves once the fleet has been told of the outcome. */
   async settle() {
+    this.#hasPolled = true
     if (this.#isPending) this.#failed('the answer holds none')
     this.end()
     await this.#told
@@ -70,10 +88,16 @@ class UnobservedRequest {
   }
 
   #answered(request, { statusCode, headers: list }) {
-    const headers = headersOf(list)
-    this.#etag = headers.get('etag')
+    if (!billed.has(request)) this.#context.bill.answered(statusCode)
+    billed.add(request)
     // A redirect is followed, wherever it leads.
     const isRedirect = statusCode >= 300 && statusCode < 400 && statusCode !== 304
+    if (this.#isEmergency) {
+      if (!isRedirect) this.end()
+      return
+    }
+    const headers = headersOf(list)
+    this.#etag = headers.get('etag')
     if (statusCode === 200 || isRedirect) this.#isPending = true
     else if (statusCode === 304) this.#unchanged(headersOf(request.headers).get('if-none-match'))
     else this.#failed(`PostHog answered ${statusCode}`, { status: statusCode, headers })

@@ -17,6 +17,7 @@ const FILES = [
   'index.d.ts',
   'index.js',
   'lib/api.js',
+  'lib/bill.js',
   'lib/cache.js',
   'lib/cli/args.js',
   'lib/cli/doctor.js',
@@ -41,6 +42,9 @@ const FILES = [
   'lib/fetch.js',
   'lib/invalidation.js',
   'lib/listeners.js',
+  'lib/metrics/measures.js',
+  'lib/metrics/opentelemetry.js',
+  'lib/metrics/prometheus.js',
   'lib/native.js',
   'lib/relay/access.js',
   'lib/relay/answers.js',
@@ -57,6 +61,8 @@ const FILES = [
   'lib/transfer.js',
   'lib/unobserved.js',
   'lib/webhook.js',
+  'metrics.d.ts',
+  'metrics.js',
   'native.js',
   'package.json',
   'relay.d.ts',
@@ -123,12 +129,17 @@ describe('the packages, installed with npm,', () => {
     assert.match(await run(command, ['doctor', '--project-key', 'phc_x', '--url', 'memory:'], { cwd: project }), /^warning +store /)
   })
 
-  test('export their manifest and nothing else', async () => {
+  test('export their manifest, and no file that is not named', async () => {
     const source = `
       console.log(require('${NAME}/package.json').version)
       try { require('${NAME}/native.js') } catch (error) { console.log(error.code) }
     `
     assert.equal(await node(source), `${published.root.manifest.version}\nERR_PACKAGE_PATH_NOT_EXPORTED`)
+  })
+
+  test('export the metrics, to ES modules too', async () => {
+    const source = `import('${NAME}/metrics').then(({ prometheus }) => process.stdout.write(prometheus().slice(-6)))`
+    assert.equal(await node(source), '# EOF')
   })
 
   for (const condition of ['edge-light', 'workerd', 'browser']) {

@@ -21,6 +21,8 @@ const UNTOUCHED = {
   heals: 0,
   waits: 0,
   errors: {},
+  requestsBilled: 0,
+  requestsSaved: 0,
 }
 
 /** The fields of an interface in index.d.ts as paths: `a`, `a.b`, … */
@@ -48,12 +50,14 @@ function fieldsIn(value, path = []) {
 const within = (value, least, most) => assert.ok(value >= least && value <= most, `${value} is not from ${least} to ${most}`)
 
 test('before any contact status() knows nothing, and connects to nothing', async (t) => {
-  const cache = openCache(t, { projectKey: newProjectKey(), url: `redis://user:s3cret@127.0.0.1:${await closedPort()}/3`, role: 'reader' })
+  const projectKey = newProjectKey()
+  const cache = openCache(t, { projectKey, url: `redis://user:s3cret@127.0.0.1:${await closedPort()}/3`, role: 'reader' })
   const { worker, backend, ...others } = cache.status()
   assert.ok(worker.startsWith(`${hostname()}:${process.pid}:`), worker)
   assert.match(backend.location, /^redis:\/\/127\.0\.0\.1:\d+\/3$/)
   assert.deepEqual({ ...backend, location: '' }, { kind: 'redis', location: '', server: null, protocol: null, notices: null })
   assert.deepEqual(others, {
+    projectKey,
     role: 'reader',
     isLeader: false,
     leader: null,
@@ -95,8 +99,8 @@ for (const kind of ['redis', 'directory', 'memory']) {
       assert.deepEqual([first.role, first.isLeader, first.leader, first.fence], ['auto', true, first.worker, 1])
       assert.deepEqual([second.role, second.isLeader, second.leader, second.fence], ['auto', false, first.worker, 1])
       assert.notEqual(first.worker, second.worker)
-      assert.deepEqual(first.counters, { ...UNTOUCHED, grants: 1, publishes: 1 })
-      assert.deepEqual(second.counters, { ...UNTOUCHED, follows: 1, loads: 1 })
+      assert.deepEqual(first.counters, { ...UNTOUCHED, grants: 1, publishes: 1, requestsBilled: 10 })
+      assert.deepEqual(second.counters, { ...UNTOUCHED, follows: 1, loads: 1, requestsSaved: 10 })
       for (const { definitions, lastGrantMsAgo, roundTripMs, retryInMs } of [first, second]) {
         assert.match(definitions.version, /^[0-9a-f]{64}$/)
         assert.equal(definitions.version, first.definitions.version)
@@ -122,7 +126,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       assert.equal(fourth.isLeader, true)
       assert.equal(third.definitions.version, fourth.definitions.version)
       assert.notEqual(third.definitions.version, first.definitions.version)
-      assert.deepEqual(third.counters, { ...UNTOUCHED, grants: 1, publishes: 1, follows: 1, loads: 1 })
+      assert.deepEqual(third.counters, { ...UNTOUCHED, grants: 1, publishes: 1, follows: 1, loads: 1, requestsBilled: 10 })
       assert.deepEqual([fourth.counters.grants, fourth.counters.publishes], [1, 1])
 
       // Time goes by without a contact.

@@ -2,6 +2,7 @@
 
 import { PostHog } from 'posthog-node'
 import { FlagCacheError, FlagDefinitionCache } from 'posthog-flag-cache'
+import { instrument, prometheus } from 'posthog-flag-cache/metrics'
 
 const projectKey = 'phc_test'
 
@@ -44,6 +45,11 @@ void flagCache.onFlagDefinitionsReceived()
 void flagCache.onFlagDefinitionsReceived({ cohorts: {}, groupTypeMapping: {} })
 // @ts-expect-error flags is an array
 void flagCache.onFlagDefinitionsReceived({ flags: {}, cohorts: {}, groupTypeMapping: {} })
+
+// @ts-expect-error metrics are of caches
+prometheus(flagCache.status())
+// @ts-expect-error the meter is required
+instrument(flagCache)
 
 // @ts-expect-error errors are made by this package only
 new FlagCacheError('no')

@@ -11,6 +11,8 @@ import {
   type FlagDefinitions,
 } from 'posthog-flag-cache'
 import { createRelay, type Relay, type RelayOptions } from 'posthog-flag-cache/relay'
+import { contentType, instrument, prometheus } from 'posthog-flag-cache/metrics'
+import { metrics } from '@opentelemetry/api'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 declare function expectType<Actual>(): <Expected>(...proof: Equal<Actual, Expected> extends true ? [] : [never]) => void
@@ -63,6 +65,11 @@ flagCache.onError((error) => {
 expectType<ReturnType<typeof flagCache.invalidate>>()<Promise<void>>()
 const status: FlagCacheStatus = flagCache.status()
 const pause: number | null = status.retryInMs
+const bill: [number, number] = [status.counters.requestsBilled, status.counters.requestsSaved]
+
+const page: string = prometheus(flagCache, flagCache)
+const headers: Record<string, string> = { 'content-type': contentType }
+const uninstrument: () => void = instrument(flagCache, metrics.getMeter('app'))
 
 // Were posthog-node's typings not found, its types would be `any`, and everything would fit.
 type Provider = NonNullable<PostHogOptions['flagDefinitionCacheProvider']>

@@ -1,0 +1,92 @@
+'use strict'
+
+/** The failures that a cache can have once it is made. Listed, so that the series of each begins at 0. */
+const ERRORS = ['API', 'AUTH', 'CLOSED', 'CORRUPT', 'DATA', 'READONLY', 'TIMEOUT', 'TOO_LARGE', 'UNAVAILABLE']
+
+const errorsOf = ({ counters }) => ({ ...Object.fromEntries(ERRORS.map((name) => [`ERR_FLAG_CACHE_${name}`, 0])), ...counters.errors })
+
+const gauge = (name, unit, description, read) => ({ kind: 'gauge', name: `posthog.flag_cache.${name}`, unit, description, read })
+/** With an `attribute`, `read` returns an object: a value for each of the attribute's values. */
+const counter = (name, unit, description, read, attribute) => ({
+  kind: 'counter',
+  name: `posthog.flag_cache.${name}`,
+  unit,
+  description,
+  read,
+  attribute,
+})
+
+const seconds = (ms) => (ms === null || ms === undefined ? undefined : ms / 1_000)
+
+/**
+ * What is measured, in OpenTelemetry's terms: name, unit, and how to read it from `cache.status()`. What is not known is `undefined`, and is
+ * not reported.
+ */
+const MEASURES = [
+  gauge('leader', '', 'Whether this process holds the lease, and so fetches.', ({ isLeader }) => Number(isLeader)),
+  gauge('definitions.loaded', '', 'Whether this process holds definitions.', ({ definitions }) => Number(definitions !== null)),
+  gauge('definitions.flags', '{flag}', 'Flags in the definitions.', ({ definitions }) => definitions?.flags),
+  gauge('definitions.size', 'By', 'Length of the definitions as JSON.', ({ definitions }) => definitions?.bytes),
+  gauge('definitions.stored_size', 'By', 'Length of the definitions in the store.', ({ definitions }) => definitions?.storedBytes),
+  gauge('definitions.age', 's', 'Time since PostHog last confirmed the definitions.', ({ definitions }) => seconds(definitions?.ageMs)),
+  gauge('definitions.local_copy', '', "Whether the definitions come from this host's local copy.", ({ definitions }) =>
+    Number(definitions?.isLocalCopy ?? false),
+  ),
+  gauge('last_grant.age', 's', 'Time since a process of the fleet was last told to fetch.', ({ lastGrantMsAgo }) =>
+    seconds(lastGrantMsAgo),
+  ),
+  gauge('pause', 's', 'Time for which no process of the fleet calls PostHog; 0 without a pause.', ({ retryInMs }) =>
+    seconds(retryInMs ?? 0),
+  ),
+  gauge('failed_fetches', '{fetch}', 'Fetches of this process that failed in a row.', ({ failedFetches }) => failedFetches),
+  gauge('fleet.failed_fetches', '{fetch}', 'Fetches of the fleet that failed in a row.', ({ fleetFailedFetches }) => fleetFailedFetches),
+  gauge('store.round_trip', 's', 'How long the store took to answer last.', ({ roundTripMs }) => seconds(roundTripMs)),
+  gauge('suggested_refresh_interval', 's', 'What to set refreshIntervalMs to, where posthog-node polls at another pace.', (status) =>
+    seconds(status.suggestedRefreshIntervalMs),
+  ),
+  counter(
+    'refreshes',
+    '{refresh}',
+    'Polls of posthog-node, by what they were told to do.',
+    ({ counters: { grants, follows } }) => ({ fetch: grants, follow: follows }),
+    'outcome',
+  ),
+  counter(
+    'reads',
+    '{read}',
+    'Reads of the store, by what they found.',
+    ({ counters: { loads, unchanged } }) => ({ changed: loads, unchanged }),
+    'outcome',
+  ),
+  counter(
+    'fetches',
+    '{fetch}',
+    'Answers of PostHog with definitions, or that they are unchanged, by what became of them.',
+    ({ counters: { publishes, confirms, superseded } }) => ({ published: publishes, confirmed: confirms, superseded }),
+    'outcome',
+  ),
+  counter('heals', '{heal}', 'Times that this process put back what the store had lost.', ({ counters }) => counters.heals),
+  counter('waits', '{read}', "Reads of the store while waiting for another process's fetch.", ({ counters }) => counters.waits),
+  counter('errors', '{error}', 'Failures by code.', errorsOf, 'error.type'),
+  counter(
+    'requests.billed',
+    '{request}',
+    'Flag requests that PostHog bills for the requests of this process: 10 for new definitions, 1 for unchanged ones.',
+    ({ counters }) => counters.requestsBilled,
+  ),
+  counter(
+    'requests.saved',
+    '{request}',
+    'Flag requests that PostHog would have billed in addition if this process had no cache.',
+    ({ counters }) => counters.requestsSaved,
+  ),
+]
+
+/** `[value, attributes]` of each series of a measure. */
+function samplesOf({ read, attribute }, status) {
+  const found = read(status)
+  if (found === undefined) return []
+  return attribute ? Object.entries(found).map(([name, value]) => [value, { [attribute]: name }]) : [[found, {}]]
+}
+
+module.exports = { MEASURES, samplesOf }

@@ -1,0 +1,50 @@
+import type { FlagDefinitionCache } from './index.js'
+
+/**
+ * The `Content-Type` of what {@link prometheus} returns.
+ */
+export declare const contentType: string
+
+/**
+ * The metrics of these caches as OpenMetrics text, for an endpoint that Prometheus scrapes. Reads `status()` and asks nobody.
+ *
+ * Each series has the labels `project`, the project key, and `cache`, the place of the cache among the arguments of the same project, from
+ * `0`: pass them in the same order each time.
+ *
+ * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if an argument is not a cache
+ *
+ * @example
+ * ```typescript
+ * response.writeHead(200, { 'content-type': contentType }).end(prometheus(flagCache))
+ * ```
+ */
+export declare function prometheus(...caches: FlagDefinitionCache[]): string
+
+/**
+ * Registers the metrics of a cache with a meter of `@opentelemetry/api`, as observable instruments. Each collection reads `status()`.
+ *
+ * The attributes are those of {@link prometheus}; `cache` is the lowest number that no other cache of the project has in this thread.
+ *
+ * @returns a function that ends it
+ * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if an argument is missing
+ *
+ * @example
+ * ```typescript
+ * instrument(flagCache, metrics.getMeter('posthog-flag-cache'))
+ * ```
+ */
+export declare function instrument(cache: FlagDefinitionCache, meter: Meter): () => void
+
+/**
+ * What {@link instrument} needs of OpenTelemetry's `Meter`.
+ */
+export interface Meter {
+  createObservableGauge(name: string, options: { unit: string; description: string }): object
+  createObservableCounter(name: string, options: { unit: string; description: string }): object
+  addBatchObservableCallback(callback: (result: BatchResult) => void, instruments: object[]): void
+  removeBatchObservableCallback(callback: (result: BatchResult) => void, instruments: object[]): void
+}
+
+interface BatchResult {
+  observe(instrument: object, value: number, attributes?: Record<string, string>): void
+}
