@@ -13,10 +13,10 @@ const spaced = (size) => size.replace(/(?=[KM]B)/, ' ')
 /** The medians of one size, as a Markdown table; `measured` as dev/bench/main-thread.mjs collects it. */
 export function sizeTable({ results }) {
   const titles = [
-    '',
+    'call',
     'provider',
     'CPU, main thread',
-    '÷ floor',
+    '÷ minimum',
     'longest block',
     'longest GC pause',
     'CPU, all threads',
@@ -31,7 +31,7 @@ export function sizeTable({ results }) {
       return [index === 0 ? title : '', bold(kind, kind), ...costs(found, bold(kind, times(ratio)), size(found[traffic]))]
     }),
   )
-  const floors = FLOORS.map(({ id, title }, index) => [index === 0 ? 'floor' : '', title, ...costs(medians(results[id].floor), '', '')])
+  const floors = FLOORS.map(({ id, title }, index) => [index === 0 ? 'minimum' : '', title, ...costs(medians(results[id].floor), '', '')])
   return markdown([titles, ...lines, ...floors], 2)
 }
 
@@ -53,7 +53,7 @@ export function footprintTable(footprint) {
     const { loadMs, memoryBytes, installedBytes, packages } = footprint[kind]
     return [bold(kind, kind), time(median(loadMs)), size(median(memoryBytes)), size(installedBytes), String(packages)]
   })
-  return markdown([['', 'load time', 'memory once connected', 'installed', 'packages'], ...lines], 1)
+  return markdown([['provider', 'load time', 'memory once connected', 'size on disk', 'packages'], ...lines], 1)
 }
 
 /** The summary in the README. */
