@@ -1,4 +1,4 @@
-// The situations of docs/design.md's table, each run by real posthog-node processes over Redis.
+// The situations of the README's table, each run by real posthog-node processes over Redis.
 //
 // A row: `{ id, title, floor, unit?, alone?, run(lab) }`. `run` resolves with a number (counts and bills) or a few
 // words. `alone`: it needs the whole machine; else the kinds run side by side. A lab: see dev/bench/lab.mjs.
