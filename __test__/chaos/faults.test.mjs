@@ -26,7 +26,7 @@ describe('a fleet shares again, has lost no evaluation, and leaves nothing behin
 })
 
 describe('the same holds where the server lacks RESP3, after', { concurrency: 3 }, () => {
-  for (const family of ['the way to Redis', 'the server']) {
+  for (const family of ['the network to Redis', 'the server']) {
     for (const fault of FAULTS[family]) test(`${family}: ${fault.name}`, (t) => suffer(t, { ...fault, resp2: true }))
   }
 })
@@ -150,7 +150,7 @@ after(() => {
   // A fault that was not survived has none.
   const all = Object.values(FAULTS).flat().length
   if (!process.env.CHAOS_WRITE || outcomes.length < all || beyond.size < all) return
-  const columns = ['what happens', 'what is reported meanwhile', 'shared again after', 'calls beyond one an interval']
+  const columns = ['fault', 'errors reported meanwhile', 'recovered after', 'requests beyond one per interval']
   const rows = inFamilies(FAULTS, columns.length, (fault) => {
     const { told, tookMs } = outcomes.find((outcome) => outcome.fault === fault)
     return [fault.name, codesOf(told), seconds(tookMs), String(beyond.get(fault))]

@@ -78,7 +78,7 @@ async function recover({ api, fleet, pollMs }, { kind, failures }) {
 after(() => {
   // A fault that was not survived has none.
   if (!process.env.CHAOS_WRITE || outcomes.length < MEMBER_FAULTS.length) return
-  const columns = ['which processes cannot reach PostHog', 'what they report through `onError`', 'an edit is evaluated after']
+  const columns = ['processes that cannot reach PostHog', 'error in `onError`', 'time until an edit is evaluated']
   const rows = MEMBER_FAULTS.map((fault) => {
     const { told, tookMs } = outcomes.find((outcome) => outcome.fault === fault)
     return [fault.name, codesOf(told), seconds(tookMs)]

@@ -52,7 +52,7 @@ const pair = ([cached, plain], cell) => `${cell(cached)} / ${cell(plain)}`
 after(() => {
   // A situation in which the fleet is worse off has no outcome.
   if (!process.env.YARDSTICK_WRITE || outcomes.size < Object.values(SITUATIONS).flat().length) return
-  const columns = ['situation', 'first flags', 'an edit is evaluated', 'billed requests', 'processes that lose flags']
+  const columns = ['situation', 'time until first flags', 'time until an edit is evaluated', 'billed requests', 'processes that lose flags']
   const rows = inFamilies(SITUATIONS, columns.length, (situation) => {
     const outcome = outcomes.get(situation)
     return [

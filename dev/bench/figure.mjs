@@ -14,8 +14,8 @@ const BAND = '#f1eee6'
 
 const LINES = {
   none: { name: 'without a cache', colour: INK },
-  docstring: { name: "posthog-node's docstring example", colour: '#8a6d3b' },
-  kilo: { name: 'pull request of Kilo', colour: '#4f7a94' },
+  docstring: { name: "posthog-node's example", colour: '#8a6d3b' },
+  kilo: { name: "Kilo's pull request", colour: '#4f7a94' },
   python: { name: "posthog-python's example", colour: '#6b8e5a' },
   [OURS]: { name: OURS, colour: OUR_COLOUR, width: 3.5, bold: true },
 }

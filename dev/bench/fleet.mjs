@@ -1,4 +1,4 @@
-// `npm run bench:fleet`: the table and the figure of README.md, measured. Each number comes from real posthog-node
+// `npm run bench:fleet`: the saving, the table and the figure of README.md, measured. Each number comes from real posthog-node
 // processes, a stand-in for PostHog and a private Redis.
 
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -108,10 +108,17 @@ if (args.json) writeFileSync(args.json, `${JSON.stringify(measured, null, 2)}\n`
 
 const { stories } = measured
 if (figureFile && !stories) refuse(`${args.from} has no story to draw`)
-const note = `From \`npm run bench:fleet -- --write\`: real posthog-node processes, a stand-in for PostHog's API, a private Redis; the least and the
-most of ${measured.runs} runs. Ours is used as above, with \`fetch\` and \`onUpdate\`. Polls of ${measured.pollMs} ms, the peers' lock and expiry times scaled alike;
-their seconds in the last two rows scaled back to polls of 30 s. A poll may come a tenth of an interval early: that many calls more
-count as one a poll. ${measured.machine}.`
+const note = `Each cell shows the lowest and the highest of ${measured.runs} runs of \`npm run bench:fleet -- --write\`, with real posthog-node processes, a
+stand-in for PostHog's API and a private Redis. A *full fetch* returns all definitions, and PostHog bills it as 10 requests.
+
+- *posthog-flag-cache* is used as in the quick start, with \`fetch\` and \`onUpdate\`.
+- *posthog-node's example* is the pattern in the comment of \`FlagDefinitionCacheProvider\`: a lock without an owner for 60 s.
+- *Kilo's pull request* is the same pattern with a lock for 90 s (\`SET NX\`).
+- *posthog-python's example* is the pattern of \`examples/redis_flag_cache.py\`: a lock with an owner, changed in Lua.
+
+The processes poll every ${measured.pollMs} ms. The lock and expiry times of the other providers are scaled to that interval. Their times in the last
+two rows are scaled back to an interval of 30 s. A poll may start a tenth of an interval early; the additional requests that this can
+cause count as one per poll. ${measured.machine}.`
 const report = rows.length > 0 ? `${table(rows, kinds, measured.results)}\n\n${note}` : ''
 console.log(report)
 if (figureFile) {
@@ -121,5 +128,9 @@ if (figureFile) {
   )
 }
 if (args.write) {
-  writeDocs('README.md', { 'bench:table': `\n${report}\n`, 'bench:figure': `\n![${headline(stories)}](${README_FIGURE})\n` })
+  writeDocs('README.md', {
+    'bench:saving': `\n**${headline(stories)}.** See the [comparison](#comparison-with-other-providers).\n`,
+    'bench:table': `\n${report}\n`,
+    'bench:figure': `\n![${headline(stories)}](${README_FIGURE})\n`,
+  })
 }

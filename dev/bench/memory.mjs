@@ -70,7 +70,7 @@ const rows = KINDS.map((kind) => [
   kind === OURS ? `**${kind}**` : PEERS[kind].title,
   ...ROLES.map((role) => `${megabytes(median(beyond[kind][role]))} (${beyond[kind][role].map(megabytes).join(', ')})`),
 ])
-const table = markdown([['', 'process that fetches', 'another process'], ...rows], 1)
+const table = markdown([['provider', 'leader', 'follower'], ...rows], 1)
 console.log(table)
 if (args.write) writeDocs('docs/performance.md', { 'bench:resident': `\n${table}\n\n${machine(['posthog-node'])}.\n` })
 process.exitCode = Math.max(...ROLES.map((role) => median(beyond[OURS][role]))) > LIMIT_BYTES ? 1 : 0

@@ -124,21 +124,30 @@ const row = (title, { sent, received, calls }) => [title, size(sent), size(recei
 
 const note = `${machine([])}.`
 const memoryTable = markdown(
-  [['JSON', 'definitions', 'server at most', "definitions, `compression: 'none'`", 'server at most, the same'], ...memory],
+  [
+    [
+      'JSON',
+      'definitions (default)',
+      'server at most (default)',
+      "definitions, `compression: 'none'`",
+      "server at most, `compression: 'none'`",
+    ],
+    ...memory,
+  ],
   1,
 )
 const pollTable = markdown(
   [
-    ['', 'to Redis', 'from Redis', 'scripts'],
+    ['call', 'to Redis', 'from Redis', 'scripts'],
     row('poll, nothing changed', unchanged),
     row('poll, one flag edited', changed),
-    row('poll of the process that fetches, 304', confirmed),
-    row('first read of a process, connecting included', first),
+    row('poll of the leader, 304', confirmed),
+    row('first read of a process, including the connection', first),
   ],
   1,
 )
-const state = `The state takes ${size(Math.max(...states))}, with a patch up to ${size(Math.max(...patched))}.`
-const connection = `A connection takes ${size(perConnection)} of the server's memory; a script that finds nothing changed ${Math.round(unchanged.usec / unchanged.calls)} µs of its time.`
+const state = `The state takes ${size(Math.max(...states))}. With a patch, it takes up to ${size(Math.max(...patched))}.`
+const connection = `A connection takes ${size(perConnection)} of the server's memory. A script that finds no change takes ${Math.round(unchanged.usec / unchanged.calls)} µs of the server's time.`
 console.log([memoryTable, state, pollTable, connection, note].join('\n\n'))
 if (args.write) {
   writeDocs(DOCUMENT, {

@@ -1,4 +1,4 @@
-// The situations of docs/design.md's table, each run by real posthog-node processes over Redis.
+// The situations of the README's table, each run by real posthog-node processes over Redis.
 //
 // A row: `{ id, title, floor, unit?, alone?, run(lab) }`. `run` resolves with a number (counts and bills) or a few
 // words. `alone`: it needs the whole machine; else the kinds run side by side. A lab: see dev/bench/lab.mjs.
@@ -13,7 +13,7 @@ const POLLS_OBSERVED = 12
 export const ROWS = [
   {
     id: 'cold-start',
-    title: '16 processes start at once, the API answers in 300 ms: full fetches',
+    title: '16 processes start at once, and the API answers in 300 ms: full fetches',
     floor: '1',
     alone: true,
     async run(lab) {
@@ -24,7 +24,7 @@ export const ROWS = [
   },
   {
     id: 'joiners',
-    title: 'flags unchanged for 10 polls, then 4 more processes start: their full fetches',
+    title: '4 processes join after 10 polls without an edit: their full fetches',
     floor: '0',
     async run(lab) {
       const { api, fleet } = await lab.open()
@@ -37,8 +37,8 @@ export const ROWS = [
   },
   {
     id: 'edits',
-    title: '5 edits in 20 polls of 8 running processes: flag requests billed',
-    floor: '5 × 10, and 1 a poll',
+    title: '5 edits in 20 polls, 8 running processes: billed requests',
+    floor: '10 per edit, 1 per poll',
     async run(lab) {
       const { api, fleet } = await lab.open()
       // One before the others: what a start costs is measured elsewhere.
@@ -54,7 +54,7 @@ export const ROWS = [
   },
   {
     id: 'rolling-deploy',
-    title: '8 processes replaced one by one in 16 polls: flag requests billed beyond one a poll',
+    title: 'Rolling deploy of 8 processes in 16 polls: billed requests beyond one per poll',
     floor: '0',
     async run(lab) {
       const { api, fleet } = await lab.open()
@@ -71,7 +71,7 @@ export const ROWS = [
   },
   {
     id: 'short-lived',
-    title: '20 short-lived processes one after another: full fetches',
+    title: '20 short-lived processes, one after another: full fetches',
     floor: '1',
     async run(lab) {
       // Not shortened: what matters is that each lives for much less than an interval.
@@ -85,7 +85,7 @@ export const ROWS = [
   },
   {
     id: 'flushall',
-    title: 'Redis loses its data (FLUSHALL): until the cache is filled again',
+    title: 'Redis loses its data (FLUSHALL): time until it has definitions again',
     floor: '1 poll',
     async run(lab) {
       // Started together, every process has fetched once where the provider lets it: as in a fleet that has run
@@ -98,13 +98,13 @@ export const ROWS = [
       const before = api.calls.length
       const polls = await pollsUntil(lab, () => redis.exists(dataKey(lab.kind, api.projectKey)))
       const fetched = api.count(200, before)
-      if (polls === undefined) return 'empty until the flags change'
+      if (polls === undefined) return 'empty until the next edit'
       return `${polls} poll${polls === 1 ? '' : 's'}${fetched > 0 ? `, ${fetched} full fetch${fetched === 1 ? '' : 'es'}` : ''}`
     },
   },
   {
     id: 'rollback',
-    title: 'v1, v2, back to v1, the leadership moving between: what the fleet evaluates',
+    title: 'Definitions change v1 → v2 → v1 while the leader changes: what the processes evaluate in the end',
     floor: 'v1 within 2 polls',
     async run(lab) {
       const { api, fleet } = await lab.open()
@@ -128,8 +128,8 @@ export const ROWS = [
   },
   {
     id: 'release',
-    title: "a worker whose lock has lapsed leaves: the next holder's lock is",
-    floor: 'safe',
+    title: "A process shuts down after its lock has expired: the next holder's lock is",
+    floor: 'kept',
     async run(lab) {
       const [filler, late, holder, third] = await Promise.all(Array.from({ length: 4 }, () => lab.provider()))
       await granted(filler)
@@ -139,7 +139,7 @@ export const ROWS = [
       await granted(holder)
       await late.onFlagDefinitionsReceived(received('v1'))
       await late.shutdown()
-      return (await third.shouldFetchFlagDefinitions()) ? 'dropped' : 'safe'
+      return (await third.shouldFetchFlagDefinitions()) ? 'deleted' : 'kept'
     },
   },
 ]

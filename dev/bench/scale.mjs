@@ -108,14 +108,23 @@ for (const count of SIZES) {
   const each = (value) => `${((value * 1_000) / count).toFixed(1)} µs`
   rows.push(
     [`**${count.toLocaleString('en-US')} workers**`, '', '', '', ''],
-    ['a cold start', ms(cold.cpuMs), (cold.scripts / count).toFixed(2), ms(cold.spreadMs), String(cold.calls)],
-    [`an edit (${each(of('cpuMs'))} each)`, ms(of('cpuMs')), (of('scripts') / count).toFixed(2), ms(of('spreadMs')), String(of('calls'))],
-    ['a rolling deploy, and two intervals', ms(deployed.cpuMs), (deployed.scripts / count).toFixed(2), '', String(deployed.calls)],
-    ['FLUSHALL, and two intervals', '', '', '', String(flushed.calls)],
-    ['a restart of Redis, and two intervals', '', '', '', String(restarted.calls)],
+    ['cold start', ms(cold.cpuMs), (cold.scripts / count).toFixed(2), ms(cold.spreadMs), String(cold.calls)],
+    [
+      `edit (${each(of('cpuMs'))} per worker)`,
+      ms(of('cpuMs')),
+      (of('scripts') / count).toFixed(2),
+      ms(of('spreadMs')),
+      String(of('calls')),
+    ],
+    ['rolling deploy and the next two intervals', ms(deployed.cpuMs), (deployed.scripts / count).toFixed(2), '', String(deployed.calls)],
+    ['FLUSHALL and the next two intervals', '', '', '', String(flushed.calls)],
+    ['restart of Redis and the next two intervals', '', '', '', String(restarted.calls)],
   )
 }
-const table = markdown([['', 'CPU time of Redis', 'scripts a worker', 'from the first worker to the last', 'calls of PostHog'], ...rows], 1)
+const table = markdown(
+  [['event', 'CPU time of Redis', 'scripts per worker', 'time from the first worker to the last', 'requests to PostHog'], ...rows],
+  1,
+)
 console.log(table)
 if (args.write) writeDocs('docs/performance.md', { 'bench:scale': `\n${table}\n\n${machine([])}.\n` })
 process.exit(0)

@@ -15,8 +15,8 @@ const BETWEEN_INVALIDATIONS_MS = 1_100
 export const SPEED_ROWS = [
   {
     id: 'spread',
-    title: `an edit, ${PROCESSES} processes: from the first that evaluates it to the last`,
-    floor: 'no poll',
+    title: `An edit reaches ${PROCESSES} processes: time from the first to the last`,
+    floor: 'no wait for a poll',
     unit: 'ms',
     alone: true,
     async run(lab) {
@@ -28,7 +28,7 @@ export const SPEED_ROWS = [
   },
   {
     id: 'webhook',
-    title: `an edit that a webhook tells of: until all ${PROCESSES} processes evaluate it`,
+    title: `A webhook reports an edit: time until all ${PROCESSES} processes evaluate it`,
     floor: `one API call (${API_MS} ms)`,
     unit: 'ms',
     alone: true,

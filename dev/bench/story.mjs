@@ -11,7 +11,7 @@ export const EVENTS = [
   { at: 13, label: 'edit' },
   { at: 18, label: 'edit' },
   { at: DEPLOY.from, until: DEPLOY.until, label: 'rolling deploy' },
-  { at: 45, label: 'fetcher killed' },
+  { at: 45, label: 'leader killed' },
   { at: 53, label: 'rollback' },
 ]
 const [, FIRST_EDIT, SECOND_EDIT, , CRASH, ROLLBACK] = EVENTS

@@ -13,7 +13,7 @@ export function table(rows, kinds, results) {
     })
     return line([row.title, ...cells, row.floor])
   })
-  return [line(['situation', ...titles, 'floor']), line(['---', ...titles.map(() => '---'), '---']), ...body].join('\n')
+  return [line(['situation', ...titles, 'theoretical minimum']), line(['---', ...titles.map(() => '---'), '---']), ...body].join('\n')
 }
 
 /** "7 to 9", "1", "8 to 12 ms", "27 s", or the words that came up. */

@@ -7,9 +7,9 @@ export const OURS = 'posthog-flag-cache'
 
 /** The known patterns, written anew as development code. */
 export const PEERS = {
-  docstring: { title: "posthog-node's docstring example", load: async () => (await import('../peers/docstring.mjs')).DocstringProvider },
-  kilo: { title: 'pull request of Kilo (SET NX 90 s)', load: async () => (await import('../peers/kilo.mjs')).KiloProvider },
-  python: { title: "posthog-python's example (owner lock, Lua)", load: async () => (await import('../peers/python.mjs')).PythonProvider },
+  docstring: { title: "posthog-node's example", load: async () => (await import('../peers/docstring.mjs')).DocstringProvider },
+  kilo: { title: "Kilo's pull request", load: async () => (await import('../peers/kilo.mjs')).KiloProvider },
+  python: { title: "posthog-python's example", load: async () => (await import('../peers/python.mjs')).PythonProvider },
 }
 
 /** Whether our native addon is built; `reason` says what is missing. */

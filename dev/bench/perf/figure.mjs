@@ -25,7 +25,7 @@ export function figure({ results }, title, conditions) {
   const x = (ms) => PLOT.left + NAME_WIDTH + (ms / most) * (PLOT.right - PLOT.left - NAME_WIDTH)
   const content = [
     text(24, 40, `What ${title} of flag definitions cost the main thread`, { size: 21, weight: 700 }),
-    text(24, 64, 'CPU time of one call, in milliseconds; the dotted line is the floor: the bare parsing, or writing, of the same JSON', {
+    text(24, 64, 'CPU time of one call, in milliseconds. Dotted line: the minimum, which is to parse or to write the same JSON', {
       size: 14,
       fill: SOFT,
     }),

@@ -1,4 +1,4 @@
-// The measurements in tables and in a sentence.
+// The measurements in tables.
 
 import { median } from './instruments.mjs'
 import { FLOORS, ROWS } from './rounds.mjs'
@@ -13,10 +13,10 @@ const spaced = (size) => size.replace(/(?=[KM]B)/, ' ')
 /** The medians of one size, as a Markdown table; `measured` as dev/bench/main-thread.mjs collects it. */
 export function sizeTable({ results }) {
   const titles = [
-    '',
+    'call',
     'provider',
     'CPU, main thread',
-    '÷ floor',
+    '÷ minimum',
     'longest block',
     'longest GC pause',
     'CPU, all threads',
@@ -31,7 +31,7 @@ export function sizeTable({ results }) {
       return [index === 0 ? title : '', bold(kind, kind), ...costs(found, bold(kind, times(ratio)), size(found[traffic]))]
     }),
   )
-  const floors = FLOORS.map(({ id, title }, index) => [index === 0 ? 'floor' : '', title, ...costs(medians(results[id].floor), '', '')])
+  const floors = FLOORS.map(({ id, title }, index) => [index === 0 ? 'minimum' : '', title, ...costs(medians(results[id].floor), '', '')])
   return markdown([titles, ...lines, ...floors], 2)
 }
 
@@ -53,10 +53,10 @@ export function footprintTable(footprint) {
     const { loadMs, memoryBytes, installedBytes, packages } = footprint[kind]
     return [bold(kind, kind), time(median(loadMs)), size(median(memoryBytes)), size(installedBytes), String(packages)]
   })
-  return markdown([['', 'load time', 'memory once connected', 'installed', 'packages'], ...lines], 1)
+  return markdown([['provider', 'load time', 'memory once connected', 'size on disk', 'packages'], ...lines], 1)
 }
 
-/** What a reader has to know in a hurry. */
+/** The summary in the README. */
 export function headline({ sizes, footprint }) {
   const { flags, results } = sizes[HEADLINE_SIZE]
   const cpu = (id, kind) => medians(results[id][kind]).cpuMs
@@ -71,13 +71,23 @@ export function headline({ sizes, footprint }) {
       PEERS.map((kind) => median(footprint[kind][measure])),
       unit,
     )
-  return `With ${spaced(HEADLINE_SIZE)} of definitions (${flags.toLocaleString('en-US')} flags) a poll costs the main thread ${time(cpu('unchanged', OURS))} of CPU time when nothing
-changed, and ${time(cpu('changed', OURS))} when one flag was edited. The same provider on ioredis, node-redis or valkey-glide: ${among('unchanged')}
-and ${among('changed')}. The package loads in ${time(of('loadMs'))} (theirs: ${theirs('loadMs', time)}), takes ${size(of('memoryBytes'))} of memory once connected
-(${theirs('memoryBytes', size)}) and ${size(footprint[OURS].installedBytes)} on disk (${range(
-    PEERS.map((kind) => footprint[kind].installedBytes),
-    size,
-  )}), and depends on no other package.`
+  const definitions = `${spaced(HEADLINE_SIZE)} of definitions (${flags.toLocaleString('en-US')} flags)`
+  const lines = [
+    ['main-thread CPU time of a poll, nothing changed', time(cpu('unchanged', OURS)), among('unchanged')],
+    ['main-thread CPU time of a poll, one flag edited', time(cpu('changed', OURS)), among('changed')],
+    ['load time of the package', time(of('loadMs')), theirs('loadMs', time)],
+    ['memory once connected', size(of('memoryBytes')), theirs('memoryBytes', size)],
+    [
+      'size on disk',
+      size(footprint[OURS].installedBytes),
+      range(
+        PEERS.map((kind) => footprint[kind].installedBytes),
+        size,
+      ),
+    ],
+  ]
+  const titles = [definitions, '**posthog-flag-cache**', 'the same provider on ioredis, node-redis or valkey-glide']
+  return markdown([titles, ...lines.map(([title, ours, others]) => [title, bold(OURS, ours), others])], 1)
 }
 
 export const medians = (lists) => Object.fromEntries(Object.entries(lists).map(([name, numbers]) => [name, median(numbers)]))

@@ -38,7 +38,7 @@ export const DATA_FAULTS = [
   once('state-deleted', 'the state is deleted', ({ admin, keys }) => admin.del(keys.state)),
   once('patch-deleted', 'the patch is deleted', ({ admin, keys }) => admin.hdel(keys.state, 'patch')),
   once('flushall', 'FLUSHALL empties it', ({ admin }) => admin.flushall()),
-  once('evicted', 'it evicts our keys', async ({ admin }) => {
+  once('evicted', 'it evicts the keys', async ({ admin }) => {
     await admin.config('SET', 'maxmemory-policy', 'allkeys-random', 'maxmemory', '1')
     while ((await admin.dbsize()) > 0) await sleep(1)
     await admin.config('SET', 'maxmemory', '0')
@@ -47,8 +47,8 @@ export const DATA_FAULTS = [
     admin.multi().del(keys.data).rpush(keys.data, 'x').exec(),
   ),
   once('state-wrongtype', 'the state becomes a string', ({ admin, keys }) => admin.set(keys.state, 'x')),
-  once('patch-damaged', 'the patch is damaged', ({ admin, keys }) => admin.hset(keys.state, 'patch', 'PATCH2:')),
-  again('deleted-again', 'a key is deleted every 50 ms, each in turn', ({ admin, keys }) => {
+  once('patch-damaged', 'the patch is corrupt', ({ admin, keys }) => admin.hset(keys.state, 'patch', 'PATCH2:')),
+  again('deleted-again', 'a key is deleted every 50 ms, one after the other', ({ admin, keys }) => {
     const names = Object.values(keys)
     return admin.del(names[Math.floor(Date.now() / AGAIN_MS) % names.length])
   }),

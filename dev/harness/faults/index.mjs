@@ -18,10 +18,10 @@ import { CLUSTER_FAULTS, SENTINEL_FAULTS } from './topologies.mjs'
 export const LASTS_MS = 2_500
 
 export const FAULTS = {
-  'the way to Redis': NETWORK_FAULTS,
+  'the network to Redis': NETWORK_FAULTS,
   'the server': SERVER_FAULTS,
   'the data': DATA_FAULTS,
   'the processes': PROCESS_FAULTS,
-  'a master that sentinels watch': SENTINEL_FAULTS,
-  'a master in a cluster': CLUSTER_FAULTS,
+  'a primary with Sentinel': SENTINEL_FAULTS,
+  'a primary in a cluster': CLUSTER_FAULTS,
 }

@@ -7,9 +7,9 @@
 const KINDS = {
   network: 'its connections are refused',
   hang: 'its requests are never answered',
-  500: 'it is answered 500',
-  html: 'it is answered with HTML and status 200',
-  401: 'it is answered 401',
+  500: 'it receives 500',
+  html: 'it receives HTML with status 200',
+  401: 'it receives 401',
 }
 
 /** After each 401, posthog-node doubles the time until its next poll. */

@@ -21,11 +21,11 @@ const leader = ({ workers, leader }) => leader ?? workers[0]
 const follower = (fleet) => fleet.workers.find((worker) => worker !== leader(fleet))
 
 export const PROCESS_FAULTS = [
-  stopped('leader-stopped', 'the process that fetches is stopped (SIGSTOP), and continues', leader),
-  stopped('follower-stopped', 'a process that follows is stopped (SIGSTOP), and continues', follower),
+  stopped('leader-stopped', 'the leader is stopped (SIGSTOP) and continues', leader),
+  stopped('follower-stopped', 'a follower is stopped (SIGSTOP) and continues', follower),
   {
     id: 'leader-killed',
-    name: 'the process that fetches is killed',
+    name: 'the leader is killed',
     begin: ({ fleet }) => fleet.kill(leader(fleet)),
     everywhere: true,
     tells: NOBODY,

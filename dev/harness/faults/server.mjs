@@ -59,7 +59,7 @@ export const SERVER_FAULTS = [
   },
   {
     id: 'debug-sleep',
-    name: 'one command takes all its time',
+    name: 'one command blocks the server',
     begin(lab, lastsMs = HANG_MS) {
       lab.sleeping = lab.client().call('DEBUG', 'SLEEP', lastsMs / 1_000)
     },
@@ -70,7 +70,7 @@ export const SERVER_FAULTS = [
   },
   {
     id: 'busy',
-    name: 'a script runs on and on (BUSY)',
+    name: 'a script does not end (BUSY)',
     async begin({ admin, client }) {
       await admin.config('SET', 'busy-reply-threshold', '50')
       client()
@@ -85,7 +85,7 @@ export const SERVER_FAULTS = [
   },
   {
     id: 'loading',
-    name: 'it loads its data for a while (LOADING)',
+    name: 'it is loading its data for a while (LOADING)',
     async begin(lab, lastsMs = HANG_MS) {
       const { admin } = lab
       // Each takes a millisecond.
@@ -99,10 +99,10 @@ export const SERVER_FAULTS = [
     reconnects: true,
   },
   { id: 'client-kill', name: 'CLIENT KILL ends the connections', begin: killClients, lastsMs: 0, tells: NOBODY },
-  { id: 'script-flush', name: 'SCRIPT FLUSH forgets our scripts', begin: ({ admin }) => admin.script('FLUSH'), lastsMs: 0, tells: NOBODY },
+  { id: 'script-flush', name: 'SCRIPT FLUSH deletes the scripts', begin: ({ admin }) => admin.script('FLUSH'), lastsMs: 0, tells: NOBODY },
   {
     id: 'requirepass',
-    name: 'a password is set, and taken away again',
+    name: 'a password is set and removed again',
     async begin(lab) {
       await lab.admin.config('SET', 'requirepass', 'another')
       await killClients(lab)
@@ -114,7 +114,7 @@ export const SERVER_FAULTS = [
   },
   {
     id: 'noperm',
-    name: 'our user loses a right, and gets it back (NOPERM)',
+    name: 'the user loses a permission and gets it back (NOPERM)',
     asUser: true,
     begin: ({ admin }) => admin.call('ACL', 'SETUSER', 'worker', '-@scripting'),
     end: ({ admin }) => admin.call('ACL', 'SETUSER', 'worker', '+@scripting'),
@@ -123,7 +123,7 @@ export const SERVER_FAULTS = [
   },
   {
     id: 'user-deleted',
-    name: 'our user is deleted, and made again',
+    name: 'the user is deleted and created again',
     asUser: true,
     begin: ({ admin }) => admin.call('ACL', 'DELUSER', 'worker'),
     end: ({ admin }) => admin.call('ACL', 'SETUSER', 'worker', 'on', '>s3cret', '~*', '&*', '+@all'),
@@ -133,7 +133,7 @@ export const SERVER_FAULTS = [
   },
   {
     id: 'readonly',
-    name: 'it becomes a replica, and a master again (READONLY)',
+    name: 'it becomes a replica and then a primary again (READONLY)',
     begin: demote('yes'),
     end: promote,
     tells: ['ERR_FLAG_CACHE_READONLY'],
@@ -142,7 +142,7 @@ export const SERVER_FAULTS = [
   },
   {
     id: 'masterdown',
-    name: 'it becomes a replica that answers nothing, and a master again (MASTERDOWN)',
+    name: 'it becomes a replica that rejects commands, and then a primary again (MASTERDOWN)',
     begin: demote('no'),
     end: promote,
     tells: LOST,

@@ -8,7 +8,7 @@ const HOST = '127.0.0.1'
 export const SENTINEL_FAULTS = [
   {
     id: 'sentinel-failover',
-    name: 'SENTINEL FAILOVER puts the replica in its place',
+    name: 'SENTINEL FAILOVER promotes the replica',
     topology: startWatched,
     begin: (lab) => lab.failOver(),
     async end(lab) {
@@ -59,7 +59,7 @@ async function concludeMove(lab) {
 export const CLUSTER_FAULTS = [
   {
     id: 'slot-moved',
-    name: 'our slot moves to another node',
+    name: 'the slot moves to another node',
     topology: startCluster,
     async begin(lab) {
       await announceMove(lab)
@@ -71,7 +71,7 @@ export const CLUSTER_FAULTS = [
   },
   {
     id: 'slot-halfway',
-    name: 'our slot moves, but for a while only half of our keys (TRYAGAIN)',
+    name: 'the slot moves, and for a while only half of the keys have moved (TRYAGAIN)',
     topology: startCluster,
     async begin(lab) {
       await announceMove(lab)
@@ -85,7 +85,7 @@ export const CLUSTER_FAULTS = [
   },
   {
     id: 'cluster-failover',
-    name: 'CLUSTER FAILOVER puts the replica in its place',
+    name: 'CLUSTER FAILOVER promotes the replica',
     topology: startCluster,
     begin: ({ nodes }) => nodes[3].admin.cluster('FAILOVER'),
     end: (lab) => lab.untilOwnedBy(lab.nodes[3]),

@@ -34,17 +34,17 @@ export const SLOW_MS = (POLL_MS * 8) / 30
 
 const SICK = {
   network: 'its connections are refused',
-  dns: "PostHog's name is unknown",
+  dns: "PostHog's host name cannot be resolved",
   hang: 'its requests are never answered',
   slow: 'its requests take 8 s (of a 30 s interval)',
-  500: 'it is answered 500',
-  html: 'it is answered with HTML and status 200',
-  'html-json': 'it is answered with JSON that holds no flags',
-  401: 'it is answered 401',
-  402: 'it is answered 402',
-  403: 'it is answered 403',
-  429: 'it is answered 429',
-  clock: 'its clock is wrong, TLS fails',
+  500: 'it receives 500',
+  html: 'it receives HTML with status 200',
+  'html-json': 'it receives JSON without flags',
+  401: 'it receives 401',
+  402: 'it receives 402',
+  403: 'it receives 403',
+  429: 'it receives 429',
+  clock: 'its clock is wrong, so TLS fails',
 }
 
 /** To the cache these are the same as a refused connection. */
@@ -73,7 +73,7 @@ const oneCall = ({ connectTimeoutMs, commandTimeoutMs }) => connectTimeoutMs + 2
 function sickFirst(sick, { fetch, evaluates = false }) {
   const known = isKnown(sick, { fetch, evaluates })
   return {
-    name: `${SICK[sick]}${fetch ? '' : ', without `fetch`'}${evaluates ? ', evaluating' : ''}`,
+    name: `${SICK[sick]}${fetch ? '' : ', without `fetch`'}${evaluates ? ', while evaluating flags' : ''}`,
     lab: { ...(sick === 'hang' ? HANGING : known ? LONG_WAIT : SHORT_WAIT), fetch, evaluates },
     workers: 3,
     story: 'sick first',
@@ -118,19 +118,19 @@ const warm = async ({ fleet }) => {
 const STARTS = [
   starting('all start at once'),
   starting('all start at once, without `fetch`', { lab: { fetch: false } }),
-  starting('all start at once, evaluating', { lab: { evaluates: true } }),
+  starting('all start at once, while evaluating flags', { lab: { evaluates: true } }),
   starting('eight start at once', { workers: 8 }),
-  starting('they start one by one', { story: 'one by one' }),
-  starting('a process that is alone', { workers: 1 }),
-  starting('a process that is alone, without `fetch`', { workers: 1, lab: { fetch: false } }),
-  starting('the cache is filled, all start at once', { prepare: warm }),
+  starting('all start one after another', { story: 'one by one' }),
+  starting('a single process', { workers: 1 }),
+  starting('a single process, without `fetch`', { workers: 1, lab: { fetch: false } }),
+  starting('all start at once with a filled cache', { prepare: warm }),
   starting('PostHog takes 8 s (of a 30 s interval)', { lab: { ...HANGING, delayMs: SLOW_MS } }),
   starting('PostHog takes 8 s, without `fetch`', { lab: { ...HANGING, delayMs: SLOW_MS, fetch: false } }),
   down('PostHog answers 500 at first', [500]),
   down('PostHog answers 500 at first, without `fetch`', [500], { fetch: false }),
-  down('PostHog answers 500 at first, evaluating', [500], { evaluates: true }),
+  down('PostHog answers 500 at first, while evaluating flags', [500], { evaluates: true }),
   down('PostHog answers 429 at first', [429, { retryAfter: 1 }]),
-  starting('nobody listens on the port of Redis', { prepare: (lab) => lab.proxy.break(NETWORK.refused) }),
+  starting('no server listens on the port of Redis', { prepare: (lab) => lab.proxy.break(NETWORK.refused) }),
   starting('Redis accepts connections and never answers', {
     lab: { options: { ...LONG_WAIT.options, ...SHORT_TIMEOUTS } },
     prepare: (lab) => lab.proxy.break(NETWORK.blackHole),
@@ -186,7 +186,7 @@ export const SITUATIONS = {
     askedAgain(),
     ...[true, false].flatMap((fetch) => EVALUATING.map((sick) => sickFirst(sick, { fetch, evaluates: true }))),
   ],
-  'a running fleet, and the process that fetches cannot reach PostHog': [
+  'a running fleet, and the leader cannot reach PostHog': [
     ...[true, false].flatMap((fetch) => DISTINCT.map((sick) => sickLeader(sick, fetch))),
   ],
   'the start': STARTS,
