@@ -24,6 +24,7 @@ pub(crate) mod subscription;
 pub(crate) mod supervisor;
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,8 +44,13 @@ use crate::store::Backend;
 use crate::store::notices::{self, Notices};
 
 const STATE: &str = include_str!("state.lua");
-static READ: LazyLock<Script> = LazyLock::new(|| Script::new([STATE, include_str!("read.lua")]));
-static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new([STATE, include_str!("commit.lua")]));
+static READ: LazyLock<Script> = LazyLock::new(|| Script::new(&[STATE, include_str!("read.lua")]));
+const COMMIT: &str = include_str!("commit.lua");
+static COMMIT_AND_PUBLISH: LazyLock<Script> =
+    LazyLock::new(|| Script::new(&[STATE, include_str!("publish.lua"), COMMIT]));
+/// For servers that refuse each script with `PUBLISH` in it.
+static COMMIT_ALONE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(&[STATE, "local function publish() return false end", COMMIT]));
 
 /// A script, and the hash by which the server knows it after its first run.
 struct Script {
@@ -53,7 +59,7 @@ struct Script {
 }
 
 impl Script {
-    fn new(parts: [&str; 2]) -> Self {
+    fn new(parts: &[&str]) -> Self {
         // The server would receive comments over the network, and keep them in its cache.
         let lines = parts
             .iter()
@@ -72,6 +78,8 @@ pub struct RedisStore {
     state_key: String,
     channel: String,
     max_age: Duration,
+    /// The server has refused the script with `PUBLISH` in it, and taken the one without.
+    refuses_publish: AtomicBool,
 }
 
 impl RedisStore {
@@ -83,6 +91,7 @@ impl RedisStore {
             state_key: options.state_key(),
             channel: options.updates_channel(),
             max_age: options.max_age,
+            refuses_publish: AtomicBool::default(),
         }
     }
 
@@ -97,6 +106,31 @@ impl RedisStore {
                 self.supervisor.send(&command("EVAL", &script.code)).await
             }
             result => result,
+        }
+    }
+
+    /// Runs the script that publishes too, or the one that does not if the server refuses that.
+    async fn run_commit(&self, arguments: &[&[u8]]) -> Result<Value> {
+        if self.refuses_publish.load(Ordering::Relaxed) {
+            return self.run(&COMMIT_ALONE, arguments).await;
+        }
+        match self.run(&COMMIT_AND_PUBLISH, arguments).await {
+            Err(error) if is_refused_script(&error) => {
+                let reply = self.run(&COMMIT_ALONE, arguments).await?;
+                self.refuses_publish.store(true, Ordering::Relaxed);
+                Ok(reply)
+            }
+            result => result,
+        }
+    }
+
+    /// Sends a notice that the script could not send. The commit is done, so a failure is only reported.
+    async fn publish(&self, notice: &[u8]) {
+        let sent = self.supervisor.send(redis::cmd("PUBLISH").arg(&self.channel).arg(notice)).await;
+        if let Err(error) = sent {
+            let message =
+                "cannot send an update notification, so other processes see this change at their next poll";
+            self.supervisor.report(Error::new(error.code(), message).caused_by(error));
         }
     }
 
@@ -141,7 +175,12 @@ impl Store for RedisStore {
         if let Some(patch) = snapshot.as_ref().and_then(|snapshot| snapshot.patch.as_deref()) {
             arguments.extend([b"patch", patch]);
         }
-        decode_commit(self.run(&COMMIT, &arguments).await?).map_err(|_| garbled())
+        let reply = self.run_commit(&arguments).await?;
+        let (commit, is_unsent) = decode_commit(reply).map_err(|_| garbled())?;
+        if is_unsent {
+            self.publish(&notice).await;
+        }
+        Ok(commit)
     }
 
     async fn clear(&self) -> Result<bool> {
@@ -187,8 +226,20 @@ fn garbled() -> Error {
 }
 
 fn is_unknown_script(error: &Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<RedisError>());
-    cause.is_some_and(|cause| cause.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+    redis_error(error).is_some_and(|cause| cause.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+}
+
+/// Whether the server refused the script as it is: an error of a script that runs names the place in it
+/// (src/script_lua.c).
+fn is_refused_script(error: &Error) -> bool {
+    redis_error(error).is_some_and(|cause| {
+        cause.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
+            && !cause.detail().is_some_and(|detail| detail.contains("user_script"))
+    })
+}
+
+fn redis_error(error: &Error) -> Option<&RedisError> {
+    std::error::Error::source(error)?.downcast_ref()
 }
 
 fn encode_state(state: &State) -> Vec<(&'static str, String)> {
@@ -278,12 +329,12 @@ pub fn decode_reading(reply: Value) -> redis::RedisResult<(Reading, Option<Bytes
 }
 
 /// Decodes the reply of `commit.lua`.
-pub fn decode_commit(reply: Value) -> redis::RedisResult<Commit> {
-    if matches!(&reply, Value::Array(parts) if parts.len() == 2) {
-        let (seconds, micros) = from_redis_value(reply)?;
-        return Ok(Commit::Committed(moment(seconds, micros)));
+pub fn decode_commit(reply: Value) -> redis::RedisResult<(Commit, bool)> {
+    if matches!(&reply, Value::Array(parts) if parts.len() == 3) {
+        let (seconds, micros, is_unsent) = from_redis_value(reply)?;
+        return Ok((Commit::Committed(moment(seconds, micros)), is_unsent));
     }
-    decode_reading(reply).map(|(reading, _)| Commit::Conflict(reading))
+    decode_reading(reply).map(|(reading, _)| (Commit::Conflict(reading), false))
 }
 
 fn moment(seconds: u64, micros: u64) -> Millis {
