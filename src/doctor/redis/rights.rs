@@ -13,6 +13,7 @@ use super::Session;
 use crate::config::target::Topology;
 use crate::doctor::finding::{Finding, in_ms};
 use crate::error::Result;
+use crate::store::redis::errors::lacks_scripts;
 use crate::store::redis::subscription::Subscription;
 
 /// Stands for a key with our prefix that never exists.
@@ -94,7 +95,8 @@ async fn probe_all(session: &Session<'_>) -> Result<Vec<Finding>> {
     }
     if !unknown.is_empty() {
         let message = format!("the server does not know {}", unknown.join(", "));
-        let advice = "they are renamed or switched off there, and nothing works without them";
+        let advice = "they are renamed or switched off there, and nothing works without them: use another server or plan, or a \
+            directory (file:///…)";
         findings.push(Finding::error("rights", message, advice));
     }
     if findings.is_empty() {
@@ -233,5 +235,6 @@ fn answer(reply: std::result::Result<&Value, &RedisError>) -> Answer {
         // Redis 6.2 says "to run the 'get' command or its subcommand" or "one of the keys"; later versions are similar.
         return if detail.contains("to run the '") { Answer::NoCommand } else { Answer::NoName };
     }
-    if detail.starts_with("unknown command") { Answer::Unknown } else { Answer::Allowed }
+    let is_unknown = detail.starts_with("unknown command") || lacks_scripts(cause);
+    if is_unknown { Answer::Unknown } else { Answer::Allowed }
 }

@@ -14,7 +14,7 @@
 pub(crate) mod connection;
 pub(crate) mod dial;
 pub(crate) mod discovery;
-mod errors;
+pub(crate) mod errors;
 mod health;
 mod progress;
 pub(crate) mod protocol;
@@ -29,9 +29,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redis::{ErrorKind, RedisError, ServerErrorKind, Value, from_redis_value};
+use redis::{ErrorKind, ServerErrorKind, Value, from_redis_value};
 use tokio::sync::watch;
 
+use self::errors::{is_too_large, redis_error, with_size};
 use self::supervisor::Supervisor;
 use super::{Commit, Reading, Store};
 use crate::config::options::Options;
@@ -175,7 +176,8 @@ impl Store for RedisStore {
         if let Some(patch) = snapshot.as_ref().and_then(|snapshot| snapshot.patch.as_deref()) {
             arguments.extend([b"patch", patch]);
         }
-        let reply = self.run_commit(&arguments).await?;
+        let bytes = snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes.len());
+        let reply = self.run_commit(&arguments).await.map_err(|error| with_size(error, bytes))?;
         let (commit, is_unsent) = decode_commit(reply).map_err(|_| garbled())?;
         if is_unsent {
             self.publish(&notice).await;
@@ -235,11 +237,8 @@ fn is_refused_script(error: &Error) -> bool {
     redis_error(error).is_some_and(|cause| {
         cause.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
             && !cause.detail().is_some_and(|detail| detail.contains("user_script"))
+            && !is_too_large(cause)
     })
-}
-
-fn redis_error(error: &Error) -> Option<&RedisError> {
-    std::error::Error::source(error)?.downcast_ref()
 }
 
 fn encode_state(state: &State) -> Vec<(&'static str, String)> {

@@ -19,7 +19,7 @@ impl Hello {
     pub const ALL: [Hello; 3] = [Hello::NoProto, Hello::Unknown, Hello::Proto2];
 
     /// What is replaced in commands by text of the same length.
-    fn command(self) -> Change {
+    pub fn command(self) -> Change {
         match self {
             Hello::NoProto => [b"HELLO\r\n$1\r\n3\r\n", b"HELLO\r\n$1\r\n4\r\n"],
             Hello::Unknown => [b"\r\nHELLO\r\n", b"\r\nHELLX\r\n"],

@@ -125,7 +125,7 @@ async fn the_documented_rights_are_enough_to_be_examined() {
         let endpoint = Endpoint { login: login(&server, name, |_| ()), ..server.endpoint() };
         let findings = examine_as(&endpoint, role).await;
         assert_eq!(troubles(&findings), [("eviction", Verdict::Unchecked)], "{findings:#?}");
-        assert!(the(&findings, "eviction").message.contains("no right to INFO"));
+        assert!(the(&findings, "eviction").message.contains("refuses INFO"));
     }
 }
 
@@ -184,7 +184,10 @@ async fn keys_and_channels_out_of_reach_are_named() {
 async fn commands_that_are_switched_off_are_named() {
     let server = RedisServer::start(&["--rename-command", "EVAL", "", "--rename-command", "EVALSHA", ""]);
     let findings = examine(&server.endpoint()).await;
-    assert_finds(&findings, "rights", Verdict::Error, "does not know evalsha, eval", "switched off");
+    assert_finds(&findings, "rights", Verdict::Error, "does not know evalsha, eval", "or a directory");
+    let server = RedisServer::start(&["--rename-command", "SELECT", ""]);
+    let findings = examine(&Endpoint { database: 3, ..server.endpoint() }).await;
+    assert_finds(&findings, "login", Verdict::Error, "does not let us select this database", "/0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
