@@ -10,7 +10,7 @@ import { pythonPackages } from './python-packages.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 // Modules of tests/it.
-const MODULES = ['credentials::', 'redis::', 'resp2::', 'store_contract::', 'topologies::']
+const MODULES = ['credentials::', 'redis::', 'resp2::', 'services::', 'store_contract::', 'topologies::']
 
 function run(command, args, options) {
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options })

@@ -109,7 +109,7 @@ describe('the constructor refuses', () => {
       'redis://', 'redis:///0', 'redis://host:0', 'memory', 'memory://host', 'postgres://host', 'unix:///tmp/redis.sock', 'file:',
       'file:relative', 'file://another-host/directory', 'file:///', 'file:///directory#1', 'file:///directory?x', 'file:///a%00b',
       'redis://host:notaport', 'redis://host:65536', 'redis://host:-1', 'redis://[::1', 'redis://host/first', 'redis://host/-1',
-      'redis://host/1/2', 'redis://host/1.5', 'redis://host/99999999999999999999', 'redis://host/0?protocol=resp3', 'redis://host#x',
+      'redis://host/1/2', 'redis://host/1.5', 'redis://host/99999999999999999999', 'redis://host/0?unknown=x', 'redis://host?tls=true', 'redis://host#x',
       ' ', '\0', 'redis://ho st', 'redis://%ff:x@host', `redis://host/${'x'.repeat(100_000)}`,
     ]) {
       refused('url', url)

@@ -65,9 +65,8 @@ describe('webhookHandler()', () => {
   test('refuses whoever does not know the secret, and anything but a POST, and asks nobody', async (t) => {
     const { api, handle } = await called(t)
     const before = api.calls.length
-    for (const secret of ['', 'wrong', `${SECRET} `, SECRET.slice(1), SECRET.toUpperCase(), 'é'.repeat(9)]) {
+    for (const secret of ['', 'wrong', SECRET.slice(1), SECRET.toUpperCase(), 'é'.repeat(9)]) {
       const { status, headers } = await call(handle, { secret: encodeURIComponent(secret).replaceAll('%20', ' ') })
-      if (secret.trim() === SECRET) continue
       assert.deepEqual([status, headers.get('www-authenticate')], [401, 'Bearer'], secret)
     }
     for (const header of [`bearer ${SECRET}`, `Basic ${SECRET}`, SECRET, undefined]) {
@@ -78,7 +77,7 @@ describe('webhookHandler()', () => {
       const { status, headers } = await call(handle, { method })
       assert.deepEqual([status, headers.get('allow')], [405, 'POST'])
     }
-    assert.ok(api.calls.length - before <= 1)
+    assert.equal(api.calls.length, before)
   })
 
   test('does not read the body, however long it is', async (t) => {

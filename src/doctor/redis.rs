@@ -124,6 +124,7 @@ fn refused(error: &Error, endpoint: &Endpoint) -> Finding {
         Code::Auth => {
             "check user and password: POSTHOG_FLAG_CACHE_PASSWORD and --username, or percent-encoded in the url"
         }
+        _ if message.contains("give database 0") => "the url ends in /0, or in no number",
         Code::Timeout => "the server takes connections but does not answer: is it hung, or busy?",
         _ if endpoint.tls.is_none() => "if the server takes TLS only, the url begins with rediss://",
         // With TLS 1.3 a server asks for a certificate only after the handshake.

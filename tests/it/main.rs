@@ -24,6 +24,8 @@ mod redis;
 mod resp2;
 #[cfg(unix)]
 mod round_trips;
+#[cfg(unix)]
+mod services;
 mod shared;
 #[cfg(unix)]
 mod slow_link;

@@ -161,8 +161,9 @@ fn version(version: Option<ProtocolVersion>) -> &'static str {
 fn tls_advice(cause: &io::Error) -> &'static str {
     match cause.get_ref().and_then(|cause| cause.downcast_ref::<TlsError>()) {
         Some(TlsError::InvalidCertificate(fault)) => match fault {
-            CertificateError::UnknownIssuer => {
-                "name the certificate of the authority that signed the server's with --tls-ca"
+            CertificateError::UnknownIssuer | CertificateError::Other(_) => {
+                "name the certificate of the authority that signed the server's with --tls-ca; for a self-signed one, \
+                 --tls-insecure-skip-verify turns the check off"
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "say which name the certificate is for with --tls-server-name, or use that name in the url"

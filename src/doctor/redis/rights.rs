@@ -13,6 +13,7 @@ use super::Session;
 use crate::config::target::Topology;
 use crate::doctor::finding::{Finding, in_ms};
 use crate::error::Result;
+use crate::store::redis::errors::lacks_scripts;
 use crate::store::redis::subscription::Subscription;
 
 /// Stands for a key with our prefix that never exists.
@@ -94,7 +95,8 @@ async fn probe_all(session: &Session<'_>) -> Result<Vec<Finding>> {
     }
     if !unknown.is_empty() {
         let message = format!("the server does not know {}", unknown.join(", "));
-        let advice = "switch them on there, or use another server; processes of one host can share a directory (file:)";
+        let advice = "they are renamed or switched off there, and nothing works without them: use another server or plan, or a \
+            directory (file:///…)";
         findings.push(Finding::error("rights", message, advice));
     }
     if findings.is_empty() {
@@ -170,13 +172,23 @@ async fn notices(session: &Session<'_>) -> Result<Finding> {
         return Ok(Finding::ok("notices", format!("this user may subscribe to {channel}: they come {way}")));
     }
     let asked_at = Instant::now();
-    match probe(session, &["PUBLISH", NOWHERE, "doctor"], &channel).await? {
-        Answer::Allowed => {}
-        _ => {
-            let message = format!("this user may not publish to {channel}: nothing can be published at all");
-            return Ok(Finding::error("notices", message, format!("ACL SETUSER <user> +publish {pattern}")));
-        }
-    }
+    let in_script = session.ask(&publish_in_script(session, &channel)).await?;
+    let sent = match &in_script {
+        Ok(_) => "",
+        Err(_) => match probe(session, &["PUBLISH", NOWHERE, "doctor"], &channel).await? {
+            Answer::Allowed if answer(in_script.as_ref()) == Answer::Allowed => {
+                ", and sent by a command of their own, because the server refuses PUBLISH in scripts"
+            }
+            Answer::Allowed => "",
+            _ => {
+                let message = format!(
+                    "this user may not publish to {channel}: other processes see its edits at their next poll"
+                );
+                let advice = format!("ACL SETUSER <user> +publish {pattern}");
+                return Ok(Finding::warning("notices", message, advice));
+            }
+        },
+    };
     let arrived = async {
         match &mut source {
             Source::Pushes => session.messages.notified().await,
@@ -188,12 +200,22 @@ async fn notices(session: &Session<'_>) -> Result<Finding> {
         }
     };
     Ok(match timeout(limit, arrived).await {
-        Ok(()) => Finding::ok("notices", format!("one comes back in {}, {way}", in_ms(asked_at.elapsed()))),
+        Ok(()) => {
+            Finding::ok("notices", format!("one comes back in {}, {way}{sent}", in_ms(asked_at.elapsed())))
+        }
         Err(_) => {
             let message = format!("none came back within {} ms: {LATE}", limit.as_millis());
             Finding::warning("notices", message, "is there a proxy that does not pass on pub/sub?")
         }
     })
+}
+
+/// Publishes as a commit does. Names a key, because some proxies refuse scripts without one.
+fn publish_in_script(session: &Session<'_>, channel: &str) -> Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg("return redis.call('PUBLISH', ARGV[1], 'doctor')").arg(1);
+    command.arg(session.options.data_key()).arg(channel);
+    command
 }
 
 async fn probe(session: &Session<'_>, words: &[&str], name: &str) -> Result<Answer> {
@@ -213,5 +235,6 @@ fn answer(reply: std::result::Result<&Value, &RedisError>) -> Answer {
         // Redis 6.2 says "to run the 'get' command or its subcommand" or "one of the keys"; later versions are similar.
         return if detail.contains("to run the '") { Answer::NoCommand } else { Answer::NoName };
     }
-    if detail.starts_with("unknown command") { Answer::Unknown } else { Answer::Allowed }
+    let is_unknown = detail.starts_with("unknown command") || lacks_scripts(cause);
+    if is_unknown { Answer::Unknown } else { Answer::Allowed }
 }

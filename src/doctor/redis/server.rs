@@ -93,7 +93,7 @@ pub async fn eviction(session: &Session<'_>) -> Finding {
     const CHECK: &str = "eviction";
     let info = match session.ask(redis::cmd("INFO").arg("memory")).await {
         Ok(Ok(reply)) => from_redis_value::<String>(reply).unwrap_or_default(),
-        Ok(Err(_)) => return Finding::unchecked(CHECK, "no right to INFO"),
+        Ok(Err(_)) => return Finding::unchecked(CHECK, "the server refuses INFO to this user"),
         Err(error) => return Finding::unchecked(CHECK, error.to_string()),
     };
     let info: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim().split_once(':')).collect();

@@ -1,14 +1,16 @@
--- Replaces the state, if its revision is still the expected one, and if it has the definitions that are to be kept. Follows state.lua.
+-- Replaces the state, if its revision is still the expected one, and if it has the definitions that are to be kept. Follows
+-- state.lua and publish.lua.
 --
 -- KEYS[1]  the definitions        KEYS[2]  the state
 -- ARGV[1]  expected revision; 0: no state, or one without a readable revision
 -- ARGV[2]  expiry of both keys in milliseconds
--- ARGV[3]  channel on which new definitions are announced, and a released lease by an empty message; empty: the caller does it
+-- ARGV[3]  channel on which new definitions are announced, and a released lease by an empty message
 -- ARGV[4]  'keep' the stored definitions, 'set' them to ARGV[5], or 'drop' them
 -- ARGV[6]  notice of the new definitions
 -- ARGV[7…] the new state: field, value, field, value, …; with definitions `version` and `bytes` come first
 --
--- Reply: the time in seconds and microseconds, and 1 if the caller has to publish the notice; or, where nothing was done, what read.lua replies
+-- Reply: the time in seconds and microseconds, and 1 if the notice has still to be sent, otherwise 0; or, where nothing was
+-- done, what read.lua replies
 --
 -- A script, so that comparing and writing are one step, and so that definitions and state never
 -- disagree: whatever fails, both are the old ones or both the new ones.
@@ -47,17 +49,16 @@ if kind ~= 'hash' and kind ~= 'none' then
   redis.call('DEL', KEYS[2])
 end
 -- Never without a state in between: a cluster that is moving the slot away creates no key anew.
-redis.call('HSET', KEYS[2], unpack(ARGV, 7))
+for place = 7, #ARGV, 2 do
+  redis.call('HSET', KEYS[2], ARGV[place], ARGV[place + 1])
+end
 for field in pairs(stale) do
   redis.call('HDEL', KEYS[2], field)
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 
 -- A released lease is news too: whoever waits for definitions may fetch them.
-local is_news = ARGV[4] == 'set' or stale.owner ~= nil
-if is_news and ARGV[3] ~= '' then
-  -- Some servers refuse it within a script.
-  is_news = type(redis.pcall('PUBLISH', ARGV[3], ARGV[6])) ~= 'number'
-end
+local is_news = ARGV[4] == 'set' or stale.owner
+local is_unsent = is_news and not publish()
 local time = redis.call('TIME')
-return { time[1], time[2], is_news and 1 or 0 }
+return { time[1], time[2], is_unsent and 1 or 0 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
+use rustls::{CertificateError, Error as TlsError};
 
 use super::reply_limit::Refused;
 use crate::error::{Code, Error};
@@ -15,6 +16,12 @@ use crate::error::{Code, Error};
 const NO_SCRIPT: [&str; 2] = ["No matching script. Please use EVAL.", "No matching script."];
 
 const REFUSED: &str = "refuses our credentials or rights";
+const LACKS_SCRIPTS: &str = "does not run Lua scripts (EVAL), without which definitions cannot be shared there; use another \
+    server or plan, or a directory (file:///…)";
+const LACKS_DATABASE: &str = "does not let us select this database; give database 0 in the url";
+
+/// No service limits requests to less than this.
+const LARGE_BYTES: usize = 500_000;
 
 /// The error that the store returns; it quotes none of the passwords.
 pub fn described<'a>(subject: &str, passwords: impl Iterator<Item = &'a str>, cause: RedisError) -> Error {
@@ -22,9 +29,6 @@ pub fn described<'a>(subject: &str, passwords: impl Iterator<Item = &'a str>, ca
         (ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm), _)
         | (_, Some("NOAUTH" | "WRONGPASS")) => (Code::Auth, REFUSED),
         _ if cause.detail().is_some_and(lacks_permission) => (Code::Auth, REFUSED),
-        _ if lacks_scripts(&cause) => {
-            (Code::Unavailable, "runs no Lua scripts, which the cache needs (EVALSHA, EVAL)")
-        }
         _ if is_refused(&cause) => (Code::Unavailable, "sends a reply that nobody can need"),
         // The cause quotes the reply.
         (ErrorKind::Parse | ErrorKind::UnexpectedReturnType, _) => {
@@ -34,7 +38,12 @@ pub fn described<'a>(subject: &str, passwords: impl Iterator<Item = &'a str>, ca
             );
         }
         _ if is_read_only(&cause) => (Code::ReadOnly, "is a read-only replica"),
-        _ if cause.is_io_error() => (Code::Unavailable, "cannot be reached"),
+        _ if lacks_scripts(&cause) => (Code::Unavailable, LACKS_SCRIPTS),
+        // How redis-rs names a refused `SELECT`.
+        _ if cause.to_string().contains("refused to switch database") => (Code::Unavailable, LACKS_DATABASE),
+        _ if cause.is_io_error() => {
+            (Code::Unavailable, certificate_fault(&cause).unwrap_or("cannot be reached"))
+        }
         _ => (Code::Unavailable, "refuses to work"),
     };
     let error = Error::new(code, format!("{subject} {what}"));
@@ -53,18 +62,74 @@ fn lacks_permission(detail: &str) -> bool {
     detail.contains("The user executing the script can't") || detail.contains("ACL failure in script")
 }
 
-/// Whether the server does not know the commands that run a script, or says as Garnet does that they are switched off.
-fn lacks_scripts(cause: &RedisError) -> bool {
+/// Whether the server has no scripts: Redis where they are renamed, and Garnet without `--lua`.
+pub fn lacks_scripts(cause: &RedisError) -> bool {
     let detail = cause.detail().unwrap_or_default().to_ascii_lowercase();
     (detail.starts_with("unknown command") && detail.contains("eval"))
         || detail.contains("lua scripting support disabled")
 }
 
+/// What is wrong with the server's certificate, and what to do.
+fn certificate_fault(cause: &RedisError) -> Option<&'static str> {
+    let TlsError::InvalidCertificate(fault) = io_error(cause)?.get_ref()?.downcast_ref()? else {
+        return None;
+    };
+    Some(match fault {
+        // A self-signed certificate may also count as an authority's own, which is one of the other faults.
+        CertificateError::UnknownIssuer | CertificateError::Other(_) => {
+            "has a certificate that this process does not trust; give the CA that signed it as tls.ca. For a self-signed \
+             one, tls.insecureSkipVerify turns the check off"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "has a certificate for another name; give that name as tls.serverName"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "has a certificate that has expired; renew it, or correct the clock of this host"
+        }
+        _ => return None,
+    })
+}
+
+/// The same error, with the size of the definitions if the server may have refused them for it: it said so, or it broke the
+/// connection.
+pub fn with_size(error: Error, bytes: usize) -> Error {
+    let is_for_size = |cause: &RedisError| is_too_large(cause) || is_cut(cause);
+    if bytes < LARGE_BYTES || !redis_error(&error).is_some_and(is_for_size) {
+        return error;
+    }
+    let message = format!(
+        "the server did not take {bytes} bytes of definitions, so it may limit the size of a request; choose a plan with a \
+         higher limit, or another store"
+    );
+    Error::new(error.code(), message).caused_by(error)
+}
+
+/// Whether the server says that a command is too large: Upstash, and Redis (`proto-max-bulk-len`).
+pub fn is_too_large(cause: &RedisError) -> bool {
+    let detail = cause.detail().unwrap_or_default();
+    detail.contains("max request size exceeded") || detail.contains("invalid bulk length")
+}
+
+/// Whether the server broke a connection that it had accepted.
+fn is_cut(cause: &RedisError) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let kinds = [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof];
+    io_error(cause).is_some_and(|cause| kinds.contains(&cause.kind()))
+}
+
+/// The error of Redis that an error of the store has as its cause.
+pub fn redis_error(error: &Error) -> Option<&RedisError> {
+    error.source()?.downcast_ref()
+}
+
+/// The error of the stream.
+fn io_error(cause: &RedisError) -> Option<&io::Error> {
+    cause.source()?.downcast_ref::<Arc<dyn StdError + Send + Sync>>()?.downcast_ref()
+}
+
 /// Whether the connection broke because `Bounded` refused a reply.
 pub fn is_refused(cause: &RedisError) -> bool {
-    let cause = cause.source().and_then(|cause| cause.downcast_ref::<Arc<dyn StdError + Send + Sync>>());
-    let cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<Refused>())
+    io_error(cause).and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<Refused>())
 }
 
 /// Redis 6.2 wraps an error within a script into one of its own.

@@ -15,7 +15,7 @@ pub mod access;
 pub(crate) mod connection;
 pub(crate) mod dial;
 pub(crate) mod discovery;
-mod errors;
+pub(crate) mod errors;
 mod health;
 mod progress;
 pub(crate) mod protocol;
@@ -25,16 +25,16 @@ pub(crate) mod subscription;
 pub(crate) mod supervisor;
 
 use std::sync::LazyLock;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use redis::{ErrorKind, RedisError, ServerErrorKind, Value, from_redis_value};
+use redis::{ErrorKind, ServerErrorKind, Value, from_redis_value};
 use tokio::sync::watch;
 
+use self::errors::{is_too_large, redis_error, with_size};
 use self::supervisor::Supervisor;
 use super::{Commit, Reading, Store};
 use crate::config::options::Options;
@@ -47,8 +47,13 @@ use crate::store::Backend;
 use crate::store::notices::{self, Notices};
 
 const STATE: &str = include_str!("state.lua");
-static READ: LazyLock<Script> = LazyLock::new(|| Script::new([STATE, include_str!("read.lua")]));
-static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new([STATE, include_str!("commit.lua")]));
+static READ: LazyLock<Script> = LazyLock::new(|| Script::new(&[STATE, include_str!("read.lua")]));
+const COMMIT: &str = include_str!("commit.lua");
+static COMMIT_AND_PUBLISH: LazyLock<Script> =
+    LazyLock::new(|| Script::new(&[STATE, include_str!("publish.lua"), COMMIT]));
+/// For servers that refuse each script with `PUBLISH` in it.
+static COMMIT_ALONE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(&[STATE, "local function publish() return false end", COMMIT]));
 
 /// A script, and the hash by which the server knows it after its first run.
 struct Script {
@@ -57,7 +62,7 @@ struct Script {
 }
 
 impl Script {
-    fn new(parts: [&str; 2]) -> Self {
+    fn new(parts: &[&str]) -> Self {
         // The server would receive comments over the network, and keep them in its cache.
         let lines = parts
             .iter()
@@ -76,10 +81,10 @@ pub struct RedisStore {
     state_key: String,
     channel: String,
     max_age: Duration,
+    /// The server has refused the script with `PUBLISH` in it, and taken the one without.
+    refuses_publish: AtomicBool,
     /// The script that the server lacks too, most probably: it lacked the other one.
     lacking: Mutex<Option<&'static Script>>,
-    /// Whether the server refuses `PUBLISH` within a script.
-    publishes_apart: AtomicBool,
 }
 
 impl RedisStore {
@@ -91,8 +96,8 @@ impl RedisStore {
             state_key: options.state_key(),
             channel: options.updates_channel(),
             max_age: options.max_age,
+            refuses_publish: AtomicBool::default(),
             lacking: Mutex::default(),
-            publishes_apart: AtomicBool::default(),
         }
     }
 
@@ -105,13 +110,38 @@ impl RedisStore {
         if self.lacking.lock().take_if(|lacking| lacking.hash == script.hash).is_none() {
             match self.supervisor.send(&command("EVALSHA", &script.hash)).await {
                 Err(error) if is_unknown_script(&error) => {
-                    *self.lacking.lock() =
-                        [&*READ, &*COMMIT].into_iter().find(|other| other.hash != script.hash);
+                    let scripts: [&Script; 2] = [&READ, &COMMIT_AND_PUBLISH];
+                    *self.lacking.lock() = scripts.into_iter().find(|other| other.hash != script.hash);
                 }
                 result => return result,
             }
         }
         self.supervisor.send(&command("EVAL", &script.code)).await
+    }
+
+    /// Runs the script that publishes too, or the one that does not if the server refuses that.
+    async fn run_commit(&self, arguments: &[&[u8]]) -> Result<Value> {
+        if self.refuses_publish.load(Ordering::Relaxed) {
+            return self.run(&COMMIT_ALONE, arguments).await;
+        }
+        match self.run(&COMMIT_AND_PUBLISH, arguments).await {
+            Err(error) if is_refused_script(&error) => {
+                let reply = self.run(&COMMIT_ALONE, arguments).await?;
+                self.refuses_publish.store(true, Ordering::Relaxed);
+                Ok(reply)
+            }
+            result => result,
+        }
+    }
+
+    /// Sends a notice that the script could not send. The commit is done, so a failure is only reported.
+    async fn publish(&self, notice: &[u8]) {
+        let sent = self.supervisor.send(redis::cmd("PUBLISH").arg(&self.channel).arg(notice)).await;
+        if let Err(error) = sent {
+            let message =
+                "cannot send an update notification, so other processes see this change at their next poll";
+            self.supervisor.report(Error::new(error.code(), message).caused_by(error));
+        }
     }
 
     async fn read_with(&self, what: &str, known: &str) -> Result<(Reading, Option<Bytes>)> {
@@ -143,11 +173,10 @@ impl Store for RedisStore {
         let expected = countable(expected).to_string();
         let max_age = millis(self.max_age).to_string();
         let (notice, fields) = (notices::encode(next, snapshot.as_ref()), encode_state(next));
-        let channel = if self.publishes_apart.load(Relaxed) { "" } else { &self.channel };
         let mut arguments: Vec<&[u8]> = vec![
             expected.as_bytes(),
             max_age.as_bytes(),
-            channel.as_bytes(),
+            self.channel.as_bytes(),
             mode,
             snapshot.as_ref().map_or(b"", |snapshot| &snapshot.bytes),
             &notice,
@@ -156,11 +185,11 @@ impl Store for RedisStore {
         if let Some(patch) = snapshot.as_ref().and_then(|snapshot| snapshot.patch.as_deref()) {
             arguments.extend([b"patch", patch]);
         }
-        let (commit, is_unpublished) =
-            decode_commit(self.run(&COMMIT, &arguments).await?).map_err(|_| garbled())?;
-        if is_unpublished {
-            self.supervisor.send(redis::cmd("PUBLISH").arg(&self.channel).arg(notice)).await?;
-            self.publishes_apart.store(true, Relaxed);
+        let bytes = snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes.len());
+        let reply = self.run_commit(&arguments).await.map_err(|error| with_size(error, bytes))?;
+        let (commit, is_unsent) = decode_commit(reply).map_err(|_| garbled())?;
+        if is_unsent {
+            self.publish(&notice).await;
         }
         Ok(commit)
     }
@@ -208,8 +237,17 @@ fn garbled() -> Error {
 }
 
 fn is_unknown_script(error: &Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<RedisError>());
-    cause.is_some_and(|cause| cause.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+    redis_error(error).is_some_and(|cause| cause.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+}
+
+/// Whether the server refused the script as it is: an error of a script that runs names the place in it
+/// (src/script_lua.c).
+fn is_refused_script(error: &Error) -> bool {
+    redis_error(error).is_some_and(|cause| {
+        cause.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
+            && !cause.detail().is_some_and(|detail| detail.contains("user_script"))
+            && !is_too_large(cause)
+    })
 }
 
 fn encode_state(state: &State) -> Vec<(&'static str, String)> {
@@ -301,8 +339,8 @@ pub fn decode_reading(reply: Value) -> redis::RedisResult<(Reading, Option<Bytes
 /// Decodes the reply of `commit.lua`.
 pub fn decode_commit(reply: Value) -> redis::RedisResult<(Commit, bool)> {
     if matches!(&reply, Value::Array(parts) if parts.len() == 3) {
-        let (seconds, micros, is_unpublished) = from_redis_value(reply)?;
-        return Ok((Commit::Committed(moment(seconds, micros)), is_unpublished));
+        let (seconds, micros, is_unsent) = from_redis_value(reply)?;
+        return Ok((Commit::Committed(moment(seconds, micros)), is_unsent));
     }
     decode_reading(reply).map(|(reading, _)| (Commit::Conflict(reading), false))
 }

@@ -5,9 +5,6 @@
 -- A key of another type counts as absent: the next commit replaces it. A field of more than 2 KiB is not read, because that
 -- would take the time of everybody else on this server: then only the revision is, if that is shorter.
 
--- Lua 5.1 has `unpack`, later versions have `table.unpack`.
-local unpack = table.unpack or unpack
-
 local names = { 'revision', 'fence', 'owner', 'expires_at', 'granted_at', 'version', 'etag', 'bytes', 'published_at',
   'confirmed_at', 'retry_at', 'invalidated_at', 'failures', 'refused_at', 'outdated_at' }
 
@@ -21,7 +18,9 @@ local function read_state()
     is_short = is_short and redis.call('HSTRLEN', KEYS[2], name) <= 2048
   end
   if is_short then
-    return redis.call('HMGET', KEYS[2], unpack(names))
+    -- Without unpack(): later versions of Lua have it under another name, and some proxies refuse scripts that use it.
+    return redis.call('HMGET', KEYS[2], names[1], names[2], names[3], names[4], names[5], names[6], names[7], names[8],
+      names[9], names[10], names[11], names[12], names[13], names[14], names[15])
   elseif redis.call('HSTRLEN', KEYS[2], 'revision') <= 2048 then
     return { redis.call('HGET', KEYS[2], 'revision') }
   end

@@ -95,9 +95,14 @@ impl Supervisor {
         self.shared.notices.subscribe()
     }
 
-    /// The last error of connecting.
+    /// The last error of connecting, or that was reported.
     pub fn trouble(&self) -> watch::Receiver<Option<Error>> {
         self.shared.trouble.subscribe()
+    }
+
+    /// Reports an error that no call returns.
+    pub fn report(&self, error: Error) {
+        self.shared.trouble.send_replace(Some(error));
     }
 
     /// The deployment.

@@ -1,6 +1,5 @@
 //! The store in Redis when the server or the network misbehaves.
 
-mod services;
 mod stored;
 
 use std::sync::Arc;

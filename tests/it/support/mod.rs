@@ -13,6 +13,7 @@ pub mod hang;
 pub mod older_protocol;
 pub mod redis_server;
 pub mod redis_store;
+pub mod rewriting_proxy;
 #[cfg(unix)]
 pub mod slow_link;
 pub mod users;

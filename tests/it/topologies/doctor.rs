@@ -15,6 +15,7 @@ use crate::support::deployment::{Cluster, Watched, run};
 use crate::support::older_protocol::{Hello, WITHOUT_HELLO, server_without_resp3};
 use crate::support::redis_server::RedisServer;
 use crate::support::redis_store::{heal, store_at};
+use crate::support::rewriting_proxy::{NOTHING, rewriting_proxy};
 use crate::support::users::{allow, documented_user};
 
 async fn examine_as(endpoint: &Endpoint, role: &str) -> Vec<Finding> {
@@ -109,13 +110,22 @@ async fn the_protocol_is_told_and_how_notices_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_refuses_publish_in_scripts_is_told_of() {
+    let server = RedisServer::start(&[]);
+    let refusing = rewriting_proxy(server.port, [b"redis.call('PUBLISH'", b"redis.call('PUBLISX'"], NOTHING);
+    let findings = examine(&Endpoint { topology: Topology::Server(refusing), ..server.endpoint() }).await;
+    assert_eq!(troubles(&findings), [], "{findings:#?}");
+    assert_finds(&findings, "notices", Verdict::Ok, "the server refuses PUBLISH in scripts", "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documented_rights_are_enough_to_be_examined() {
     let server = RedisServer::start(&[]);
     for (name, role) in [("flags", "auto"), ("reader", "reader")] {
         let endpoint = Endpoint { login: login(&server, name, |_| ()), ..server.endpoint() };
         let findings = examine_as(&endpoint, role).await;
         assert_eq!(troubles(&findings), [("eviction", Verdict::Unchecked)], "{findings:#?}");
-        assert!(the(&findings, "eviction").message.contains("no right to INFO"));
+        assert!(the(&findings, "eviction").message.contains("refuses INFO"));
     }
 }
 
@@ -129,8 +139,7 @@ async fn each_missing_right_is_named_and_nothing_is_written_for_it() {
             let login = login(&server, name, |line| line.retain(|word| word != right));
             let findings = examine_as(&Endpoint { login, ..server.endpoint() }, role).await;
             let (check, verdict) = match right.as_str() {
-                "+subscribe" => ("notices", Verdict::Warning),
-                "+publish" => ("notices", Verdict::Error),
+                "+subscribe" | "+publish" => ("notices", Verdict::Warning),
                 _ => ("rights", Verdict::Error),
             };
             assert_finds(&findings, check, verdict, &right[1..], &format!("ACL SETUSER <user> {right}"));
@@ -175,7 +184,10 @@ async fn keys_and_channels_out_of_reach_are_named() {
 async fn commands_that_are_switched_off_are_named() {
     let server = RedisServer::start(&["--rename-command", "EVAL", "", "--rename-command", "EVALSHA", ""]);
     let findings = examine(&server.endpoint()).await;
-    assert_finds(&findings, "rights", Verdict::Error, "does not know evalsha, eval", "switch them on");
+    assert_finds(&findings, "rights", Verdict::Error, "does not know evalsha, eval", "or a directory");
+    let server = RedisServer::start(&["--rename-command", "SELECT", ""]);
+    let findings = examine(&Endpoint { database: 3, ..server.endpoint() }).await;
+    assert_finds(&findings, "login", Verdict::Error, "does not let us select this database", "/0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

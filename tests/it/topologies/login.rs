@@ -4,7 +4,7 @@ use posthog_flag_cache::config::options::{Given, Options};
 use posthog_flag_cache::config::target::Target;
 use posthog_flag_cache::config::target::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::definitions::codec::Encoded;
-use posthog_flag_cache::error::Code;
+use posthog_flag_cache::error::{Code, Error};
 use posthog_flag_cache::store::Store;
 use redis::Commands;
 
@@ -102,6 +102,9 @@ async fn each_documented_right_is_needed() {
             outcome.unwrap();
             let channels: Vec<String> = redis::cmd("PUBSUB").arg("CHANNELS").query(&mut client).unwrap();
             assert!(channels.is_empty(), "{channels:?}");
+        } else if right == "+publish" {
+            outcome.unwrap();
+            assert_eq!(store.trouble().unwrap().borrow().as_ref().map(Error::code), Some(Code::Auth));
         } else {
             assert!(outcome.is_err(), "{right} is not needed");
         }
@@ -109,7 +112,7 @@ async fn each_documented_right_is_needed() {
     }
 }
 
-async fn publish_and_drop(store: &impl Store) -> Result<(), posthog_flag_cache::error::Error> {
+async fn publish_and_drop(store: &impl Store) -> Result<(), Error> {
     let (info, bytes) = published(1);
     let encoded = Encoded { bytes, patch: Some("short".into()) };
     store.commit(0, &state(1, Some(info.clone())), Some(encoded)).await?;

@@ -56,7 +56,7 @@ async fn a_server_of_another_authority_is_refused_and_so_is_one_without_tls() {
     let server = server(&authority, "127.0.0.1", &NO_CLIENT);
     refused(&endpoint(&server, other.trusted()), "UnknownIssuer").await;
     // Nor do the system's authorities know it.
-    refused(&endpoint(&server, Tls::default()), "cannot be reached").await;
+    refused(&endpoint(&server, Tls::default()), "trust").await;
     let both = Tls { ca: Some(other.pem() + &authority.pem()), ..Tls::default() };
     heal(&store_at(&endpoint(&server, both))).await;
 
