@@ -240,12 +240,12 @@ fn is_unknown_script(error: &Error) -> bool {
     redis_error(error).is_some_and(|cause| cause.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
 }
 
-/// Whether the server refused the script as it is: an error of a script that runs names the place in it
+/// Whether the server refused the script as it is: the error of a script that runs names a place in it
 /// (src/script_lua.c).
 fn is_refused_script(error: &Error) -> bool {
     redis_error(error).is_some_and(|cause| {
         cause.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
-            && !cause.detail().is_some_and(|detail| detail.contains("user_script"))
+            && !cause.detail().is_some_and(|detail| detail.contains("@user_script"))
             && !is_too_large(cause)
     })
 }
