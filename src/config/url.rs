@@ -13,19 +13,19 @@ pub(super) const SCHEMES: &str = "redis://host:port/db, redis+unix:///socket?db=
     each also with valkey, and with rediss or valkeys for TLS; file:///directory, memory:";
 
 /// Parameters that other clients put into a URL, and that are safe to ignore: the same is done anyway, is an option here, or
-/// concerns what there is not.
-const IGNORED: [&str; 30] = [
+/// concerns what there is not (redis.io/docs/latest/develop/clients/connection-urls, and each client's own page).
+const IGNORED: [&str; 46] = [
     // ioredis and node-redis
     "family",
     "keepAlive",
     "connectTimeout",
     "commandTimeout",
+    "connectionName",
     "maxRetriesPerRequest",
     "enableReadyCheck",
     "lazyConnect",
     "retryStrategy",
     "allowUsernameInURI",
-    "rejectUnauthorized",
     // redis-py, Celery and Django
     "protocol",
     "socket_timeout",
@@ -38,21 +38,40 @@ const IGNORED: [&str; 30] = [
     "encoding",
     "client_name",
     "timeout",
-    "ssl_cert_reqs",
-    "ssl_check_hostname",
     // go-redis
+    "addr",
     "dial_timeout",
     "read_timeout",
     "write_timeout",
     "pool_size",
+    "pool_timeout",
+    "pool_fifo",
     "min_idle_conns",
+    "max_idle_conns",
+    "max_active_conns",
+    "conn_max_idle_time",
+    "conn_max_lifetime",
     "max_retries",
+    "min_retry_backoff",
+    "max_retry_backoff",
+    // Lettuce
+    "clientName",
+    "libraryName",
+    "libraryVersion",
+    // Predis
+    "persistent",
+    "read_write_timeout",
+    // Those of `VERIFICATION`
+    "rejectUnauthorized",
+    "ssl_cert_reqs",
+    "ssl_check_hostname",
     "skip_verify",
+    "verifyPeer",
 ];
 
 /// Those of them that say whether certificates are verified.
-pub(super) const VERIFICATION: [&str; 4] =
-    ["rejectUnauthorized", "ssl_cert_reqs", "ssl_check_hostname", "skip_verify"];
+pub(super) const VERIFICATION: [&str; 5] =
+    ["rejectUnauthorized", "ssl_cert_reqs", "ssl_check_hostname", "skip_verify", "verifyPeer"];
 
 /// Those that name certificates. Whoever gives them does not want those of the system.
 const CERTIFICATES: [&str; 4] = ["ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"];
@@ -192,8 +211,8 @@ fn query(url: &Url, is_encrypted: bool) -> Result<Query> {
     }
     for (name, value) in url.query_pairs() {
         match name.as_ref() {
-            "db" if query.database.is_none() => query.database = Some(database(&value)?),
-            "master" if query.master.is_none() && !value.is_empty() => {
+            "db" | "database" if query.database.is_none() => query.database = Some(database(&value)?),
+            "master" | "master_name" | "sentinelMasterId" if query.master.is_none() && !value.is_empty() => {
                 query.master = Some(value.into_owned())
             }
             "tls" | "ssl"
@@ -202,6 +221,15 @@ fn query(url: &Url, is_encrypted: bool) -> Result<Query> {
                 return Err(bad("asks for TLS: it begins with rediss:// or valkeys://"));
             }
             "tls" | "ssl" => {}
+            // It is about certificates, so this URL was meant to be one with TLS.
+            name if VERIFICATION.contains(&name) && !is_encrypted => {
+                return Err(bad(
+                    "has a parameter about certificates, but no TLS: it begins with rediss:// or valkeys://",
+                ));
+            }
+            "user" | "username" | "pass" | "password" => {
+                return Err(bad("has a login among its parameters: write user:password@ before the host"));
+            }
             name if CERTIFICATES.contains(&name) => {
                 return Err(bad("names files with certificates: give their content in the option 'tls'"));
             }

@@ -96,6 +96,8 @@ fn a_database_may_be_a_parameter_too() {
         ("redis://h/?db=3", 3),
         ("redis://h/3?db=3", 3),
         ("redis-sentinel://h?master=m&db=2", 2),
+        ("redis-sentinel://h/2?sentinelMasterId=m", 2),
+        ("redis-sentinel://h?master_name=m&database=2", 2),
     ] {
         assert_eq!(endpoint(url, &[]).database, database, "{url}");
     }
@@ -118,7 +120,7 @@ fn parameters_of_other_clients_are_ignored_where_that_is_safe_and_named() {
         told,
         "option 'url' has parameters that have no effect here: family, socket_timeout, protocol"
     );
-    for name in ["ssl_cert_reqs=none", "rejectUnauthorized=false", "skip_verify=true"] {
+    for name in ["ssl_cert_reqs=none", "rejectUnauthorized=false", "skip_verify=true", "verifyPeer=NONE"] {
         let told = warning(&format!("rediss://h?{name}")).unwrap();
         assert!(told.contains("'tls.insecureSkipVerify'"), "{told}");
     }
@@ -142,6 +144,11 @@ fn a_bad_url_is_refused_without_its_password() {
         ("redis://u:s3cr3t@cache/65536", "has a database that is not a number"),
         ("redis://u:s3cr3t@cache?s3cr3t", "has an unknown query or fragment"),
         ("redis://u:s3cr3t@cache#s3cr3t", "has an unknown query or fragment"),
+        ("redis://cache?password=s3cr3t", "has a login among its parameters"),
+        ("redis://cache?user=s3cr3t", "has a login among its parameters"),
+        ("redis://u:s3cr3t@cache?ssl_cert_reqs=required", "has a parameter about certificates, but no TLS"),
+        ("redis://u:s3cr3t@cache?rejectUnauthorized=false", "has a parameter about certificates, but no TLS"),
+        ("redis-cluster://u:s3cr3t@cache?verifyPeer=FULL", "has a parameter about certificates, but no TLS"),
         ("redis://u:s3cr3t%ff@cache", "has a bad percent-encoding"),
         ("redis:///0", "has no host"),
         ("redis:", "has no host"),
@@ -151,7 +158,7 @@ fn a_bad_url_is_refused_without_its_password() {
         ("redis-cluster://u:s3cr3t@a,:1", "is not a URL"),
         ("redis-cluster://u:s3cr3t@a,b:0", "has the port 0"),
         ("redis-cluster://u:s3cr3t@a/1", "has a database, but a cluster has only 0"),
-        ("redis://u:s3cr3t@cache?password=s3cr3t", "has an unknown query or fragment"),
+        ("redis://u:s3cr3t@cache?password=s3cr3t", "has a login among its parameters"),
         ("redis://u:s3cr3t@cache/1?db=2", "has two databases"),
         ("redis://u:s3cr3t@cache?db=s3cr3t", "has a database that is not a number"),
         ("redis://u:s3cr3t@cache?db=1&db=1", "has an unknown query or fragment"),
@@ -164,13 +171,13 @@ fn a_bad_url_is_refused_without_its_password() {
         ("redis-cluster://u:s3cr3t@a?master=m", "has an unknown query or fragment"),
         ("redis-sentinel://u:s3cr3t@a", "does not say which master"),
         ("redis-sentinel://u:s3cr3t@a?master=", "has an unknown query"),
-        ("redis-sentinel://u:s3cr3t@a?master=m&password=s3cr3t", "has an unknown query"),
+        ("redis-sentinel://u:s3cr3t@a?master=m&password=s3cr3t", "has a login among its parameters"),
         ("redis-sentinel://u:s3cr3t@a?master=m#s3cr3t", "has an unknown query"),
         ("rediss+unix:///socket", "has an unknown scheme"),
         ("redis+unix://u:s3cr3t@host/socket", "has a host before the socket"),
         ("redis+unix:///", "has no path of a socket"),
         ("redis+unix:///socket?db=s3cr3t", "has a database that is not a number"),
-        ("redis+unix:///socket?password=s3cr3t", "has an unknown query"),
+        ("redis+unix:///socket?password=s3cr3t", "has a login among its parameters"),
         ("redis-s3cr3t://host", "has an unknown scheme"),
         ("file://elsewhere/directory", "does not name a directory of this host"),
         ("file:///directory#1", "has a '?' or a '#', which would end the path: write %3F or %23 instead"),
