@@ -126,7 +126,10 @@ fn refused(error: &Error, endpoint: &Endpoint) -> Finding {
         }
         _ if message.contains("give database 0") => "the url ends in /0, or in no number",
         Code::Timeout => "the server takes connections but does not answer: is it hung, or busy?",
-        _ if endpoint.tls.is_none() => "if the server takes TLS only, the url begins with rediss://",
+        _ if endpoint.tls.is_none() => {
+            "if the server takes TLS only, the url begins with rediss://; a proxy without HELLO may close the connection too \
+             (twemproxy): name the server behind it"
+        }
         // With TLS 1.3 a server asks for a certificate only after the handshake.
         _ if endpoint.tls.as_ref().is_some_and(|tls| tls.identity.is_none()) => {
             "if the server wants a certificate of ours, give one with --tls-cert and --tls-key"

@@ -156,7 +156,9 @@ async fn notices(session: &Session<'_>) -> Result<Finding> {
         Ok(Ok(Some(source))) => source,
         Ok(Ok(None)) => {
             let message = format!("this user may not subscribe to {channel}: {LATE}");
-            let advice = format!("ACL SETUSER <user> +subscribe {pattern}");
+            let advice = format!(
+                "ACL SETUSER <user> +subscribe {pattern}; a proxy may have no SUBSCRIBE, such as Envoy"
+            );
             return Ok(Finding::warning("notices", message, advice));
         }
         Ok(Err(error)) => return Err(error),

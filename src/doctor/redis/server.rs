@@ -41,6 +41,11 @@ fn version(server: &str, version: &str) -> Finding {
     if found >= OLDEST {
         return Finding::ok("server", format!("{server} {version}"));
     }
+    // Envoy answers as `envoy-redis-proxy 6.0.0`, whatever is behind it.
+    if !matches!(server, "redis" | "valkey") {
+        let why = format!("{server} {version} stands before the server, whose version it does not tell");
+        return Finding::unchecked("server", why);
+    }
     Finding::error(
         "server",
         format!("{server} {version} is too old"),
@@ -150,4 +155,20 @@ pub async fn latency(session: &Session<'_>) -> Finding {
     let advice =
         format!("commandTimeoutMs is {}: a server closer by, or a longer timeout", limit.as_millis());
     Finding::warning(CHECK, message, advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::finding::Verdict;
+
+    #[test]
+    fn an_old_server_is_an_error_and_of_a_proxy_no_version_is_known() {
+        let verdict = |server, text| version(server, text).verdict;
+        assert_eq!(verdict("redis", "6.2.0"), Verdict::Ok);
+        assert_eq!(verdict("valkey", "9.1.0"), Verdict::Ok);
+        assert_eq!(verdict("redis", "6.0.16"), Verdict::Error);
+        assert_eq!(verdict("redis", ""), Verdict::Error);
+        assert_eq!(verdict("envoy-redis-proxy", "6.0.0"), Verdict::Unchecked);
+    }
 }
