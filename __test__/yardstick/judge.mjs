@@ -22,7 +22,7 @@ const ms = (time) => (time === Infinity ? 'never' : `after ${Math.round(time)} m
  * Lists everything that is worse than without the cache. A busy machine delays the other fleet too: what that needs for its first
  * flags, and beyond an interval for an edit, is allowed in addition.
  */
-export function assertNeverWorse([{ pollMs, limits, api, fleet }], { waits, callMs }, [cached, plain]) {
+export function assertNeverWorse([{ pollMs, limits, api, fleet }], { waits, laterMs }, [cached, plain]) {
   const worse = []
   const expect = (holds, message) => holds || worse.push(message)
   const firstMs = 2 * plain.firstMs + ROUND_TRIP_MS + api.delayMs + (waits?.(limits, pollMs) ?? 0) + ALLOWANCE_MS
@@ -31,7 +31,7 @@ export function assertNeverWorse([{ pollMs, limits, api, fleet }], { waits, call
     `first flags ${ms(cached.firstMs)}, without the cache ${ms(plain.firstMs)}; the latest is ${ms(firstMs)}`,
   )
   // posthog-node polls again only after the call that got no answer.
-  const editMs = EDIT_INTERVALS * pollMs + Math.max(0, plain.editMs - pollMs) + (callMs?.(limits) ?? 0) + ALLOWANCE_MS
+  const editMs = EDIT_INTERVALS * pollMs + Math.max(0, plain.editMs - pollMs) + (laterMs?.(limits) ?? 0) + ALLOWANCE_MS
   expect(
     cached.editMs <= editMs,
     `an edit is evaluated ${ms(cached.editMs)}, without the cache ${ms(plain.editMs)}; the latest is ${ms(editMs)}`,

@@ -1,10 +1,11 @@
 // Every situation that a fleet lives through twice, with the cache and without, as data.
 //
-// A situation: `{ name, lab, workers, story, prepare(cached)?, before(side)?, recover(side)?, lastsMs?, sick?, fault?, waits? }`.
+// A situation: `{ name, lab, workers, story, prepare(cached)?, before(side)?, recover(side)?, lastsMs?, sick?, fault?, waits?,
+// laterMs? }`.
 // `lab` is for `openPair()`; `story` names how the fleet starts: 'together', 'one by one', 'sick first' (`sick`: the kind), or
 // 'fault' (`fault` of dev/harness/faults: it hits a running fleet, and a new process starts meanwhile).
 // `prepare` sees the cached side alone, `before` and `recover` (after `lastsMs`) see both.
-// `callMs(limits)`: how much later than three intervals an edit may come, where a call gets no answer.
+// `laterMs(limits)`: how much later than three intervals an edit may come, where a call gets no answer or keys go all the time.
 // `waits(limits, pollMs)`: how much longer than without the cache the first flags may take, where a timeout of the cache or a
 // pause of the fleet must pass first.
 
@@ -159,9 +160,13 @@ const SLOW_LINES = ['trickle', 'narrow']
 const SLOW_LINE_POLL_MS = 2 * FAULT_POLL_MS
 const SLOW_CALL_MS = 500
 
+/** Where keys go all the time, an edit may be gone before the others have loaded it: it then comes with the first poll afterwards. */
+const HIDDEN_MS = FAULT_LASTS_MS + FAULT_POLL_MS - 3 * FAULT_POLL_MS
+
 function ofFault({ id, name, topology, asUser, flags, tells = [], lastsMs = FAULT_LASTS_MS, ...fault }) {
   // Where servers are replaced, a call may wait for the new one without an error; and where keys go all the time, for its turn.
-  const mayWait = tells.length > 0 || topology !== undefined || id === 'deleted-again'
+  const keysGo = id === 'deleted-again'
+  const mayWait = tells.length > 0 || topology !== undefined || keysGo
   const isSlow = SLOW_LINES.includes(id)
   const options = { coldStartWaitMs: FAULT_POLL_MS, ...(mayWait && SHORT_TIMEOUTS), ...fault.options }
   return {
@@ -173,7 +178,7 @@ function ofFault({ id, name, topology, asUser, flags, tells = [], lastsMs = FAUL
     lastsMs,
     ...(isSlow && { waits: (limits) => SLOW_CALL_MS + (mayWait ? oneCall(limits) : 0) }),
     ...(!isSlow && mayWait && { waits: oneCall }),
-    ...(mayWait && { callMs: oneCall }),
+    ...(mayWait && { laterMs: (limits) => oneCall(limits) + (keysGo ? HIDDEN_MS : 0) }),
   }
 }
 
