@@ -42,6 +42,8 @@ pub fn lacks_resp3(cause: &RedisError) -> bool {
         || cause.code() == Some("NOPROTO")
         || (["unknown command", "unsupported command"].iter().any(|text| detail.starts_with(text))
             && detail.contains("hello"))
+        // Valkey 9.1 answers so to a command that it does not know before a login. `HELLO` itself needs no login.
+        || (cause.code() == Some("NOAUTH") && detail.starts_with("authentication required"))
 }
 
 /// The name that `status()` and `doctor` give a protocol.
