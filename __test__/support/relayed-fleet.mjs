@@ -67,9 +67,10 @@ export async function openRelayedFleet(t) {
         version: () => versionOf(client),
         /** Resolves with the number of polls after which it evaluates `version`. */
         async until(version) {
-          for (let n = 0; n <= 20; n += 1) {
-            if ((await versionOf(client)) === version) return n
-            await polls(1)
+          // Not from poll to poll: its answer is noted before the client has taken it.
+          for (const from = statuses.length; statuses.length <= from + 20; ) {
+            if ((await versionOf(client)) === version) return statuses.length - from
+            await new Promise((resolve) => setTimeout(resolve, 20))
           }
           throw new Error(`it still evaluates ${await versionOf(client)}`)
         },
