@@ -58,6 +58,7 @@ const FILES = [
   'lib/relay/upstream.js',
   'lib/request.js',
   'lib/retry-after.js',
+  'lib/secret.js',
   'lib/transfer.js',
   'lib/unobserved.js',
   'lib/webhook.js',

@@ -116,10 +116,10 @@ function content(name, value, given) {
 /** The password in a file. Editors and `echo` end it with a line break. The errors do not name the file: somebody may have put the password there. */
 async function passwordOf(file) {
   try {
-    const { size, isFile } = await stat(file).then((stats) => ({ size: stats.size, isFile: stats.isFile() }))
+    const stats = await stat(file)
     // Reading a pipe may wait for ever.
-    if (!isFile) throw new Error('it is no regular file')
-    if (size > LONGEST_PASSWORD) throw new Error(`it has more than ${LONGEST_PASSWORD} bytes`)
+    if (!stats.isFile()) throw new Error('it is no regular file')
+    if (stats.size > LONGEST_PASSWORD) throw new Error(`it has more than ${LONGEST_PASSWORD} bytes`)
     const text = await readFile(file, 'utf8')
     return { password: text.replace(/\r?\n$/, '') }
   } catch ({ code, message }) {

@@ -19,8 +19,8 @@ const counter = (name, unit, description, read, attribute) => ({
 const seconds = (ms) => (ms === null || ms === undefined ? undefined : ms / 1_000)
 
 /**
- * What is measured, in OpenTelemetry's terms: name, unit, and how to read it from `cache.status()`. What is not known is `undefined`, and is
- * not reported.
+ * What is measured, in OpenTelemetry's terms: name, unit, and how to read it from `cache.status()`. A value that is not known is
+ * `undefined`, and is not reported.
  */
 const MEASURES = [
   gauge('leader', '', 'Whether this process holds the lease, and so fetches.', ({ isLeader }) => Number(isLeader)),

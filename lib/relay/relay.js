@@ -8,8 +8,7 @@ const { handler } = require('./fetch.js')
 const { Source } = require('./source.js')
 const { Upstream } = require('./upstream.js')
 
-/** The defaults of the class. */
-const REFRESH_INTERVAL_MS = 30_000
+/** The default of the class. */
 const MAX_AGE_MS = 86_400_000
 
 /** A member of the fleet, and what it serves: `{ cache, source, answers, upstream }`. Nothing is connected before `source.start()`. */
@@ -21,7 +20,8 @@ function open({ secretKey, upstream = DEFAULT_HOST, proxy = true, requestTimeout
   if (typeof proxy !== 'boolean') refuse("option 'proxy' must be true or false")
   if (!Number.isSafeInteger(requestTimeoutMs) || requestTimeoutMs < 1) refuse("option 'requestTimeoutMs' must be a number of milliseconds")
   const cache = new FlagDefinitionCache(options)
-  const { projectKey, role, refreshIntervalMs: intervalMs = REFRESH_INTERVAL_MS } = options
+  const { projectKey, role } = options
+  const { featureFlagsPollingInterval: intervalMs } = cache.clientOptions
   const maxAgeMs = options.maxAgeMs ?? Math.max(MAX_AGE_MS, intervalMs)
   const request = { host, secretKey, timeoutMs: requestTimeoutMs }
   const source = new Source(cache, { request, projectKey, intervalMs, isReader: role === 'reader' })

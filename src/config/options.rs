@@ -181,12 +181,15 @@ impl Options {
 
     /// What the user should know of options that are accepted.
     pub fn warning(&self) -> Option<String> {
+        if self.ignored.is_empty() {
+            return None;
+        }
         let mut text =
             format!("option 'url' has parameters that have no effect here: {}", self.ignored.join(", "));
         if self.ignored.iter().any(|name| url::VERIFICATION.contains(name)) {
             text += "; certificates are verified unless the option 'tls.insecureSkipVerify' is set";
         }
-        (!self.ignored.is_empty()).then_some(text)
+        Some(text)
     }
 
     /// The timeout for a whole call of a process that has definitions: one connect, one command, and the same command

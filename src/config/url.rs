@@ -14,7 +14,7 @@ pub(super) const SCHEMES: &str = "redis://host:port/db, redis+unix:///socket?db=
 
 /// Parameters that other clients put into a URL, and that are safe to ignore: the same is done anyway, is an option here, or
 /// concerns what there is not (redis.io/docs/latest/develop/clients/connection-urls, and each client's own page).
-const IGNORED: [&str; 46] = [
+const IGNORED: [&str; 41] = [
     // ioredis and node-redis
     "family",
     "keepAlive",
@@ -61,15 +61,9 @@ const IGNORED: [&str; 46] = [
     // Predis
     "persistent",
     "read_write_timeout",
-    // Those of `VERIFICATION`
-    "rejectUnauthorized",
-    "ssl_cert_reqs",
-    "ssl_check_hostname",
-    "skip_verify",
-    "verifyPeer",
 ];
 
-/// Those of them that say whether certificates are verified.
+/// Those that say whether certificates are verified: ignored too, where there is TLS.
 pub(super) const VERIFICATION: [&str; 5] =
     ["rejectUnauthorized", "ssl_cert_reqs", "ssl_check_hostname", "skip_verify", "verifyPeer"];
 
@@ -233,7 +227,7 @@ fn query(url: &Url, is_encrypted: bool) -> Result<Query> {
             name if CERTIFICATES.contains(&name) => {
                 return Err(bad("names files with certificates: give their content in the option 'tls'"));
             }
-            name => match IGNORED.iter().find(|ignored| **ignored == name) {
+            name => match IGNORED.iter().chain(&VERIFICATION).find(|ignored| **ignored == name) {
                 Some(ignored) => query.ignored.push(ignored),
                 None => return Err(bad(UNKNOWN)),
             },

@@ -37,7 +37,7 @@ impl Access {
 
     /// As the function says, and the options where it says nothing. Fails where it wants TLS and the URL does not.
     pub fn granted(endpoint: &Endpoint, credentials: Credentials) -> io::Result<Self> {
-        let Access { login: given, tls: given_tls, .. } = Self::fixed(endpoint);
+        let Endpoint { login: given, tls: given_tls, .. } = endpoint.clone();
         let Credentials { login, tls, lifetime } = credentials;
         let tls = match (given_tls, tls) {
             (None, Some(_)) => return Err(io::Error::other("tls needs rediss:// or valkeys:// in url")),
