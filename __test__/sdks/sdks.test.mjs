@@ -2,71 +2,29 @@
 // workerd, beside a fleet on the same Redis. Installs what it starts from PyPI and npm.
 
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
 
 import { now } from '../../dev/harness/clock.mjs'
 import { VERSION_FLAG } from '../../dev/harness/definitions.mjs'
-import { npmPackages } from '../../scripts/npm-packages.mjs'
-import { pythonPackages } from '../../scripts/python-packages.mjs'
+import { startPython } from '../../dev/harness/sdks/python.mjs'
+import { startWorkerd } from '../../dev/harness/sdks/workerd.mjs'
 import { addEveryKind, USERS } from '../support/every-kind.mjs'
 import { openRelayedFleet, POLL_MS } from '../support/relayed-fleet.mjs'
-
-const at = (name) => fileURLToPath(new URL(name, import.meta.url))
-
-/** A client of posthog-python, which polls by itself: `ask(command, argument)`. */
-function startPython(t, { host, api }) {
-  const args = [at('client.py'), host, api.projectKey, api.secretKey, String(POLL_MS / 1000)]
-  const PYTHONPATH = pythonPackages('sdks', ['--platform', 'any'])
-  const child = spawn('python3', args, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, PYTHONPATH } })
-  t.after(() => child.kill('SIGKILL'))
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  return async (...command) => {
-    child.stdin.write(`${JSON.stringify(command)}\n`)
-    const { value, done } = await lines.next()
-    if (done) throw new Error('posthog-python has ended')
-    return JSON.parse(value)
-  }
-}
-
-/** The same of posthog-node's edge entry in workerd; it polls when it is told to `load`. */
-async function startWorkerd(t, { host, api }) {
-  const require = createRequire(join(npmPackages('workerd'), 'package.json'))
-  const { outputFiles } = await require('esbuild').build({
-    entryPoints: [at('worker.mjs')],
-    bundle: true,
-    format: 'esm',
-    conditions: ['workerd', 'worker'],
-    external: ['node:*'],
-    write: false,
-  })
-  const worker = new (require('miniflare').Miniflare)({
-    modules: [{ type: 'ESModule', path: 'worker.mjs', contents: outputFiles[0].text }],
-    compatibilityDate: '2026-01-01',
-    bindings: { HOST: host, PROJECT_KEY: api.projectKey, SECRET_KEY: api.secretKey },
-  })
-  t.after(() => worker.dispose())
-  return async (...command) => {
-    const response = await worker.dispatchFetch('http://worker.example/', { method: 'POST', body: JSON.stringify(command) })
-    return response.json()
-  }
-}
 
 test('Python, edge functions and Node.js evaluate the same through one relay, for one call of PostHog per interval', {
   timeout: 300_000,
 }, async (t) => {
-  const relayed = await openRelayedFleet(t)
-  const { api, fleet, startRelay, startClient, assertPaced } = relayed
+  const { api, fleet, host, startRelay, startClient, assertPaced } = await openRelayedFleet(t)
   const passedOn = []
   api.on('other', (request) => passedOn.push(request))
   const begunAt = now()
   await startRelay()
-  const [workers, python, edge, node] = [await fleet.start(4), startPython(t, relayed), await startWorkerd(t, relayed), startClient()]
+  const where = { host, api, pollMs: POLL_MS }
+  const [workers, node] = [await fleet.start(4), startClient()]
+  const clients = [startPython(where), await startWorkerd(where)]
+  for (const { close } of clients) t.after(close)
+  const [python, edge] = clients.map(({ ask }) => ask)
   await Promise.all([python('load'), edge('load'), node.ready()])
 
   const sdks = { python, edge, node: async (_, users) => Promise.all(users.map((user) => node.client.getAllFlags(...user))) }

@@ -1,4 +1,5 @@
-// `npm run demo`: the same fleet with the cache and without it, really run, and the two bills.
+// `npm run demo`: the same fleet with the cache and without it, really run, and the two bills. In its second scene workers in Python
+// and an edge function join, which use the cache through a relay.
 // node dev/demo/demo.mjs [--redis URL]      the embedded store without --redis
 
 import { randomBytes } from 'node:crypto'
@@ -10,6 +11,7 @@ import { parseArgs } from 'node:util'
 
 import { now, sleep } from '../harness/clock.mjs'
 import { DemoScreen } from './screen.mjs'
+import { install, startRelay, Visitors } from './visitors.mjs'
 import { Fleet } from '../harness/fleet.mjs'
 import { floorOf } from '../bench/floor.mjs'
 import { BILLED, startPostHogApi } from '../harness/posthog-api.mjs'
@@ -21,7 +23,8 @@ const API_DELAY_MS = 150
 const STEADY_MS = 8_000
 const DEPLOY_PAUSE_MS = 600
 const REDRAW_MS = 100
-const PHASES = ['cold start', 'steady', 'edit', 'webhook', 'leader killed', 'deploy']
+const PHASES = ['cold start', 'steady', 'edit', 'webhook', 'crash', 'deploy', 'relay']
+const RELAY_STEADY_MS = 5_000
 
 const { values: args } = parseArgs({ options: { redis: { type: 'string' }, help: { type: 'boolean', short: 'h' } } })
 if (args.help) {
@@ -36,12 +39,14 @@ if (!built) {
 for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(128 + constants.signals[signal]))
 
 if (args.redis) await reachable(args.redis)
+const missing = install()
 
 const projectKey = `phc_demo_${randomBytes(4).toString('hex')}`
 const directory = mkdtempSync(join(tmpdir(), 'posthog-flag-cache-demo-'))
 process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
 
-const cached = await side('with posthog-flag-cache', OURS, { url: args.redis ?? pathToFileURL(directory).href })
+const url = args.redis ?? pathToFileURL(directory).href
+const cached = await side('with posthog-flag-cache', OURS, { url })
 const alone = await side('without', 'none')
 const sides = [cached, alone]
 const both = (action) => Promise.all(sides.map(action))
@@ -153,7 +158,7 @@ async function leaderOf(fleet) {
 }
 
 async function killLeader() {
-  phase('leader killed')
+  phase('crash')
   const leader = await leaderOf(cached.fleet)
   const twin = alone.fleet.workers.find((worker) => worker.slot === leader.slot)
   say(`SIGKILL to ${leader.id}, which calls PostHog for all (without: ${twin.id})`)
@@ -177,6 +182,31 @@ async function deploy() {
   const [ours, theirs] = sides.map(({ api }, index) => api.bill - before[index])
   say(`deployed: it cost ${ours} flag requests (without: ${theirs})`)
   await both(({ api, fleet }) => fleet.everyone({ version: api.version }))
+}
+
+async function otherSdks() {
+  phase('relay')
+  if (missing) return say(`skipped: ${missing}`)
+  const relay = await startRelay({ api: cached.api, url, pollMs: POLL_MS })
+  const before = sides.map(({ api }) => api.bill)
+  const since = () => sides.map(({ api }, index) => api.bill - before[index])
+  say('two workers in Python and an edge function join; they poll a relay (without: PostHog)')
+  const hosts = [relay.host, alone.api.url]
+  await Promise.all(
+    sides.map(async (side, index) => (side.visitors = await Visitors.start({ host: hosts[index], api: side.api, pollMs: POLL_MS }))),
+  )
+  say(`all have flags; since they joined: bill +${since().join(', without +')}`)
+  const [version] = await both(({ api }) => api.edit())
+  say(`an edit in PostHog: ${version}`)
+  const [ours, theirs] = await both(async ({ fleet, visitors }) => {
+    const [tookMs] = await Promise.all([visitors.everyone(version), fleet.everyone({ version })])
+    return tookMs
+  })
+  say(`Python and edge have it after ${ms(ours)} (without: ${ms(theirs)})`)
+  await sleep(RELAY_STEADY_MS)
+  say(`${RELAY_STEADY_MS / 1000} s later: since they joined, bill +${since().join(', without +')}`)
+  await both(({ visitors }) => visitors.close())
+  await relay.close()
 }
 
 function verdict() {
@@ -231,6 +261,7 @@ try {
   await webhook()
   await killLeader()
   await deploy()
+  await otherSdks()
   current = PHASES.length
   clearInterval(redraw)
   draw()

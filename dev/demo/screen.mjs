@@ -2,7 +2,7 @@
 
 const WIDTH = 80
 const EVENTS_SHOWN = 6
-const ROWS_NEEDED = 26
+const ROWS_NEEDED = 27
 
 const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 }
 
@@ -85,6 +85,10 @@ function table({ sides, slots }, paint) {
       sides.map((side) => cell(side.title, 'bold')),
     ),
     ...processes,
+    row(
+      'Python, edge',
+      sides.map(({ visitors, shared }) => cell(...visitorsInWords(visitors, shared))),
+    ),
     '',
     row(
       'calls',
@@ -109,6 +113,12 @@ function place({ fleet, shared, latest }, slot) {
   const notes = [shared && fleet.leader === serving && '★ calls PostHog', successor && `→ ${successor.id}`].filter(Boolean)
   const style = serving.version === latest() ? undefined : 'yellow'
   return { text: `${id}${serving.version.padEnd(5)}${notes.join('  ')}`, style: style ?? (notes[0]?.startsWith('★') ? 'cyan' : undefined) }
+}
+
+/** The SDKs of the second scene: which version each of them evaluates. */
+function visitorsInWords(visitors, shared) {
+  if (!visitors) return ['–', 'dim']
+  return [`${visitors.all.map(({ version }) => (version ?? '–').padEnd(5)).join('')}${shared ? 'through a relay' : ''}`]
 }
 
 /** `12 (2 new, 10 unchanged)` */
