@@ -1,4 +1,5 @@
 import type { FlagDefinitionCache } from './index.js'
+import type { Relay } from './relay.js'
 
 /**
  * The `Content-Type` of what {@link prometheus} returns.
@@ -6,7 +7,7 @@ import type { FlagDefinitionCache } from './index.js'
 export declare const contentType: string
 
 /**
- * The metrics of these caches as OpenMetrics text, for an endpoint that Prometheus scrapes. Reads `status()` and asks nobody.
+ * The metrics of these caches and relays as OpenMetrics text, for an endpoint that Prometheus scrapes. Reads `status()` and asks nobody.
  *
  * Each series has the labels `project`, the project key, and `cache`, the place of the cache among the arguments of the same project, from
  * `0`: pass them in the same order each time.
@@ -18,10 +19,10 @@ export declare const contentType: string
  * response.writeHead(200, { 'content-type': contentType }).end(prometheus(flagCache))
  * ```
  */
-export declare function prometheus(...caches: FlagDefinitionCache[]): string
+export declare function prometheus(...caches: (FlagDefinitionCache | Relay)[]): string
 
 /**
- * Registers the metrics of a cache with a meter of `@opentelemetry/api`, as observable instruments. Each collection reads `status()`.
+ * Registers the metrics of a cache or a relay with a meter of `@opentelemetry/api`, as observable instruments. Each collection reads `status()`.
  *
  * The attributes are those of {@link prometheus}; `cache` is the lowest number that no other cache of the project has in this thread.
  *
@@ -33,7 +34,7 @@ export declare function prometheus(...caches: FlagDefinitionCache[]): string
  * instrument(flagCache, metrics.getMeter('posthog-flag-cache'))
  * ```
  */
-export declare function instrument(cache: FlagDefinitionCache, meter: Meter): () => void
+export declare function instrument(cache: FlagDefinitionCache | Relay, meter: Meter): () => void
 
 /**
  * What {@link instrument} needs of OpenTelemetry's `Meter`.

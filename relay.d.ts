@@ -68,9 +68,9 @@ export interface Relay {
   readonly fetch: (request: Request, info?: { clientAddress?: string | undefined }) => Promise<Response>
 
   /**
-   * What the relay knows as a member of the fleet. Never fails.
+   * What the relay knows as a member of the fleet, and what it has answered. Never fails.
    */
-  status(): FlagCacheStatus
+  status(): RelayStatus
 
   /**
    * Calls the listener for failures: of the store, of PostHog, of requests that could not be passed on. An error with the same `code`
@@ -89,6 +89,22 @@ export interface Relay {
    * The same as `close()`, for `await using`.
    */
   [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * See {@link Relay.status}. `counters.requestsSaved` counts what the relay's clients would have been billed without it.
+ */
+export interface RelayStatus extends FlagCacheStatus {
+  /** What the relay has answered since it was made. */
+  relay: {
+    /** Responses to requests for definitions, by HTTP status. */
+    responses: Record<200 | 204 | 304 | 401 | 402 | 405 | 503, number>
+    /**
+     * Requests passed on to PostHog, by outcome: `answered` by PostHog, not sent because too many were under way (`busy`), ended by the
+     * client (`canceled`), no answer in time (`timeout`), PostHog could not be reached (`unreachable`).
+     */
+    proxied: Record<'answered' | 'busy' | 'canceled' | 'timeout' | 'unreachable', number>
+  }
 }
 
 /**

@@ -52,4 +52,4 @@ class Bill {
   }
 }
 
-module.exports = { Bill }
+module.exports = { Bill, PRICES }

@@ -48,7 +48,7 @@ const variables = dashboard.templating.list.filter(({ type }) => type === 'query
 /** The labels of each metric that is exposed, by its name. */
 async function exposed(t) {
   const { caches } = await startFleet(t)
-  const status = { ...caches[0].status(), suggestedRefreshIntervalMs: 60_000 }
+  const status = { ...caches[0].status(), suggestedRefreshIntervalMs: 60_000, relay: { responses: { 200: 1 }, proxied: { answered: 1 } } }
   return new Map(samplesIn(prometheus({ status: () => status })).map(([name, , labels]) => [name, Object.keys(labels)]))
 }
 

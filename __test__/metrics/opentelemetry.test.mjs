@@ -70,6 +70,7 @@ test('the docs list each metric under both names, with its unit, label and meani
   // So that nothing is unknown.
   const status = { ...cache.status(), lastGrantMsAgo: 1, roundTripMs: 1, suggestedRefreshIntervalMs: 1 }
   status.definitions = { flags: 1, bytes: 1, storedBytes: 1, ageMs: 1, isLocalCopy: false }
+  status.relay = { responses: { 200: 1 }, proxied: { answered: 1 } }
   const { meter, collect } = startMeter(t)
   instrument({ status: () => status }, meter)
   const quoted = (text) => (text ? `\`${text}\`` : '')

@@ -48,6 +48,7 @@ const FILES = [
   'lib/native.js',
   'lib/relay/access.js',
   'lib/relay/answers.js',
+  'lib/relay/counters.js',
   'lib/relay/definitions.js',
   'lib/relay/fetch.js',
   'lib/relay/headers.js',

@@ -27,9 +27,9 @@ export const optionsFor = (api, options) => ({
  */
 export async function startRelay(t, { api, limits, proxyLimits, port = 0, ...options }) {
   const troubles = []
-  const relay = open(optionsFor(api, options))
+  const relay = open(optionsFor(api, options), true)
   relay.cache.onError((error) => troubles.push(error))
-  if (proxyLimits) relay.upstream = new Upstream(options.upstream ?? api.url, (error) => troubles.push(error), proxyLimits)
+  if (proxyLimits) relay.upstream = new Upstream(options.upstream ?? api.url, (error) => troubles.push(error), relay.counters, proxyLimits)
   const server = new Server(relay, limits)
   const address = await server.listen(port, '127.0.0.1')
   relay.source.start()

@@ -10,7 +10,7 @@ import {
   type FlagDefinitionCacheOptions,
   type FlagDefinitions,
 } from 'posthog-flag-cache'
-import { createRelay, type Relay, type RelayOptions } from 'posthog-flag-cache/relay'
+import { createRelay, type Relay, type RelayOptions, type RelayStatus } from 'posthog-flag-cache/relay'
 import { contentType, instrument, prometheus } from 'posthog-flag-cache/metrics'
 import { metrics } from '@opentelemetry/api'
 
@@ -124,7 +124,9 @@ const everyRelayOption: Required<
   requestTimeoutMs: 10_000,
 }
 const relay: Relay = createRelay({ ...everyRelayOption, url: 'redis://localhost' })
-expectType<ReturnType<typeof relay.status>>()<FlagCacheStatus>()
+expectType<ReturnType<typeof relay.status>>()<RelayStatus>()
+export const relayed: [FlagCacheStatus, number] = [relay.status(), relay.status().relay.responses[304]]
+export const metricsOfRelay: string = prometheus(relay, flagCache)
 expectType<ReturnType<typeof relay.fetch>>()<Promise<Response>>()
 export const answer = relay.fetch(new Request('http://relay.example/healthz'), { clientAddress: '203.0.113.7' })
 export const closed: Promise<void> = relay.close()

@@ -23,6 +23,7 @@ that the fleet shares, and the relay fetches them as any process of the fleet. E
 to PostHog. The secret key comes from POSTHOG_SECRET_KEY; SDKs that ask for definitions must send the same.
 
 /healthz answers 200 while the relay runs; /readyz answers 200 while it has definitions that are younger than max-age-ms.
+/metrics is for Prometheus.
 SIGTERM and Ctrl-C end it, once the requests under way have been answered.`,
   exitCodes: [
     ['0', 'ended by Ctrl-C or SIGTERM'],
@@ -39,7 +40,7 @@ SIGTERM and Ctrl-C end it, once the requests under way have been answered.`,
     // Here: `--help` needs no addon.
     const { close, open } = require('../relay/relay.js')
     const { Server } = require('../relay/server.js')
-    const relay = open({ ...options, secretKey, upstream, requestTimeoutMs, proxy: !values['no-proxy'] })
+    const relay = open({ ...options, secretKey, upstream, requestTimeoutMs, proxy: !values['no-proxy'] }, true)
     relay.cache.onError(({ code, message }) => output.message(`${new Date().toISOString()}  [${code}] ${message}`))
     const server = new Server(relay)
     const { address, family, port: taken } = await server.listen(port, values.address ?? DEFAULT_ADDRESS)

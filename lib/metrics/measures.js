@@ -80,6 +80,14 @@ const MEASURES = [
     'Flag requests that PostHog would have billed in addition if this process had no cache.',
     ({ counters }) => counters.requestsSaved,
   ),
+  counter(
+    'relay.responses',
+    '{response}',
+    'Responses of a relay to requests for definitions, by HTTP status.',
+    ({ relay }) => relay?.responses,
+    'http.response.status_code',
+  ),
+  counter('relay.proxied_requests', '{request}', 'Other requests to a relay, by outcome.', ({ relay }) => relay?.proxied, 'outcome'),
 ]
 
 /** `[value, attributes]` of each series of a measure. */

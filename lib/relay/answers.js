@@ -19,6 +19,11 @@ function json(status, value, headers) {
   return { status, headers: { 'content-type': JSON_TYPE, 'content-length': String(body.length), ...headers }, body }
 }
 
+function text({ type, text }) {
+  const body = Buffer.from(text)
+  return { status: 200, headers: { 'content-type': type, 'content-length': String(body.length) }, body }
+}
+
 const failure = (status, type, code, detail, headers) => json(status, { type, code, detail, attr: null }, headers)
 
 const BAD_PATH = failure(400, 'invalid_request', 'invalid_path', 'The path of the request is malformed.')
@@ -51,14 +56,18 @@ class OwnAnswers {
   #projectKey
   #status
   #maxAgeMs
+  #counters
+  #metrics
 
-  /** `status()` is that of the cache; `maxAgeMs`: older definitions make the relay unready. */
-  constructor({ source, secretKey, projectKey, status, maxAgeMs }) {
+  /** `status()` is that of the cache; `maxAgeMs`: older definitions make the relay unready; `metrics()`: their text and its type, if they are served. */
+  constructor({ source, secretKey, projectKey, status, maxAgeMs, counters, metrics }) {
     this.#source = source
     this.#hasKey = bearerOf(secretKey)
     this.#projectKey = projectKey
     this.#status = status
     this.#maxAgeMs = maxAgeMs
+    this.#counters = counters
+    this.#metrics = metrics
   }
 
   /** The answer, or a promise of it; `undefined` if PostHog is to answer. `target`: path and query, `header(name)` reads a header. */
@@ -66,9 +75,10 @@ class OwnAnswers {
     const [given, query = ''] = split(target)
     const path = plainPath(given)
     if (path === undefined) return BAD_PATH
-    if (isDefinitionsPath(path)) return this.#definitions(method, query, header)
+    if (isDefinitionsPath(path)) return this.#count(this.#definitions(method, query, header))
     if (path === '/healthz') return json(200, { status: 'ok' })
     if (path === '/readyz') return this.#readiness()
+    if (path === '/metrics' && this.#metrics) return text(this.#metrics())
     return undefined
   }
 
@@ -83,6 +93,12 @@ class OwnAnswers {
       })
     if (this.#source.current || this.#source.isRefused) return this.#current(header)
     return this.#source.started().then(() => this.#current(header))
+  }
+
+  #count(answer) {
+    if (answer instanceof Promise) return answer.then((answer) => this.#count(answer))
+    this.#counters.responded(answer.status, this.#source.isFailing)
+    return answer
   }
 
   #current(header) {

@@ -4,15 +4,20 @@ const { FlagDefinitionCache, internalsOf } = require('../cache.js')
 const { DEFAULT_HOST, DEFAULT_TIMEOUT_MS, hostOf, isSecretKey } = require('../api.js')
 const { FlagCacheError } = require('../error.js')
 const { OwnAnswers } = require('./answers.js')
+const { Counters } = require('./counters.js')
 const { handler } = require('./fetch.js')
+const { contentType, prometheus } = require('../metrics/prometheus.js')
 const { Source } = require('./source.js')
 const { Upstream } = require('./upstream.js')
 
 /** The default of the class. */
 const MAX_AGE_MS = 86_400_000
 
-/** A member of the fleet, and what it serves: `{ cache, source, answers, upstream }`. Nothing is connected before `source.start()`. */
-function open({ secretKey, upstream = DEFAULT_HOST, proxy = true, requestTimeoutMs = DEFAULT_TIMEOUT_MS, ...options }) {
+/**
+ * A member of the fleet, and what it serves: `{ cache, source, counters, status(), answers, upstream }`. Nothing is connected before
+ * `source.start()`. `hasMetrics`: whether it serves `/metrics`.
+ */
+function open({ secretKey, upstream = DEFAULT_HOST, proxy = true, requestTimeoutMs = DEFAULT_TIMEOUT_MS, ...options }, hasMetrics = false) {
   if (typeof secretKey !== 'string' || !isSecretKey(secretKey))
     refuse("option 'secretKey' must be the secret key of the project, phs_… or phx_…")
   const host = typeof upstream === 'string' ? hostOf(upstream) : undefined
@@ -25,11 +30,16 @@ function open({ secretKey, upstream = DEFAULT_HOST, proxy = true, requestTimeout
   const maxAgeMs = options.maxAgeMs ?? Math.max(MAX_AGE_MS, intervalMs)
   const request = { host, secretKey, timeoutMs: requestTimeoutMs }
   const source = new Source(cache, { request, projectKey, intervalMs, isReader: role === 'reader' })
+  const counters = new Counters()
+  const status = () => counters.addTo(cache.status())
+  const metrics = hasMetrics ? () => ({ type: contentType, text: prometheus({ status }) }) : undefined
   return {
     cache,
     source,
-    answers: new OwnAnswers({ source, secretKey, projectKey, status: () => cache.status(), maxAgeMs }),
-    upstream: proxy ? new Upstream(host, internalsOf(cache).report) : undefined,
+    counters,
+    status,
+    answers: new OwnAnswers({ source, secretKey, projectKey, status, maxAgeMs, counters, metrics }),
+    upstream: proxy ? new Upstream(host, internalsOf(cache).report, counters) : undefined,
   }
 }
 
@@ -50,7 +60,7 @@ function createRelay({ basePath = '', compress = false, ...options } = {}) {
   const end = () => close(relay)
   return {
     fetch: handler(relay, { basePath, compress }),
-    status: () => relay.cache.status(),
+    status: relay.status,
     onError: (listener) => relay.cache.onError(listener),
     close: end,
     [Symbol.asyncDispose]: end,

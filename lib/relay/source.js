@@ -23,6 +23,8 @@ class Source {
   #isClosed = false
   /** The newest `Definitions`, if there are any. */
   current
+  /** Whether fetches fail, as of the last poll. */
+  isFailing = false
   /** Whether there shall be none, because PostHog refuses them to the project. */
   isRefused = false
 
@@ -67,6 +69,8 @@ class Source {
   /** Polls now: of an invalidation, a process hears at its next poll. Failures are reported. */
   async poll() {
     await this.#attempt(() => this.#refresh())
+    const { failedFetches, fleetFailedFetches } = this.#cache.status()
+    this.isFailing = failedFetches + fleetFailedFetches > 0
   }
 
   async #pollOn() {

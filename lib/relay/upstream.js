@@ -18,16 +18,18 @@ class Upstream {
   #agent
   #request
   #report
+  #counters
   #maxRequests
   /** How many requests are under way. */
   requests = 0
 
-  constructor(host, report, { maxRequests = MAX_REQUESTS, silenceMs = SILENCE_MS } = {}) {
+  constructor(host, report, counters, { maxRequests = MAX_REQUESTS, silenceMs = SILENCE_MS } = {}) {
     const { request, Agent } = host.startsWith('https:') ? https : http
     this.#base = new URL(host)
     this.#request = request
     this.#agent = new Agent({ keepAlive: true, timeout: silenceMs })
     this.#report = report
+    this.#counters = counters
     this.#maxRequests = maxRequests
   }
 
@@ -38,19 +40,25 @@ class Upstream {
    * Resolves with `{ response }`, an `http.IncomingMessage` to be read to its end, or with `{ answer }`, what to answer instead.
    */
   async send({ method, target, headers, body, address, signal }) {
-    if (this.requests >= this.#maxRequests) return { answer: BUSY }
+    if (this.requests >= this.#maxRequests) return this.#failed('busy', BUSY)
     this.requests += 1
     try {
       const response = await this.#exchange({ method, target, headers: this.#headers(headers, address), body, signal })
       response.once('close', () => (this.requests -= 1))
+      this.#counters.passedOn('answered')
       return { response }
     } catch (error) {
       this.requests -= 1
-      if (signal.aborted) return { answer: UNREACHABLE }
+      if (signal.aborted) return this.#failed('canceled', UNREACHABLE)
       const { code, message } = error
       this.#report(new FlagCacheError('ERR_FLAG_CACHE_API', `cannot pass a request on to PostHog: ${code ?? message}`, error))
-      return { answer: code === 'ETIMEDOUT' ? SILENT : UNREACHABLE }
+      return code === 'ETIMEDOUT' ? this.#failed('timeout', SILENT) : this.#failed('unreachable', UNREACHABLE)
     }
+  }
+
+  #failed(outcome, answer) {
+    this.#counters.passedOn(outcome)
+    return { answer }
   }
 
   close() {
