@@ -1,54 +1,53 @@
 import type { PostHogOptions } from 'posthog-node'
 
 /**
- * The provider interface of the posthog-node that is installed. Taken from its options, because not every version exports it
- * by name.
+ * The provider interface of the installed posthog-node. Taken from its options, because not every version exports it by name.
  */
 type Provider = NonNullable<PostHogOptions['flagDefinitionCacheProvider']>
 
 /**
- * The complete set of data that posthog-node needs for local evaluation: flags, group type mapping, cohorts, and whatever the
- * installed version adds to them. The same type as posthog-node's own `FlagDefinitionCacheData`.
+ * The data that posthog-node needs for local evaluation: flags, group type mapping, cohorts, and whatever else the installed version
+ * uses. The same type as posthog-node's own `FlagDefinitionCacheData`.
  *
  * Fields that this package does not know are kept as they are.
  */
 export type FlagDefinitions = Parameters<Provider['onFlagDefinitionsReceived']>[0]
 
 /**
- * A fetch as posthog-node takes it in its option `fetch`; the global `fetch` is one.
+ * The type of posthog-node's option `fetch`. The global `fetch` has this type.
  */
 export type Fetch = NonNullable<PostHogOptions['fetch']>
 
 /**
- * What a {@link FlagDefinitionCache} shares, where, and how patiently.
+ * The options of {@link FlagDefinitionCache}.
  *
- * All durations are whole milliseconds, of a year at most. An option that is missing, unknown, ill-typed or out of range makes
- * the constructor throw {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS`, which names the option and what is allowed.
+ * All durations are whole milliseconds, at most a year. If an option is missing, unknown, of the wrong type or out of range, the
+ * constructor throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS`. The message names the option and the values that are allowed.
  */
 export interface FlagDefinitionCacheOptions {
   /**
-   * The project API key that you also give to posthog-node (`phc_…`). Namespaces everything that is stored: all processes
-   * with the same key, prefix and store share one copy of the definitions.
+   * The project API key that you also pass to posthog-node (`phc_…`). It is part of the name of each key in the store: all processes
+   * with the same project key, prefix and store share one copy of the definitions.
    *
-   * Required. At most 200 characters, without blanks, control characters and braces.
+   * Required. At most 200 characters, without spaces, control characters and braces.
    */
   projectKey: string
 
   /**
-   * Where the fleet keeps what it shares.
+   * The store that the processes share.
    *
-   * - `redis://[user:password@]host[:port][/database]`: a Redis server. Port 6379, database 0 unless given.
-   * - `redis+unix:///socket[?db=database]`: a Redis server of this host, over its Unix socket.
-   * - `redis-sentinel://[user:password@]host[:port][,host[:port]…][/database]?master=name`: the master that these sentinels know
-   *   under this name, looked up anew at each connect. Port 26379. User and password are for the master; see
-   *   `sentinelPassword`.
-   * - `redis-cluster://[user:password@]host[:port][,host[:port]…]`: a Redis cluster, of which these are some nodes. Database 0.
-   * - `rediss` instead of `redis`: the same over TLS (not over a socket). `valkey` and `valkeys`: the same for Valkey.
-   * - `file:///directory`: a directory on this host, for processes of one machine. Created (mode 0700) if it does not exist. Write `#` as
-   *   `%23` and `?` as `%3F`; symbolic links below the directory are not followed.
-   * - `memory:`: this process only.
+   * - `redis://[user:password@]host[:port][/database]`: a Redis server. The default port is 6379, the default database 0.
+   * - `redis+unix:///socket[?db=database]`: a Redis server on this host, through its Unix socket.
+   * - `redis-sentinel://[user:password@]host[:port][,host[:port]…][/database]?master=name`: the primary that these Sentinels monitor
+   *   under this name. Each connect asks the Sentinels again. The default port is 26379. User and password are for the primary; for
+   *   the Sentinels, see `sentinelPassword`.
+   * - `redis-cluster://[user:password@]host[:port][,host[:port]…]`: a Redis cluster. The hosts are some of its nodes. Database 0.
+   * - `rediss` instead of `redis`: the same with TLS (not for a socket). `valkey` and `valkeys`: the same for Valkey.
+   * - `file:///directory`: a directory, for processes on one host. Created with mode 0700 if it does not exist. Write `#` as `%23` and
+   *   `?` as `%3F`. Symbolic links below the directory are not followed.
+   * - `memory:`: only this process.
    *
-   * Nothing is connected or created before the first call of a method. An empty text is the same as no `url`.
+   * Nothing is connected or created before the first call of a method. An empty string is the same as no `url`.
    *
    * @default the environment variable `POSTHOG_FLAG_CACHE_URL`, else `REDIS_URL`, else a directory that belongs to this user
    * alone: `posthog-flag-cache-<uid>`, mode 0700, in the system's temp directory
@@ -56,17 +55,18 @@ export interface FlagDefinitionCacheOptions {
   url?: string | undefined
 
   /**
-   * Begins the name of every key (in a directory: of every entry). Fleets that must not share get different prefixes.
+   * The beginning of each key (in a directory: of each entry). Use different prefixes for processes that must not share definitions.
    *
-   * At most 200 characters, without blanks, control characters and braces.
+   * At most 200 characters, without spaces, control characters and braces.
    *
    * @default 'posthog:flags'
    */
   keyPrefix?: string | undefined
 
   /**
-   * The fleet fetches at most once in this interval, however many processes poll, start, stop or crash. Set it to
-   * posthog-node's `featureFlagsPollingInterval`: shorter has no effect, longer saves fetches and delays edits.
+   * The minimum time between two fetches, however many processes poll, start, stop or crash. Use the same value as posthog-node's
+   * `featureFlagsPollingInterval`. A longer value saves fetches and delays edits. A shorter value can cause more than one fetch per
+   * polling interval.
    *
    * Milliseconds, at least 100. 0 is not allowed.
    *
@@ -75,8 +75,8 @@ export interface FlagDefinitionCacheOptions {
   refreshIntervalMs?: number | undefined
 
   /**
-   * How long the process that fetched last remains the one that fetches, unless it shuts down. When it dies instead, the
-   * others wait for so long before one of them takes over. Keep it longer than PostHog takes to answer.
+   * How long a lease lasts. The leader renews it with each fetch, and releases it when it shuts down. If the leader is killed, another
+   * process takes over after this time. Use a value that is longer than PostHog takes to answer.
    *
    * Milliseconds, at least `refreshIntervalMs`. 0 is not allowed.
    *
@@ -85,9 +85,9 @@ export interface FlagDefinitionCacheOptions {
   leaseTtlMs?: number | undefined
 
   /**
-   * How long the store keeps the definitions after the last fetch, one that found them unchanged included: they do not
-   * expire while anyone polls. With `whenUnavailable: 'stale'` also how old the definitions of a process may become while
-   * it cannot reach the store.
+   * How long the store keeps the definitions after the last fetch. A fetch that finds them unchanged counts too, so they do not expire
+   * while any process fetches. With `whenUnavailable: 'stale'`, this is also the maximum age of the definitions that a process
+   * evaluates while it cannot reach the store.
    *
    * Milliseconds, at least `refreshIntervalMs`. 0 is not allowed.
    *
@@ -96,35 +96,36 @@ export interface FlagDefinitionCacheOptions {
   maxAgeMs?: number | undefined
 
   /**
-   * How long a process without definitions waits at most while another one is fetching them. When the time is over,
-   * posthog-node fetches for itself, or, without a key, goes on without definitions.
-   * After a fetch has failed, a process with definitions waits as long for the next one, and then goes on with those it has.
-   * Loading the first definitions over a slow link may take as long more, too.
+   * The maximum time that a process without definitions waits while another process fetches them. After that, posthog-node fetches for
+   * itself, or, without a secret key, continues without definitions.
    *
-   * Milliseconds. 0: never wait.
+   * It is also the maximum time that a process with definitions waits for the next fetch after a failed one. After that, it continues
+   * with the definitions that it has. Loading the first definitions over a slow link may take this much longer, too.
+   *
+   * Milliseconds. 0: do not wait.
    *
    * @default 5_000
    */
   coldStartWaitMs?: number | undefined
 
   /**
-   * Limit for connecting to the server: resolving its name, TCP and login together. Has no effect on `file:` and `memory:`.
+   * The timeout for connecting to the server: name resolution, TCP, TLS and login together. Has no effect on `file:` and `memory:`.
    *
-   * Milliseconds, at least 1. 0 is not allowed: posthog-node waits for a provider without a limit of its own.
+   * Milliseconds, at least 1. 0 is not allowed, because posthog-node waits for a provider without a timeout of its own.
    *
    * @default 2_000
    */
   connectTimeoutMs?: number | undefined
 
   /**
-   * How long the server may be silent while a call waits for it. It starts again whenever bytes arrive or leave, so a
-   * slow link is not an outage. For a directory: the limit for one operation.
+   * How long the server may be silent while a call waits for it. The timeout starts again whenever bytes arrive or leave, so a slow
+   * link is not treated as an outage. For a directory: the timeout of one operation.
    *
-   * A whole call takes `connectTimeoutMs` + 2 × `commandTimeoutMs` at most, and `coldStartWaitMs` more in a process that
-   * has no definitions yet or waits for another process's fetch. After a failed attempt to connect, calls fail at once until
-   * the connection is back.
+   * A whole call takes at most `connectTimeoutMs` + 2 × `commandTimeoutMs`. It may take `coldStartWaitMs` longer if the process has no
+   * definitions yet, or waits for another process's fetch. After a failed attempt to connect, calls fail at once until the process has
+   * reconnected.
    *
-   * Milliseconds, at least 1. 0 is not allowed: posthog-node waits for a provider without a limit of its own.
+   * Milliseconds, at least 1. 0 is not allowed, because posthog-node waits for a provider without a timeout of its own.
    *
    * @default 1_000
    */
@@ -133,34 +134,34 @@ export interface FlagDefinitionCacheOptions {
   /**
    * What this process may do.
    *
-   * - `'auto'`: fetches when it is granted the lease, and publishes what it fetched.
-   * - `'reader'`: never fetches and never writes, so an account with read rights is enough. For processes that have a
-   *   `secretKey` for other reasons; without one, posthog-node only reads anyway.
+   * - `'auto'`: it fetches when it is granted the lease, and publishes what it fetched.
+   * - `'reader'`: it never fetches and never writes to the store, so its user needs only read permissions. Use this for a process that
+   *   has a `secretKey` for other reasons. Without a `secretKey`, posthog-node only reads anyway.
    *
    * @default 'auto'
    */
   role?: 'auto' | 'reader' | undefined
 
   /**
-   * What this process does in a long outage of the store. For two intervals after PostHog last confirmed the definitions, it goes on
-   * with those that it holds, and only `onError()` reports the failure. After that:
+   * What this process does in a long outage of the store. In the first two intervals after PostHog last confirmed the definitions, it
+   * continues with those that it has, and only `onError()` reports the failure. After that:
    *
-   * - `'fetch'`: `shouldFetchFlagDefinitions()` rejects with `ERR_FLAG_CACHE_UNAVAILABLE`. posthog-node reports that on
-   *   `client.on('error')` and fetches for itself, as if it had no cache.
-   * - `'stale'`: it resolves to `false`, and `getFlagDefinitions()` to what this process holds, while that is younger than
-   *   `maxAgeMs`; after that, and before the process holds any definitions, the same as `'fetch'`.
+   * - `'fetch'`: `shouldFetchFlagDefinitions()` rejects with `ERR_FLAG_CACHE_UNAVAILABLE`. posthog-node reports this on
+   *   `client.on('error')` and fetches for itself, as it would without a cache.
+   * - `'stale'`: `shouldFetchFlagDefinitions()` resolves to `false`, and `getFlagDefinitions()` to the definitions that this process
+   *   has, while they are younger than `maxAgeMs`. If they are older, or if the process has none, this is the same as `'fetch'`.
    *
    * @default 'fetch'
    */
   whenUnavailable?: 'fetch' | 'stale' | undefined
 
   /**
-   * What the fleet does while PostHog refuses the definitions to the whole project (402: its quota is exceeded). Set it alike in all
-   * processes. Each process reports the refusal once, to the listeners of `onError()`. Needs `fetch: flagCache.fetch`: without it,
-   * posthog-node drops the definitions in the process that was refused.
+   * What the processes do while PostHog refuses the definitions to the whole project (402: its quota is exceeded). Use the same value
+   * in all processes. Each process reports the refusal once, to the listeners of `onError()`. This option needs
+   * `fetch: flagCache.fetch`. Without it, posthog-node drops the definitions in the process that received the 402.
    *
    * - `'keep'`: all processes keep evaluating the definitions that they have.
-   * - `'clear'`: all processes drop them at their next poll, as posthog-node does by itself.
+   * - `'clear'`: all processes drop them at their next poll, as posthog-node does without a cache.
    *
    * @default 'keep'
    */
@@ -169,29 +170,29 @@ export interface FlagDefinitionCacheOptions {
   /**
    * Whether the definitions are compressed in the store. Every process reads both forms, whatever its own setting.
    *
-   * - `'auto'`: with zstd from 64 KiB on, where they cross a network; plain JSON in a directory.
+   * - `'auto'`: zstd for definitions of 64 KiB or more in Redis; plain JSON in a directory.
    * - `'zstd'`: always.
-   * - `'none'`: never. For other programs that read the key.
+   * - `'none'`: never. Use this if other programs read the key.
    *
    * @default 'auto'
    */
   compression?: 'auto' | 'zstd' | 'none' | undefined
 
   /**
-   * Keeps a copy of the newest definitions in a file on this host, for the time when Redis is slow or cannot be reached.
+   * Keeps a copy of the newest definitions in a file on this host. The copy helps when Redis is slow or unreachable.
    *
-   * - A new process reads the copy before it asks Redis. Redis then sends only what has changed, so that many processes can
-   *   start at once over a narrow line.
-   * - If a new process can reach neither Redis nor PostHog, it starts with the copy, provided that the copy was confirmed less than
-   *   `maxAgeMs` ago. `status().definitions.isLocalCopy` is then `true`. With `whenUnavailable: 'fetch'` the process asks PostHog
-   *   first, and needs `fetch: flagCache.fetch` to fall back to the copy. Processes that only read use the copy at once.
+   * - A new process reads the copy before it asks Redis. Redis then sends only the changes, so many processes can start at once on a
+   *   slow link.
+   * - A new process that can reach neither Redis nor PostHog uses the copy, if the copy was confirmed less than `maxAgeMs` ago.
+   *   `status().definitions.isLocalCopy` is then `true`. With `whenUnavailable: 'fetch'`, the process asks PostHog first, and needs
+   *   `fetch: flagCache.fetch` to use the copy afterwards. Readers use the copy at once.
    *
-   * One process per host writes each version, in the background; processes with `role: 'reader'` do so too. The file has mode 0600. A
-   * damaged or foreign file counts as none. The copy is never put back into Redis, and is not used while Redis answers. Has no
-   * effect on `file:` and `memory:`.
+   * One process per host writes each new version, in the background. It may be a process with `role: 'reader'`. The file has mode 0600.
+   * A file that is corrupt, or not from this package, is ignored. The copy is never written to Redis, and is not evaluated while Redis
+   * answers. Has no effect on `file:` and `memory:`.
    *
-   * - `true`: in the private directory that is the default of `url`.
-   * - the absolute path of a directory: created (mode 0700) if it does not exist. For containers, a volume that outlives them.
+   * - `true`: the copy is in the private directory that is the default of `url`.
+   * - the absolute path of a directory: created with mode 0700 if it does not exist. In a container, use a volume that outlives it.
    * - `false`: no copy.
    *
    * @default false
@@ -199,14 +200,14 @@ export interface FlagDefinitionCacheOptions {
   localCopy?: boolean | string | undefined
 
   /**
-   * The server's ACL user. Overrides the one in `url`. Has no effect on `file:` and `memory:`.
+   * The ACL user for Redis. Overrides the user in `url`. Has no effect on `file:` and `memory:`.
    *
    * @default the user in `url`, else the server's default user
    */
   username?: string | undefined
 
   /**
-   * The password to log in with. Overrides the one in `url`, and need not be percent-encoded. Never part of a message. Has no
+   * The password for Redis. Overrides the password in `url`, and does not need percent-encoding. Never part of a message. Has no
    * effect on `file:` and `memory:`.
    *
    * @default the password in `url`, else none
@@ -214,11 +215,11 @@ export interface FlagDefinitionCacheOptions {
   password?: string | undefined
 
   /**
-   * Returns how to log in, for passwords and tokens that change. Called before every login of a connection, so it should return what
-   * it has as long as that is valid. Not together with `password`. Has no effect on `file:` and `memory:`, and not on the logins to
-   * sentinels. Caches of one thread with the same function share a connection.
+   * A function that returns the login, for passwords and tokens that change. It is called before every login, so it should return the
+   * same credentials while they are valid. Cannot be combined with `password`. Has no effect on `file:` and `memory:`, and none on
+   * logins to Sentinels. Caches in the same thread share a connection if they have the same function.
    *
-   * A login fails with `ERR_FLAG_CACHE_AUTH` if the function throws, returns something else, or takes longer than
+   * The login fails with `ERR_FLAG_CACHE_AUTH` if the function throws, returns something else, or takes longer than
    * `connectTimeoutMs`.
    *
    * @default none
@@ -226,30 +227,30 @@ export interface FlagDefinitionCacheOptions {
   credentials?: (() => FlagCacheCredentials | Promise<FlagCacheCredentials>) | undefined
 
   /**
-   * The sentinels' ACL user. Only with `redis-sentinel://` and its like; ignored with `file:` and `memory:`.
+   * The ACL user for the Sentinels. Only with `redis-sentinel://` and the like. Has no effect on `file:` and `memory:`.
    *
-   * @default the sentinels' default user
+   * @default the Sentinels' default user
    */
   sentinelUsername?: string | undefined
 
   /**
-   * The password to log in to the sentinels with: they have their own. Never part of a message. Only with `redis-sentinel://` and
-   * its like; ignored with `file:` and `memory:`.
+   * The password for the Sentinels, which have their own. Never part of a message. Only with `redis-sentinel://` and the like. Has no
+   * effect on `file:` and `memory:`.
    *
    * @default none
    */
   sentinelPassword?: string | undefined
 
   /**
-   * How the connections are encrypted, those to sentinels too. Only with `rediss://` and its like; ignored with `file:` and
+   * How connections are encrypted, including those to Sentinels. Only with `rediss://` and the like. Has no effect on `file:` and
    * `memory:`.
    *
-   * @default with `rediss://` and its like: the system's certificate authorities, and the host's name in the certificate
+   * @default with `rediss://` and the like: the system's CAs, and the host name in the certificate
    */
   tls?: FlagCacheTlsOptions | undefined
 
   /**
-   * The name of this process's connection for commands in `CLIENT LIST`. Without blanks. Has no effect on `file:` and `memory:`.
+   * The name in `CLIENT LIST` of the connection for commands. Without spaces. Has no effect on `file:` and `memory:`.
    *
    * @default none
    */
@@ -257,29 +258,30 @@ export interface FlagDefinitionCacheOptions {
 }
 
 /**
- * What the option `credentials` returns.
+ * The result of the option `credentials`.
  */
 export interface FlagCacheCredentials {
   /**
-   * The server's ACL user.
+   * The ACL user for Redis.
    *
    * @default the option `username`
    */
   username?: string | undefined
 
-  /** The password or the token to log in with. Never part of a message. */
+  /** The password or the token. Never part of a message. */
   password: string
 
   /**
-   * When they expire, in milliseconds since 1970. When half of the time until then is over, and not within a second, the cache opens
-   * a connection with new credentials, and then closes the old one: no call waits for it.
+   * When the credentials expire, in milliseconds since 1970. After half of the remaining time, and at the earliest after 1 s, the cache
+   * opens a connection with new credentials. Then it closes the old one. No call waits for this.
    *
    * @default they do not expire
    */
   expiresAt?: number | undefined
 
   /**
-   * Certificates for this login; each field that is set overrides that of the option `tls`. Only with `rediss://` and its like.
+   * Certificates for this login. Each field that is set overrides the same field of the option `tls`. Only with `rediss://` and the
+   * like.
    *
    * @default the option `tls`
    */
@@ -287,19 +289,19 @@ export interface FlagCacheCredentials {
 }
 
 /**
- * The option `tls`. What cannot be used, a text without a certificate for example, makes the constructor throw
- * `ERR_FLAG_CACHE_OPTIONS`. Certificates and keys are texts in PEM, as `readFileSync(file, 'utf8')` returns them.
+ * The option `tls`. Certificates and keys are PEM text, as returned by `readFileSync(file, 'utf8')`. If one of them cannot be used (for
+ * example, a text without a certificate), the constructor throws `ERR_FLAG_CACHE_OPTIONS`.
  */
 export interface FlagCacheTlsOptions {
   /**
-   * The certificate authorities to trust, one after another, instead of those of the system.
+   * The CA certificates to trust, one after another. They replace the system's CAs.
    *
    * @default the system's: OpenSSL's directories, `SSL_CERT_FILE`, `SSL_CERT_DIR`; the keychain on macOS and Windows
    */
   ca?: string | undefined
 
   /**
-   * The certificate to show to the server, then those between it and its authority. Only with `key`.
+   * The client certificate, followed by the intermediate certificates. Only with `key`.
    *
    * @default none
    */
@@ -313,15 +315,15 @@ export interface FlagCacheTlsOptions {
   key?: string | undefined
 
   /**
-   * The name or address that the server's certificate must be for. Of every server: for clusters and sentinels that announce
-   * addresses which their certificates do not have.
+   * The host name or address that each server's certificate must be valid for. Set it if cluster nodes or Sentinels announce addresses
+   * that are not in the certificates.
    *
-   * @default the server's name or address
+   * @default the server's host name or address
    */
   serverName?: string | undefined
 
   /**
-   * Take any certificate, of anybody: whoever is in the way can read and change everything. Not for production.
+   * Accept any certificate. An attacker between the process and the server can then read and change everything. Not for production.
    *
    * @default false
    */
@@ -329,13 +331,13 @@ export interface FlagCacheTlsOptions {
 }
 
 /**
- * Shares one copy of PostHog's feature flag definitions, and one fetch per interval, between all processes of a fleet.
+ * Shares one copy of PostHog's feature flag definitions, and one fetch per interval, between all your processes (a *fleet*).
  *
- * Give it to posthog-node as its `flagDefinitionCacheProvider`; posthog-node then calls the methods itself. Each PostHog client
- * needs a cache object of its own: `client.shutdown()` shuts it down.
+ * Pass it to posthog-node as `flagDefinitionCacheProvider`. posthog-node then calls the methods itself. Create one cache object for
+ * each PostHog client, because `client.shutdown()` shuts it down.
  *
- * An error of this package never breaks flag evaluation: posthog-node reports it on `client.on('error')` and goes on with the
- * definitions it has, or fetches for itself. All errors are {@link FlagCacheError}s.
+ * An error of this package never breaks flag evaluation. posthog-node reports it on `client.on('error')`, and continues with the
+ * definitions that it has, or fetches for itself. All errors are {@link FlagCacheError}s.
  *
  * @example
  * ```typescript
@@ -352,28 +354,28 @@ export interface FlagCacheTlsOptions {
  */
 export declare class FlagDefinitionCache implements Provider {
   /**
-   * Checks the options. Connects to nothing: that is left to the first call of a method.
+   * Validates the options. It opens no connection: the first call of a method does.
    *
-   * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if an option is missing, unknown, ill-typed or out of range
+   * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if an option is missing, unknown, of the wrong type or out of range
    */
   constructor(options: FlagDefinitionCacheOptions)
 
   /**
-   * Reads the fleet's definitions.
+   * Reads the definitions from the store.
    *
-   * posthog-node calls it at each refresh after `shouldFetchFlagDefinitions()` said no, and at every refresh of a client
-   * without a key. If it resolves to `undefined` or rejects, posthog-node keeps the definitions it has; if it has none, and a
-   * key, it fetches for itself.
+   * posthog-node calls it at each poll after `shouldFetchFlagDefinitions()` resolved to `false`, and at each poll of a client without a
+   * secret key. If it resolves to `undefined` or rejects, posthog-node keeps the definitions that it has. If posthog-node has none, and
+   * a secret key, it fetches for itself.
    *
-   * Definitions that the store has lost, or that were damaged there, are put back by any process that holds them. In a process
-   * that only reads, and finds none while another one is fetching them, this method waits for them, `coldStartWaitMs` at most.
+   * If the store lost the definitions, or if they are corrupt, any process that has them restores them. If a reader finds no
+   * definitions while another process fetches them, this method waits for them, at most `coldStartWaitMs`.
    *
-   * Only what changed is parsed: while the definitions stay the same, so does the object; after an edit it and its arrays are
-   * new, but a flag or a cohort that did not change is the same object as before.
+   * While the definitions do not change, the method returns the same object. After an edit, it parses only what changed. The object
+   * and its arrays are then new, but each unchanged flag or cohort is the same object as before.
    *
    * @returns the definitions, or `undefined` if the store has none. Do not modify them
    * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`: the store cannot be read
-   * @throws `ERR_FLAG_CACHE_CORRUPT`: the definitions in the store are damaged, and this process holds none
+   * @throws `ERR_FLAG_CACHE_CORRUPT`: the definitions in the store are corrupt, and this process has none
    * @throws `ERR_FLAG_CACHE_CLOSED` after `shutdown()`
    */
   getFlagDefinitions(): Promise<FlagDefinitions | undefined>
@@ -381,32 +383,31 @@ export declare class FlagDefinitionCache implements Provider {
   /**
    * Decides whether this process fetches now.
    *
-   * posthog-node calls it at the start of each refresh of a client with a key, and fetches if it resolves to `true`. A
-   * rejection is reported on `client.on('error')` and counts as `true`.
+   * posthog-node calls it at the start of each poll of a client with a secret key, and fetches if it resolves to `true`. If it
+   * rejects, posthog-node reports the error on `client.on('error')` and fetches too.
    *
-   * One process in the fleet is told `true` in each `refreshIntervalMs`, or as soon as the store has no definitions, or
-   * after a fetch has failed. A process waits here while another one fetches, `coldStartWaitMs` at most, if it has no definitions,
-   * or if the fetch before has failed. With `role: 'reader'` the answer is always `false`.
+   * In each `refreshIntervalMs`, it resolves to `true` in one process. It also does so as soon as the store has no definitions, or
+   * after a failed fetch. While another process fetches, it waits for at most `coldStartWaitMs` if this process has no definitions, or
+   * if the fetch before failed. With `role: 'reader'`, it always resolves to `false`.
    *
-   * @returns `true` if this process should fetch, `false` if it should use what `getFlagDefinitions()` returns
+   * @returns `true` if this process should fetch, `false` if it should use the result of `getFlagDefinitions()`
    * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`, `ERR_FLAG_CACHE_READONLY`: the
-   * store cannot be read and written, and this process holds no definitions to go on with (see `whenUnavailable`);
-   * `ERR_FLAG_CACHE_UNAVAILABLE` also while the store does not take the newest definitions
+   * store cannot be read and written, and this process has no definitions that it may continue with (see `whenUnavailable`)
+   * @throws `ERR_FLAG_CACHE_UNAVAILABLE` also while the store cannot take the newest definitions
    * @throws `ERR_FLAG_CACHE_CLOSED` after `shutdown()`
    */
   shouldFetchFlagDefinitions(): Promise<boolean>
 
   /**
-   * Publishes definitions to the fleet.
+   * Publishes definitions to the store.
    *
-   * posthog-node calls it after a fetch that returned new definitions, which it then already uses itself; not after one that
-   * found them unchanged. A rejection is only reported on `client.on('error')`.
+   * posthog-node calls it after a fetch that returned new definitions, which posthog-node itself already uses. It does not call it
+   * after a fetch that found them unchanged. If it rejects, posthog-node only reports the error on `client.on('error')`.
    *
-   * Definitions that come too late, because another process has taken over in the meantime, are not stored. Those that cannot
-   * be stored now are kept, and published at the next refresh.
+   * Definitions are not stored if they come too late, because another process has taken over. If they cannot be stored now, the process
+   * keeps them and publishes them at its next poll.
    *
-   * @param data - the definitions from PostHog, stored as they are; where only posthog-node's name of a field is there, with the API's
-   * name too
+   * @param data - the definitions from PostHog, stored as they are. If a field has only posthog-node's name, the API's name is added
    * @throws `ERR_FLAG_CACHE_DATA` if `data` is not an object with an array `flags` of objects with a string `key`
    * @throws `ERR_FLAG_CACHE_TOO_LARGE` if the definitions exceed the limits (SECURITY.md)
    * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`, `ERR_FLAG_CACHE_READONLY`: the
@@ -416,12 +417,11 @@ export declare class FlagDefinitionCache implements Provider {
   onFlagDefinitionsReceived(data: FlagDefinitions): Promise<void>
 
   /**
-   * Releases the lease, if this process has it, and closes the cache, with the last one of a process and project its
-   * connection too. The definitions stay in the store, and the lease of another process stays its own.
+   * Releases the lease, if this process has it, and closes the cache. The last cache of a process and project also closes the
+   * connection. The definitions stay in the store, and so does the lease of another process.
    *
-   * `client.shutdown()` calls it. It never rejects, waits no longer than the timeouts allow, and may be called again. Every
-   * later call of another method rejects with `ERR_FLAG_CACHE_CLOSED`. A process that never calls it exits all the same; the
-   * others then wait for its lease to end.
+   * `client.shutdown()` calls it. It never rejects, ends within the timeouts, and may be called again. After it, all other methods
+   * reject with `ERR_FLAG_CACHE_CLOSED`. A process can exit without this call. The other processes then wait until its lease ends.
    */
   shutdown(): Promise<void>
 
@@ -431,30 +431,30 @@ export declare class FlagDefinitionCache implements Provider {
   [Symbol.asyncDispose](): Promise<void>
 
   /**
-   * The global `fetch`, sharing one ETag in the fleet. Pass it to posthog-node as its option `fetch`.
+   * The global `fetch`, with one ETag for all processes. Pass it to posthog-node as its option `fetch`.
    *
-   * Without it a process that takes over fetching gets all definitions anew (10 requests on the bill instead of 1), and a fleet
-   * can miss that the definitions went back to an earlier version. With it, a request for this project's definitions carries the
-   * ETag of the definitions that the fleet shares:
+   * Without it, a process that becomes the leader downloads all definitions again (10 billed requests instead of 1), and the processes
+   * can miss that the definitions were changed back to an earlier version. With it, each request for this project's definitions
+   * carries the ETag of the shared definitions. What posthog-node gets depends on the answer:
    *
-   * - PostHog finds them unchanged (304): posthog-node gets a 200 with the shared definitions, the same objects as before if this
+   * - Unchanged definitions (304): posthog-node gets a 200 with the shared definitions. They are the same objects as before if this
    *   process has them.
-   * - New definitions (200): published with their ETag, as PostHog sent them. The response's `json()` parses only what changed,
-   *   and returns what `getFlagDefinitions()` would.
+   * - New definitions (200): they are published with their ETag, as PostHog sent them. The response's `json()` parses only what changed,
+   *   and returns the same as `getFlagDefinitions()`.
    * - Anything else (an error status, a network error, an answer that is not definitions): another process fetches next, and the
-   *   listeners of `onError()` are told. After 429, 402 or `Retry-After` no process calls for as long as PostHog asked (an interval at
-   *   least, an hour at most), if there are definitions to go on with. A process without definitions may get a 503 from here.
+   *   listeners of `onError()` are called. After 402, 429 or `Retry-After`, no process with definitions calls PostHog for the time
+   *   that PostHog asked for (at least an interval, at most an hour). A process without definitions may get a 503 from this function.
    * - 402: see {@link FlagDefinitionCacheOptions.whenRefused}.
    *
-   * Every other request passes through untouched. A failure of the store never fails a request: it goes out all the same.
+   * All other requests pass through unchanged. If the store fails, the request is sent all the same.
    *
-   * Bound: it can be passed around on its own.
+   * The function is bound, so you can pass it around on its own.
    */
   readonly fetch: Fetch
 
   /**
-   * The options of `PostHog` that belong to this cache: itself as `flagDefinitionCacheProvider`, {@link FlagDefinitionCache.fetch}, and
-   * {@link FlagDefinitionCacheOptions.refreshIntervalMs} as `featureFlagsPollingInterval`.
+   * The options that a PostHog client needs for this cache: the cache itself as `flagDefinitionCacheProvider`,
+   * {@link FlagDefinitionCache.fetch}, and {@link FlagDefinitionCacheOptions.refreshIntervalMs} as `featureFlagsPollingInterval`.
    *
    * @example
    * ```typescript
@@ -468,9 +468,9 @@ export declare class FlagDefinitionCache implements Provider {
   }
 
   /**
-   * Makes the same of another fetch, one with a proxy or with tracing for example.
+   * Returns the same as {@link FlagDefinitionCache.fetch}, but based on another fetch: for example, one with a proxy or with tracing.
    *
-   * @param fetch - makes the requests; the global `fetch`, or anything that posthog-node takes instead
+   * @param fetch - makes the requests: the global `fetch`, or any function that posthog-node accepts as `fetch`
    * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if it is not a function
    *
    * @example
@@ -481,8 +481,8 @@ export declare class FlagDefinitionCache implements Provider {
   withFetch(fetch: Fetch): Fetch
 
   /**
-   * Has the client look for new definitions if it has not looked for `maxAgeMs`, and waits until it has them; otherwise returns at
-   * once. Call it at the begin of each request of a serverless function, where no timer runs between requests. Concurrent calls share
+   * Reloads the client's definitions if the last reload was at least `maxAgeMs` ago, and waits for the reload. Otherwise it returns at
+   * once. Call it at the start of each request in a serverless function, where no timer runs between requests. Concurrent calls share
    * one reload. If the reload fails, posthog-node reports it, and the client keeps the definitions that it has.
    *
    * @param posthog - the client of this cache
@@ -492,12 +492,12 @@ export declare class FlagDefinitionCache implements Provider {
   ensureFresh(posthog: { reloadFeatureFlags(): Promise<void> }, maxAgeMs: number): Promise<void>
 
   /**
-   * Calls the listener when the fleet has definitions that this process has not: within milliseconds after another process has
-   * published them, instead of at the next poll.
+   * Calls the listener when the store has definitions that this process does not have. This happens within milliseconds after another
+   * process has published them, and not only at the next poll.
    *
-   * Never called from inside a call of another method, nor for definitions that posthog-node has loaded meanwhile. Several
-   * updates in quick succession may come as one. After a lost connection it is called if something was missed. What a listener
-   * throws or rejects is told to `onError()` listeners. Does not keep the process alive.
+   * The listener is never called during a call of another method, and not for definitions that posthog-node has loaded meanwhile.
+   * Several updates in quick succession may cause one call. After a lost connection, it is called if the process missed an update. If a
+   * listener throws or rejects, the listeners of `onError()` get that error. A subscription does not keep the process alive.
    *
    * @param listener - called with the new version, an opaque string
    * @returns a function that ends the subscription
@@ -510,21 +510,22 @@ export declare class FlagDefinitionCache implements Provider {
   onUpdate(listener: (version: string) => unknown): () => void
 
   /**
-   * Calls the listener for failures that no caller hears of: lost connections, definitions found damaged, outcomes of a request
-   * that could not be shared, refusals by PostHog, a `refreshIntervalMs` that does not match the pace of the polls, errors of
-   * other listeners. Without a listener they are silent. An error with the same `code` comes once a minute at most.
+   * Calls the listener for failures that no method reports. These are lost connections, corrupt definitions, results of a request that
+   * could not be shared, refusals by PostHog, a `refreshIntervalMs` that differs from the interval of the polls, and errors of other
+   * listeners. Without a listener, they are silent. An error with the same `code` is reported at most once a minute.
    *
-   * What the methods reject with comes through posthog-node instead: `client.on('error')`. Does not keep the process alive.
+   * If a method rejects, posthog-node reports the error on `client.on('error')` instead. A subscription does not keep the process
+   * alive.
    *
    * @returns a function that ends the subscription
    */
   onError(listener: (error: FlagCacheError | Error) => unknown): () => void
 
   /**
-   * Says that the definitions have changed: PostHog's webhook came, or a deploy hook ran. The next refresh of this process then
-   * fetches at once, whatever `refreshIntervalMs` says. Calls within a second count as one, in the whole fleet.
+   * Reports that the definitions have changed. Call it when PostHog's webhook arrives, or in a deploy hook. The next poll of this
+   * process then fetches at once, even if `refreshIntervalMs` is not over. Calls of all processes within a second count as one.
    *
-   * A pause that PostHog asked for is still respected.
+   * If PostHog asked for a pause, the fetch waits until the pause is over.
    *
    * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`, `ERR_FLAG_CACHE_READONLY`: the
    * store cannot be written, or this process has `role: 'reader'` (the last one)
@@ -539,14 +540,14 @@ export declare class FlagDefinitionCache implements Provider {
   invalidate(): Promise<void>
 
   /**
-   * Makes a Fetch API handler for a webhook that PostHog calls when a flag is edited: every process has the edit at once, for one
-   * request to PostHog. For Next.js route handlers, Hono, Bun and Deno.
+   * Returns a Fetch API handler for a webhook that PostHog calls when a flag is edited. Every process then gets the edit at once, and
+   * only one of them calls PostHog. It works as a Next.js route handler, and with Hono, Bun and Deno.
    *
-   * It answers `204` once this process has fetched, and `503` if the edit could not be noted in the store, so that PostHog tries
-   * again. It does not read the body. Requests that come while it fetches cause one more fetch together.
+   * The handler answers `204` after this process has fetched. It answers `503` if the edit could not be recorded in the store, so that
+   * PostHog tries again. It does not read the body. All requests that arrive during a fetch together cause one more fetch.
    *
-   * @param options - `secret`: what the header `Authorization` must hold after `Bearer `, or the answer is `401`; `posthog`: the client
-   * of this cache
+   * @param options - `secret`: the text that the header `Authorization` must contain after `Bearer `; otherwise the answer is `401`.
+   * `posthog`: the client of this cache
    * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if one of them is missing
    *
    * @example
@@ -557,98 +558,99 @@ export declare class FlagDefinitionCache implements Provider {
   webhookHandler(options: { secret: string; posthog: { reloadFeatureFlags(): Promise<void> } }): (request: Request) => Promise<Response>
 
   /**
-   * What this process knows, as of its last contact with the store. Asks nobody and never fails, so it is safe in a health check.
+   * Returns what this process knows since its last contact with the store. It makes no request and never fails, so you can call it in
+   * a health check.
    */
   status(): FlagCacheStatus
 }
 
 /**
- * See {@link FlagDefinitionCache.status}. Durations are in milliseconds.
+ * The result of {@link FlagDefinitionCache.status}. Durations are in milliseconds.
  */
 export interface FlagCacheStatus {
   /** The option `projectKey`. */
   projectKey: string
-  /** This process, or this cache object of several in a process: `host:pid:random`. */
+  /** The id of this cache object, unique in the fleet: `host:pid:random`. */
   worker: string
   /** The option `role`. */
   role: 'auto' | 'reader'
-  /** Whether this one holds the lease, and so fetches. */
+  /** Whether this process holds the lease, and so fetches. */
   isLeader: boolean
-  /** The `worker` that holds the lease; `null` when nobody does, or when it is not known. */
+  /** The `worker` that holds the lease; `null` if there is none, or if it is not known. */
   leader: string | null
-  /** The number of the newest grant in the fleet. Grows by one with each. */
+  /** The number of the newest grant in the fleet. Each grant increases it by one. */
   fence: number
-  /** The definitions that this process holds; `null` before it has any. */
+  /** The definitions that this process has; `null` if it has none yet. */
   definitions: {
-    /** SHA-256 of their text, in hexadecimal. */
+    /** The SHA-256 of their text, in hexadecimal. */
     version: string
     /** PostHog's ETag for them; `null` if they were published without `flagCache.fetch`. */
     etag: string | null
-    /** How many flags. */
+    /** The number of flags. */
     flags: number
-    /** Length of their JSON text. */
+    /** The length of their JSON text. */
     bytes: number
-    /** Length in the store, compressed or not; 0 for a local copy. */
+    /** The length in the store, compressed or not; 0 for a local copy. */
     storedBytes: number
-    /** How long ago PostHog last said that they are current; of a local copy, how long ago it was last confirmed. */
+    /** The time since PostHog last confirmed that they are current. For a local copy: the time since it was last confirmed. */
     ageMs: number | null
     /** Whether they come from the option `localCopy`, because this process could reach neither the store nor PostHog. */
     isLocalCopy: boolean
   } | null
-  /** How long ago somebody was last told to fetch; `null` if that is not known. */
+  /** The time since a process of the fleet was last told to fetch; `null` if it is not known. */
   lastGrantMsAgo: number | null
-  /** For how long no process calls PostHog, because it asked for a pause, or several processes failed; `null`: no pause. */
+  /** How long no process calls PostHog, because PostHog asked for a pause or several processes failed; `null` without a pause. */
   retryInMs: number | null
-  /** Fetches of this process that failed in a row; 0 after one that succeeded. */
+  /** The number of failed fetches of this process in a row; 0 after a success. */
   failedFetches: number
   /** The same for the whole fleet. */
   fleetFailedFetches: number
-  /** What to set `refreshIntervalMs` to, where posthog-node steadily polls at another pace; `null`: they match. */
+  /** The `refreshIntervalMs` that matches posthog-node's polls, if yours differs from it; `null` if they match. */
   suggestedRefreshIntervalMs: number | null
-  /** How long the store took to answer last, when no definitions were written. */
+  /** How long the store took for its last answer to a call that wrote no definitions. */
   roundTripMs: number | null
   /** The store. */
   backend: {
     /** `'redis'` for Valkey too. */
     kind: 'redis' | 'directory' | 'memory'
-    /** Without user and password. */
+    /** Its URL, without user and password. */
     location: string
-    /** Software and version, `redis 7.4.1`; `null` before the first connection, and where there is no server. */
+    /** Software and version, for example `redis 7.4.1`; `null` before the first connection, and without a server. */
     server: string | null
-    /** `'RESP2'` where the server lacks RESP3; `null` before the first connection, and where there is no server. */
+    /** `'RESP2'` if the server lacks RESP3; `null` before the first connection, and without a server. */
     protocol: 'RESP2' | 'RESP3' | null
     /**
-     * How update notifications arrive from a server: `'push'`, on the same connection; `'second-connection'`, because the server lacks
-     * RESP3; or `'none'`, because the server refuses to send them, or the second connection is lost. With `'none'`, edits arrive at
-     * the next poll. `null` before the server has answered, and where there is no server.
+     * How update notifications arrive from a server. `'push'`: on the connection for commands. `'second-connection'`: the server lacks
+     * RESP3. `'none'`: the server refuses to send them, or the second connection is lost; edits then arrive at the next poll. `null`
+     * before the server has answered, and without a server.
      */
     notices: 'push' | 'second-connection' | 'none' | null
   }
-  /** What happened since this object was made. */
+  /** Counters, from 0 when this object is created. */
   counters: {
-    /** Refreshes that were told to fetch. */
+    /** Polls that were told to fetch. */
     grants: number
-    /** Refreshes that were told to use the cache. */
+    /** Polls that were told to use the cache. */
     follows: number
     /** Polls and reads of the store that found the definitions unchanged. */
     unchanged: number
-    /** Reads of the store that brought new definitions. */
+    /** Reads of the store that returned new definitions. */
     loads: number
-    /** New definitions published. */
+    /** New definitions that this process published. */
     publishes: number
-    /** Fetches that found the definitions unchanged (seen through `flagCache.fetch` only). */
+    /** Fetches that found the definitions unchanged. Counted only with `flagCache.fetch`. */
     confirms: number
-    /** Fetched definitions that came too late, after another process had taken over. */
+    /** Fetched definitions that came too late, because another process had taken over. */
     superseded: number
-    /** Times that this process put back what the store had lost. */
+    /** How often this process restored what the store had lost. */
     heals: number
-    /** Looks at the store while waiting for another process's fetch. */
+    /** Reads of the store while waiting for another process's fetch. */
     waits: number
     /** Failures by code. */
     errors: Partial<Record<FlagCacheErrorCode, number>>
     /**
-     * Flag requests that PostHog bills for what this process requested: 10 for an answer with definitions, 1 for one that says that they
-     * are unchanged. How they are counted: docs/operations.md.
+     * Flag requests that PostHog bills for the requests of this process: 10 for an answer with definitions, 1 for an answer that they
+     * are unchanged. docs/operations.md explains how they are counted.
      */
     requestsBilled: number
     /** Flag requests that PostHog would have billed in addition if this process had no cache. Never decreases. */
@@ -657,17 +659,17 @@ export interface FlagCacheStatus {
 }
 
 /**
- * What kind of failure a {@link FlagCacheError} is. Stable: messages may change, codes do not.
+ * The kind of a {@link FlagCacheError}. Codes are stable; messages may change.
  *
- * - `ERR_FLAG_CACHE_OPTIONS`: an option of the constructor is missing, unknown, ill-typed or out of range.
- * - `ERR_FLAG_CACHE_DATA`: `onFlagDefinitionsReceived()` got something else than an object with an array `flags`.
+ * - `ERR_FLAG_CACHE_OPTIONS`: an option of the constructor is missing, unknown, of the wrong type or out of range.
+ * - `ERR_FLAG_CACHE_DATA`: `onFlagDefinitionsReceived()` got something other than an object with an array `flags`.
  * - `ERR_FLAG_CACHE_TOO_LARGE`: the definitions exceed the limits of what a process may load (SECURITY.md). They are not shared: each
  *   process fetches for itself.
- * - `ERR_FLAG_CACHE_UNAVAILABLE`: the store cannot be reached, or refuses to work.
+ * - `ERR_FLAG_CACHE_UNAVAILABLE`: the store is unreachable, or it rejected a command.
  * - `ERR_FLAG_CACHE_TIMEOUT`: the store did not answer in time.
- * - `ERR_FLAG_CACHE_AUTH`: the store refuses the user, the password, or the rights of that user.
- * - `ERR_FLAG_CACHE_CORRUPT`: the store holds something under our names that is damaged, or not from this package.
- * - `ERR_FLAG_CACHE_READONLY`: the store is a replica that takes no writes, or `role: 'reader'` allows none.
+ * - `ERR_FLAG_CACHE_AUTH`: the store rejected the user or the password, or the user lacks a permission.
+ * - `ERR_FLAG_CACHE_CORRUPT`: the cache's keys in the store contain something that is corrupt, or not from this package.
+ * - `ERR_FLAG_CACHE_READONLY`: the store is a replica, which accepts no writes, or this process has `role: 'reader'`.
  * - `ERR_FLAG_CACHE_CLOSED`: `shutdown()` was called before.
  * - `ERR_FLAG_CACHE_API`: this process could not fetch the definitions from PostHog, or PostHog refuses them to the project (402).
  * - `ERR_FLAG_CACHE_NATIVE`: the package's binary for this platform is missing or does not load. Thrown by `import` or `require`.
@@ -688,7 +690,7 @@ export type FlagCacheErrorCode =
   | 'ERR_FLAG_CACHE_RUNTIME'
 
 /**
- * Every error of this package. Its message never holds a password.
+ * Every error of this package. Its message never contains a password.
  *
  * @example
  * ```typescript
@@ -700,9 +702,9 @@ export type FlagCacheErrorCode =
 export declare class FlagCacheError extends Error {
   private constructor()
 
-  /** What kind of failure. */
+  /** The kind of the failure. */
   readonly code: FlagCacheErrorCode
 
-  /** What caused it, where something else did. */
+  /** The error that caused this one, if there is one. */
   readonly cause?: unknown
 }

@@ -2,15 +2,16 @@ import type { FlagDefinitionCache } from './index.js'
 import type { Relay } from './relay.js'
 
 /**
- * The `Content-Type` of what {@link prometheus} returns.
+ * The `Content-Type` of the text that {@link prometheus} returns.
  */
 export declare const contentType: string
 
 /**
- * The metrics of these caches and relays as OpenMetrics text, for an endpoint that Prometheus scrapes. Reads `status()` and asks nobody.
+ * Returns the metrics of these caches and relays as OpenMetrics text, for an endpoint that Prometheus scrapes. It reads `status()` and makes no
+ * request.
  *
- * Each series has the labels `project`, the project key, and `cache`, the place of the cache among the arguments of the same project, from
- * `0`: pass them in the same order each time.
+ * Each series has two labels. `project` is the project key. `cache` is the position of the cache among the arguments with the same project
+ * key, from `0`. So pass the caches in the same order each time.
  *
  * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if an argument is not a cache
  *
@@ -24,9 +25,10 @@ export declare function prometheus(...caches: (FlagDefinitionCache | Relay)[]): 
 /**
  * Registers the metrics of a cache or a relay with a meter of `@opentelemetry/api`, as observable instruments. Each collection reads `status()`.
  *
- * The attributes are those of {@link prometheus}; `cache` is the lowest number that no other cache of the project has in this thread.
+ * The attributes are the labels of {@link prometheus}. Here, `cache` is the lowest number that no other cache of the project has in this
+ * thread.
  *
- * @returns a function that ends it
+ * @returns a function that ends the registration
  * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if an argument is missing
  *
  * @example
@@ -37,7 +39,7 @@ export declare function prometheus(...caches: (FlagDefinitionCache | Relay)[]): 
 export declare function instrument(cache: FlagDefinitionCache | Relay, meter: Meter): () => void
 
 /**
- * What {@link instrument} needs of OpenTelemetry's `Meter`.
+ * The part of OpenTelemetry's `Meter` that {@link instrument} uses.
  */
 export interface Meter {
   createObservableGauge(name: string, options: { unit: string; description: string }): object

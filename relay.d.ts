@@ -1,34 +1,35 @@
 import type { FlagCacheError, FlagCacheStatus, FlagDefinitionCacheOptions } from 'posthog-flag-cache'
 
 /**
- * What a relay serves, and where it gets that. The options of {@link FlagDefinitionCacheOptions} say which fleet it is a member of.
+ * The options of {@link createRelay}. They include those of {@link FlagDefinitionCacheOptions}: use the same values as your other
+ * processes.
  *
- * An option that is missing, unknown, ill-typed or out of range makes `createRelay()` throw {@link FlagCacheError}
+ * If an option is missing, unknown, of the wrong type or out of range, `createRelay()` throws {@link FlagCacheError}
  * `ERR_FLAG_CACHE_OPTIONS`.
  */
 export interface RelayOptions extends FlagDefinitionCacheOptions {
   /**
-   * The secret key of the project (`phs_…` or `phx_…`), with which the relay fetches. SDKs that ask the relay for definitions must
-   * send the same key.
+   * The project's secret key (`phs_…` or `phx_…`). The relay uses it to fetch. SDKs that request definitions from the relay must send
+   * the same key.
    */
   secretKey: string
 
   /**
-   * PostHog: the API of your region.
+   * The URL of PostHog's API in your region.
    *
    * @default 'https://us.i.posthog.com'
    */
   upstream?: string | undefined
 
   /**
-   * Whether requests other than those for definitions are passed on to PostHog. If not, they get a 404.
+   * Whether the relay passes other requests than those for definitions on to PostHog. If `false`, it answers them with 404.
    *
    * @default true
    */
   proxy?: boolean | undefined
 
   /**
-   * The path at which the handler is mounted, `/relay` for example. Requests for other paths get a 404. Leave it out where your router
+   * The path at which the handler is mounted, for example `/relay`. Requests for other paths get a 404. Leave it out if your router
    * removes the prefix itself.
    *
    * @default ''
@@ -36,15 +37,15 @@ export interface RelayOptions extends FlagDefinitionCacheOptions {
   basePath?: string | undefined
 
   /**
-   * Whether bodies may be compressed. Turn it on where your server keeps the header `Content-Encoding` of a response, as Bun, Deno and Hono
-   * do. Next.js removes it, and clients could not read the body.
+   * Whether the handler may compress bodies. Set it to `true` if your server keeps the header `Content-Encoding` of a response, as Bun,
+   * Deno and Hono do. Next.js removes this header, and clients then cannot read a compressed body.
    *
    * @default false
    */
   compress?: boolean | undefined
 
   /**
-   * How long PostHog may take to send definitions. Milliseconds, at least 1.
+   * The timeout for a request for definitions to PostHog. Milliseconds, at least 1.
    *
    * @default 10_000
    */
@@ -52,36 +53,37 @@ export interface RelayOptions extends FlagDefinitionCacheOptions {
 }
 
 /**
- * A member of the fleet that serves PostHog's API to SDKs.
+ * Serves PostHog's API to SDKs, with the definitions that your processes share.
  */
 export interface Relay {
   /**
-   * Answers a request as PostHog's API does: definitions from the cache, everything else by passing it on.
+   * Answers a request as PostHog's API does. It answers requests for definitions from the cache, and passes all others on to PostHog.
    *
-   * It never rejects because PostHog or the store is unavailable. The first call begins to poll; that does not keep the process
-   * alive. Bound: it can be passed around on its own.
+   * It never rejects because PostHog or the store is unavailable. The first call starts polling, which does not keep the process alive.
+   * The function is bound, so you can pass it around on its own.
    *
    * @param request - a request of the Fetch API
-   * @param info - `clientAddress`: the client's IP address. It is appended to the header `X-Forwarded-For`. Leave it out where your
-   * platform sets that header.
+   * @param info - `clientAddress`: the client's IP address, which is appended to the header `X-Forwarded-For`. Leave it out if your
+   * platform sets that header
    */
   readonly fetch: (request: Request, info?: { clientAddress?: string | undefined }) => Promise<Response>
 
   /**
-   * What the relay knows as a member of the fleet, and what it has answered. Never fails.
+   * Returns what the relay knows since its last contact with the store, as the cache's `status()` does, and what it has answered. Never
+   * fails.
    */
   status(): RelayStatus
 
   /**
-   * Calls the listener for failures: of the store, of PostHog, of requests that could not be passed on. An error with the same `code`
-   * comes once a minute at most.
+   * Calls the listener for failures of the store, failures of PostHog, and requests that could not be passed on. An error with the same
+   * `code` is reported at most once a minute.
    *
    * @returns a function that ends the subscription
    */
   onError(listener: (error: FlagCacheError | Error) => unknown): () => void
 
   /**
-   * Stops polling, leaves the fleet, and closes the connections to PostHog. Call it after your server has closed.
+   * Stops polling, releases the lease, and closes the connections to the store and to PostHog. Call it after your server has closed.
    */
   close(): Promise<void>
 
@@ -108,7 +110,7 @@ export interface RelayStatus extends FlagCacheStatus {
 }
 
 /**
- * Makes a relay. Nothing is connected before its first request.
+ * Creates a relay. It opens no connection before its first request.
  *
  * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS`
  *

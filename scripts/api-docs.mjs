@@ -1,4 +1,4 @@
-// Writes docs/api.md from index.d.ts: `node scripts/api-docs.mjs`. A test holds that it is what this makes of it.
+// Writes docs/api.md from index.d.ts: `node scripts/api-docs.mjs`. A test checks that the page is up to date.
 
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -9,14 +9,15 @@ import GithubSlugger from 'github-slugger'
 import { read, ROOT } from '../dev/markdown.mjs'
 
 const PAGE = 'docs/api.md'
-/** So long is a default that the overview of the options can hold. */
+/** The maximum length of a default in the overview of the options. */
 const SHORT = 40
 const HEAD = `# API
 
 <!-- Made from index.d.ts by \`npm run docs:api\`: edit that file instead. -->
 
-What \`import\` and \`require('posthog-flag-cache')\` give, from the comments in [\`index.d.ts\`](../index.d.ts). The data types are
-posthog-node's own, of the version that is installed. What each option is good for in production: [operations.md](operations.md).`
+This page describes everything that \`posthog-flag-cache\` exports. It is generated from the comments in
+[\`index.d.ts\`](../index.d.ts). The types of the definitions are those of the installed posthog-node.
+[operations.md](operations.md) explains which values suit production.`
 
 /** The page, given the text of index.d.ts. */
 export function apiPage(source) {
@@ -159,7 +160,7 @@ function options({ name, members }, links) {
     const anchor = links.get(`${name}.${member.name}`)
     const value = defaultOf(member)
     const [literal] = value?.match(/^`[^`]*`(?= |$)/) ?? []
-    const shown = literal ?? (value.length <= SHORT ? value : `[see there](#${anchor})`)
+    const shown = literal ?? (value.length <= SHORT ? value : `[see below](#${anchor})`)
     return [`[\`${member.name}\`](#${anchor})`, typeCode(member.type, links), shown]
   })
   return table(['option', 'type', 'default'], rows)
