@@ -7,8 +7,8 @@ import type { Relay } from './relay.js'
 export declare const contentType: string
 
 /**
- * Returns the metrics of these caches and relays as OpenMetrics text, for an endpoint that Prometheus scrapes. It reads `status()` and makes no
- * request.
+ * Returns the metrics of these caches and relays as OpenMetrics text, for an endpoint that Prometheus scrapes. It reads `status()` and
+ * makes no request.
  *
  * Each series has two labels. `project` is the project key. `cache` is the position of the cache among the arguments with the same project
  * key, from `0`. So pass the caches in the same order each time.
@@ -23,7 +23,8 @@ export declare const contentType: string
 export declare function prometheus(...caches: (FlagDefinitionCache | Relay)[]): string
 
 /**
- * Registers the metrics of a cache or a relay with a meter of `@opentelemetry/api`, as observable instruments. Each collection reads `status()`.
+ * Registers the metrics of a cache or a relay with a meter of `@opentelemetry/api`, as observable instruments. Each collection reads
+ * `status()`.
  *
  * The attributes are the labels of {@link prometheus}. Here, `cache` is the lowest number that no other cache of the project has in this
  * thread.

@@ -69,8 +69,7 @@ export interface Relay {
   readonly fetch: (request: Request, info?: { clientAddress?: string | undefined }) => Promise<Response>
 
   /**
-   * Returns what the relay knows since its last contact with the store, as the cache's `status()` does, and what it has answered. Never
-   * fails.
+   * Returns the same as the cache's `status()`, and how many requests the relay has answered. It makes no request and never fails.
    */
   status(): RelayStatus
 
@@ -94,16 +93,17 @@ export interface Relay {
 }
 
 /**
- * See {@link Relay.status}. `counters.requestsSaved` counts what the relay's clients would have been billed without it.
+ * The result of {@link Relay.status}. `counters.requestsSaved` counts the flag requests that PostHog would have billed for the SDKs if they
+ * did not use the relay.
  */
 export interface RelayStatus extends FlagCacheStatus {
-  /** What the relay has answered since it was made. */
+  /** Counters, from 0 when the relay is created. */
   relay: {
     /** Responses to requests for definitions, by HTTP status. */
     responses: Record<200 | 204 | 304 | 401 | 402 | 405 | 503, number>
     /**
-     * Requests passed on to PostHog, by outcome: `answered` by PostHog, not sent because too many were under way (`busy`), ended by the
-     * client (`canceled`), no answer in time (`timeout`), PostHog could not be reached (`unreachable`).
+     * Requests for PostHog, by outcome. `answered`: PostHog answered. `busy`: not sent, because too many were running. `canceled`: ended by
+     * the client. `timeout`: no answer in time. `unreachable`: PostHog could not be reached.
      */
     proxied: Record<'answered' | 'busy' | 'canceled' | 'timeout' | 'unreachable', number>
   }
