@@ -11,8 +11,8 @@ const unsupported = () =>
   )
 
 /**
- * What bundlers for an edge runtime, a Cloudflare Worker or a browser get. The constructor throws, not the module: code that is
- * shared with a server may import it there, as long as it makes no cache.
+ * The module that bundlers for edge runtimes, Cloudflare Workers and browsers use. The constructor throws, and not the module, so that code
+ * that is shared with a server can import it there.
  */
 class FlagDefinitionCache {
   constructor() {

@@ -6,7 +6,7 @@ const { FlagCacheError } = require('./error.js')
 const DEFAULT_HOST = 'https://us.i.posthog.com'
 const DEFAULT_TIMEOUT_MS = 10_000
 
-/** What an answer means, in the words of who has to do something about it. */
+/** What an answer means, and who can do something about it. */
 const REFUSALS = {
   401: 'the secret key is wrong, or of another project',
   402: 'the quota of flag requests is used up (PostHog: Billing)',
@@ -15,17 +15,17 @@ const REFUSALS = {
   429: 'too many requests; the fleet pauses for as long as PostHog asks',
 }
 
-/** PostHog's address without a slash at its end; `undefined` if the text is no such address. */
+/** PostHog's URL without a trailing slash; `undefined` if the text is not such a URL. */
 function hostOf(text) {
   const host = URL.canParse(text) ? new URL(text) : undefined
   if (!host || !/^https?:$/.test(host.protocol) || host.username || host.password || host.search || host.hash) return undefined
   return host.href.replace(/\/+$/, '')
 }
 
-/** Whether a header can hold the key: otherwise fetch quotes the key in its error. */
+/** Whether the key is valid in a header. Otherwise the error of fetch would contain the key. */
 const isSecretKey = (text) => /^[\x21-\x7e]+$/.test(text)
 
-/** Requests the definitions as posthog-node does. Resolves with a 200 or a 304. Neither the key nor its place is in a message. */
+/** Requests the definitions as posthog-node does. Resolves with a 200 or a 304. No message contains the key. */
 async function requestDefinitions(fetch, projectKey, { host, secretKey, timeoutMs }) {
   const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${secretKey}` }
   const signal = AbortSignal.timeout(timeoutMs)

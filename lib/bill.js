@@ -1,27 +1,27 @@
 'use strict'
 
-/** What PostHog bills for an answer, in flag requests: new definitions, unchanged ones. Every other answer is free. */
+/** The flag requests that PostHog bills for an answer with new definitions (200) or unchanged ones (304). All others are free. */
 const PRICES = { 200: 10, 304: 1 }
 
-/** The part of an interval that a timer may be early. */
+/** How much of an interval a timer may be early. */
 const SLACK = 0.1
 
 /** What PostHog bills for the requests of one client, and what the cache has saved. */
 class Bill {
   /** Flag requests that PostHog has billed. */
   billed = 0
-  /** The most by which posthog-node alone would have been billed more: it never decreases, although a single request may cost more. */
+  /** The highest difference to the bill of posthog-node alone so far. So it never decreases, even if a single request costs more. */
   saved = 0
   #intervalMs
   #isFailing
   /** What posthog-node alone would have been billed, and the version that it would have. */
   #alone = 0
   #version
-  /** When the last poll came that counts, and whether its outcome is not known yet. */
+  /** When the last poll that counts began, and whether its outcome is still unknown. */
   #polledAt
   #isOpen = false
 
-  /** `isFailing()` tells whether PostHog, as far as is known, gives no answer that it bills. */
+  /** `isFailing()`: whether PostHog, as far as is known, currently gives no answer that it bills. */
   constructor(intervalMs, isFailing) {
     this.#intervalMs = intervalMs
     this.#isFailing = isFailing
@@ -31,7 +31,7 @@ class Bill {
     this.billed += PRICES[status] ?? 0
   }
 
-  /** The client polls; until now it has definitions of this version, if any. A poll that comes early is a reload, and does not count. */
+  /** The client polls. Until now it has this version, if any. An early poll is a reload, and does not count. */
   polls(version) {
     // If the last one was told to fetch, its request has ended.
     this.settles(version)

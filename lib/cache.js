@@ -23,9 +23,9 @@ function collect(options) {
   }
   try {
     const { url, ...others } = options
-    // An empty variable of the environment is none, also where it is passed on.
+    // An empty environment variable counts as not set, also if the program passes it on.
     const given = { url: url === undefined || url === '' ? urlOfEnvironment() : url, ...others }
-    // Read here, so that what a getter throws is kept.
+    // Read here, so that an error from a getter is kept.
     if (isPlain(given.tls)) given.tls = { ...given.tls }
     return given
   } catch (cause) {
@@ -46,7 +46,7 @@ function create(options) {
   }
 }
 
-/** What only the relay needs of a cache; see `#internals()`. */
+/** The parts of a cache that only the relay needs; see `#internals()`. */
 let internalsOf
 
 class FlagDefinitionCache {
@@ -60,7 +60,7 @@ class FlagDefinitionCache {
   #context
   #bill
   #unobserved
-  /** How many of our calls are under way, and the version that was announced meanwhile. */
+  /** The number of running calls, and the version that was announced during them. */
   #calls = 0
   #announced
   #updates = new Listeners(
@@ -72,16 +72,16 @@ class FlagDefinitionCache {
     () => {},
   )
   #observing = false
-  /** What the first listener of `onError()` is told. */
+  /** The error for the first listener of `onError()`. */
   #warning
-  /** How many polls are under way: one PostHog client never begins a second one. */
+  /** The number of running polls. One PostHog client never starts a second one. */
   #polls = 0
-  /** Whether the last one was told to use the cache. */
+  /** Whether the last poll was told to use the cache. */
   #isFollowing = false
   #isShared = false
   /** When the client last looked for definitions. */
   #lookedAt
-  /** For `ensureFresh()`: the reload that is under way, and whether there was one. */
+  /** For `ensureFresh()`: the running reload, and whether there was one before. */
   #reload
   #hasReloaded = false
   #reported = new Map()
@@ -116,7 +116,7 @@ class FlagDefinitionCache {
   }
 
   async #get() {
-    // Another call may put something else there meanwhile.
+    // Another call may replace it meanwhile.
     let { held } = this.#client
     this.#client.isEmergency = true
     const found = this.#client.takePolled() ?? (await this.#native.get(held.version))
@@ -144,7 +144,7 @@ class FlagDefinitionCache {
     this.#polls += 1
     this.#lookedAt = Date.now()
     this.#bill.polls(this.#client.version)
-    // After a rejection posthog-node fetches, too.
+    // posthog-node also fetches after a rejection.
     let fetches = true
     this.#isFollowing = false
     try {
@@ -197,9 +197,9 @@ class FlagDefinitionCache {
     if (typeof posthog?.reloadFeatureFlags !== 'function' || !(maxAgeMs >= 0)) {
       throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'ensureFresh needs a PostHog client, and a number of milliseconds')
     }
-    // The time of day goes on while a serverless instance is frozen. A clock that was set back makes everything old.
+    // Wall-clock time continues while a serverless instance is frozen. If the clock was set back, everything counts as old.
     const ageMs = Date.now() - this.#lookedAt
-    // The first one waits for the load that the client began by itself.
+    // The first call waits for the load that the client started itself.
     if (!this.#reload && this.#hasReloaded && ageMs >= 0 && ageMs < maxAgeMs) return
     this.#reload ??= posthog.reloadFeatureFlags().finally(() => {
       this.#reload = undefined
@@ -233,18 +233,18 @@ class FlagDefinitionCache {
     return { projectKey: this.#context.projectKey, ...others, counters: { ...counters, requestsBilled, requestsSaved } }
   }
 
-  /** Whether PostHog, as far as this process knows, answers neither it nor the others. */
+  /** Whether PostHog, as far as this process knows, answers no process. */
   #isFailing() {
     const { failedFetches, fleetFailedFetches } = this.status()
     return failedFetches > 0 || fleetFailedFetches > 0
   }
 
-  /** Whether the client makes a request although it need not, which `flagCache.fetch` answers: it would go on polling less often. */
+  /** Whether the client is told to make a request that `flagCache.fetch` answers itself. Otherwise it would keep polling less often. */
   #endsBackOff() {
     const client = this.#client
     if (!client.isBackedOff || client.origin === undefined) return false
     const { definitions, fleetFailedFetches } = this.status()
-    // While the fleet goes on without definitions, so does this client.
+    // While the other processes have no definitions, neither does this client.
     client.isAnsweredHere = definitions !== null && (this.#context.keepsRefused || fleetFailedFetches === 0)
     return client.isAnsweredHere
   }
@@ -255,7 +255,7 @@ class FlagDefinitionCache {
     try {
       const flags = data?.flags
       publish = this.#client.answers.get(flags)
-      // It holds the text, and is not needed again.
+      // It keeps the text in memory, and is not needed again.
       this.#client.answers.delete(flags)
       if (!publish) text = String(JSON.stringify(data))
     } catch (cause) {
@@ -271,7 +271,7 @@ class FlagDefinitionCache {
       report: (error) => this.#report(error),
       /** The definitions that were made or received last: `{ version, definitions }`. */
       held: () => this.#client.held,
-      /** Whether it was given none instead: PostHog refuses them to the project. */
+      /** Whether it received none, because PostHog refuses them to the project. */
       isCleared: () => this.#client.version === undefined,
       /** Their JSON text in UTF-8; PostHog's own, where the store has it. */
       text: async ({ version, definitions }) => {
@@ -295,23 +295,23 @@ class FlagDefinitionCache {
       return await work()
     } finally {
       this.#calls -= 1
-      // Not at once: posthog-node has yet to take what this call returned.
+      // Not at once: posthog-node has not yet taken the result of this call.
       if (this.#announced !== undefined) setImmediate(() => this.#announce()).unref()
     }
   }
 
-  /** Where nobody waits for the outcome: a failure is only reported. */
+  /** For work that no caller waits for: a failure is only reported. */
   async #attempt(work) {
     try {
       return await work()
     } catch (cause) {
       const error = translate(cause)
-      // After a shutdown there is nobody to tell.
+      // After a shutdown there are no listeners.
       if (error.code !== 'ERR_FLAG_CACHE_CLOSED') this.#report(error)
     }
   }
 
-  /** Watches in the background for as long as somebody listens. */
+  /** Watches in the background while there are listeners. */
   #observe() {
     const wanted = this.#updates.size + this.#errors.size > 0
     if (wanted === this.#observing) return
@@ -324,7 +324,7 @@ class FlagDefinitionCache {
     })
   }
 
-  /** Tells of an announced version, but never during a call, which may be loading it already. */
+  /** Calls the listeners for an announced version, but never during a call, which may already be loading it. */
   #announce() {
     if (this.#calls > 0) return
     const version = this.#announced
@@ -332,7 +332,7 @@ class FlagDefinitionCache {
     if (version !== undefined && version !== this.#client.version) this.#updates.call(version)
   }
 
-  /** Each client is served, but none of them is told of an update that another has taken. */
+  /** Reports that several clients share this cache. Each is served, but none is notified of an update that another has taken. */
   #reportSharing() {
     if (this.#isShared || this.#errors.size === 0) return
     this.#isShared = true
@@ -344,11 +344,11 @@ class FlagDefinitionCache {
     )
   }
 
-  /** The same trouble once a minute: some of it comes with every poll, or with every reconnect. */
+  /** Reports the same error at most once a minute, because it may occur at every poll or reconnect. */
   #report(error) {
     if (this.#errors.size === 0) return
     const now = performance.now()
-    // Errors of one code may say different things; what follows names places and numbers.
+    // Errors with one code may differ. Their beginning is compared, because the rest contains addresses and numbers.
     const kind = `${error?.code} ${String(error?.message).slice(0, 32)}`
     if (now - this.#reported.get(kind) < REPORT_INTERVAL_MS) return
     this.#reported.set(kind, now)

@@ -1,34 +1,34 @@
 'use strict'
 
-/** posthog-node reads the definitions at once when a poll tells it not to fetch. */
+/** The maximum delay between a poll that is told not to fetch, and posthog-node's read of the definitions. */
 const SAME_POLL_MS = 100
 
-/** What one posthog-node client has in memory, and what it is doing, as far as its provider can tell. */
+/** What the cache knows about one posthog-node client: its definitions, and its current request. */
 class Client {
-  /** Whether its next request is an emergency: it was told not to fetch, but has no definitions at all. */
+  /** Whether its next request is an emergency fetch: it was told not to fetch, but has no definitions. */
   isEmergency = false
-  /** Whether that is so because the fleet has none yet. */
+  /** Whether the reason is that the store has no definitions yet. */
   isCacheEmpty = false
   /** Whether it was shut down. */
   isClosed = false
-  /** Whether the definitions that it was given last could not be shared: then its own ETag counts. */
+  /** Whether its last definitions could not be shared. Then its own ETag counts. */
   isUnshared = false
-  /** Whether it polls less often because PostHog refused it: only an answer to a request of its own ends that. */
+  /** Whether it polls less often, because PostHog refused it. Only an answer to one of its own requests ends this. */
   isBackedOff = false
-  /** Whether its next request is only made for that, and answered with what the fleet has. */
+  /** Whether its next request is made only to end this, and is answered with the shared definitions. */
   isAnsweredHere = false
-  /** The API's host, by the first request for the definitions. */
+  /** The API's host, from the first request for the definitions. */
   origin = undefined
-  /** The definitions that were made or received last: while their version stays the same, so does the object. */
+  /** The definitions that were built or received last. The object stays the same while the version does. */
   held = {}
-  /** For the array `flags` of a response: what publishes it. */
+  /** For the array `flags` of a response: the function that publishes it. */
   answers = new WeakMap()
-  /** The version that it has taken last. */
+  /** The version that it took last. */
   version = undefined
-  /** What the last poll found, for a client that had what was `held` then. */
+  /** The result of the last poll, for a client that had the definitions that were `held` then. */
   polled = undefined
 
-  /** The same, once, and only at once: later the store may have something newer. */
+  /** Returns this result, only once and only at once, because the store may have newer definitions later. */
   takePolled() {
     const { found, held, at } = this.polled ?? {}
     this.polled = undefined

@@ -3,8 +3,8 @@
 const { assemble } = require('./transfer.js')
 
 /**
- * What a client without definitions does besides requesting them: those that reach the store meanwhile will do as well. The
- * first argument is the context of `shareEtag()`.
+ * The request of a client without definitions. Definitions that reach the store meanwhile answer it as well. The first argument is the
+ * context of `shareEtag()`.
  */
 
 /** Waits once more for the process that fetches. Resolves with whether the client has definitions now. */
@@ -19,11 +19,11 @@ async function pollAgain({ native, client, attempt }, signal) {
   return made !== undefined
 }
 
-/** Resolves as `request(signal)` does, or with `undefined` if the client has definitions before that. */
+/** Resolves like `request(signal)`, or with `undefined` if the client gets definitions earlier. */
 async function requestUnlessFound({ native, client, attempt }, request, signal) {
   const { held } = client
   const control = new AbortController()
-  // Not `AbortSignal.any()`, which takes only Node.js's own. The listener stays: the rest of a body may be aborted, too.
+  // Not `AbortSignal.any()`, which accepts only Node.js's own signals. The listener stays, because the rest of a body may be aborted too.
   onAbort(signal, () => control.abort(signal.reason))
   const answer = request(control.signal)
   const arrival = attempt(() => native.arrival(held.version)).then((found) => make(held, found))
@@ -38,7 +38,7 @@ async function requestUnlessFound({ native, client, attempt }, request, signal) 
   }
 }
 
-/** What a client that had `held` makes of what native code found; `undefined` if that holds no definitions. */
+/** The definitions from native code's result, for a client that had `held`; `undefined` if the result contains none. */
 async function make(held, found) {
   if (!found) return undefined
   return found === true ? held : assemble(found, held)
@@ -51,7 +51,7 @@ function unlessAborted(work, signal) {
   })
 }
 
-/** Calls the listener when the signal, if there is one, is aborted; returns what ends that. */
+/** Calls the listener when the signal, if there is one, is aborted. Returns a function that removes the listener. */
 function onAbort(signal, listener) {
   if (signal?.aborted) listener()
   else signal?.addEventListener('abort', listener)

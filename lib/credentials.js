@@ -2,10 +2,10 @@
 
 const { NativeCredentials } = require('./native.js')
 
-/** By function: caches with the same one share a connection. */
+/** By function, because caches with the same function share a connection. */
 const known = new WeakMap()
 
-/** The option `credentials` as native code takes it: what stands for the function, and what calls it. */
+/** The option `credentials` for native code: an object that represents the function, and a function that calls it. */
 function toNativeCredentials(credentials) {
   if (typeof credentials !== 'function') return []
   let native = known.get(credentials)
@@ -17,7 +17,7 @@ function toNativeCredentials(credentials) {
 }
 
 async function answer(credentials, login) {
-  // While the event loop was blocked, the login may have been given up, and others too.
+  // While the event loop was blocked, this login may have timed out, and others too.
   if (!login.isAwaited) return
   try {
     login.grant(fieldsOf(await credentials()))
@@ -26,14 +26,14 @@ async function answer(credentials, login) {
   }
 }
 
-/** Also those that a class defines. */
+/** Includes properties that a class defines. */
 function fieldsOf(returned) {
   if (typeof returned !== 'object' || returned === null || Array.isArray(returned)) return returned
   const { username, password, expiresAt, tls } = returned
   return { ...returned, username, password, expiresAt, tls }
 }
 
-/** Anything can be thrown. */
+/** Functions can throw values that are not errors. */
 function textOf(cause) {
   try {
     return String(cause?.message ?? cause)

@@ -1,6 +1,6 @@
 'use strict'
 
-/** Where the fleet keeps what it shares, as the environment says; an empty variable is none. */
+/** The store's URL from the environment. An empty variable counts as not set. */
 function urlOfEnvironment() {
   const { POSTHOG_FLAG_CACHE_URL, REDIS_URL } = process.env
   return POSTHOG_FLAG_CACHE_URL || REDIS_URL || undefined

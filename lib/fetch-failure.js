@@ -3,15 +3,15 @@
 const { FlagCacheError } = require('./error.js')
 const { retryAfterMs } = require('./retry-after.js')
 
-/** Maximum length of what an error of a fetch says. */
+/** The maximum length of the message of a failed fetch. */
 const MAX_MESSAGE = 1_000
 
 /** Statuses after which posthog-node polls less often, until a request of its own succeeds. */
 const BACK_OFF = [401, 403, 429]
 
 /**
- * Tells the listeners of `onError()` and the fleet that a fetch of the definitions has failed. `native`, `client`, `report` and
- * `share` are those of `shareEtag()`; `response` is what PostHog answered, if it did.
+ * Reports a failed fetch of the definitions to the listeners of `onError()` and to the other processes. `native`, `client`, `report` and
+ * `share` are those of `shareEtag()`. `response` is PostHog's answer, if there is one.
  */
 async function tellFailure({ native, client, report, share }, why, response) {
   if (BACK_OFF.includes(response?.status)) client.isBackedOff = true
@@ -24,7 +24,7 @@ async function tellFailure({ native, client, report, share }, why, response) {
   await share(() => native.failed(response?.status, retryAfterMs(response?.headers)))
 }
 
-/** In a line of a reasonable length: the cause of a failed fetch says more than its message. */
+/** One line of limited length. It includes the cause, which says more than the message of a failed fetch. */
 function describe(error) {
   try {
     const { message = error, cause } = error ?? {}

@@ -7,7 +7,7 @@ const { describe, tellFailure } = require('./fetch-failure.js')
 const { NativeText } = require('./native.js')
 const { asksForDefinitions, isDefinitionsPath } = require('./request.js')
 
-/** The limit of `src/limits.rs`: what exceeds it is passed on unread. */
+/** The limit of `src/limits.rs`. A longer body is passed on unread. */
 const MAX_BYTES = 64 * 1024 * 1024
 
 /** The cache would share the definitions of one project as those of another. */
@@ -19,12 +19,12 @@ const ofAnotherProject = () =>
   )
 
 /**
- * Makes a fetch whose requests for the definitions carry the ETag of the fleet's snapshot, and whose
- * outcome the whole fleet learns. All other requests pass through untouched.
+ * Makes a fetch whose requests for the definitions carry the shared ETag, and whose outcome all processes learn. All other requests pass
+ * through unchanged.
  *
- * `attempt` runs one of our own calls and reports its failure: it never rejects, because none of them may
- * cost the client its answer. `share` is the same for what tells the fleet something. `report` tells the
- * listeners of `onError()`. `during` notes that a call of the client is under way.
+ * `attempt` runs one of our own calls and reports its failure. It never rejects, because the client must get its answer in any case.
+ * `share` does the same for calls that change the shared state. `report` calls the listeners of `onError()`. `during` marks a call of the
+ * client as running.
  */
 function shareEtag(context, inner) {
   const { native, client, bill, projectKey, keepsRefused, attempt, share, report, during } = context
@@ -52,7 +52,7 @@ function shareEtag(context, inner) {
     const holding = (version) => held({ url: String(url) }, version)
     if (client.isCacheEmpty && (await pollAgain(context, options?.signal))) return holding(client.held.version)
     const { etag, version, pauseMs, isCacheEmpty, copied } = plan()
-    // The local copy counts where this process has nothing else.
+    // The local copy counts if this process has nothing else.
     const copy = async () => copied !== undefined && (await holding(version ?? copied))
     const answer = isAnsweredHere && (await holding(version ?? copied))
     if (answer) return answer
@@ -71,7 +71,7 @@ function shareEtag(context, inner) {
       ;({ response, body } = answered)
       if (response.status === 304) client.isBackedOff = false
       if (response.status === 304 && client.isUnshared) {
-        // Once more: it may not have been heard before.
+        // Report it again, because the first report may have failed.
         await share(() => native.unshareable())
         return response
       }
@@ -80,7 +80,7 @@ function shareEtag(context, inner) {
         const found = await held(response, version)
         if (found)
           return found
-          // The definitions that the ETag stands for are gone.
+          // The definitions with this ETag are gone.
         ;({ response, body } = await ask(url, withEtag(options)))
       }
       if (body) return await received(response, body, isEmergency, copy)
@@ -115,14 +115,14 @@ function shareEtag(context, inner) {
     }
   }
 
-  /** The others fetch for themselves; so does this client, with its own ETag. */
+  /** The other processes fetch for themselves. So does this client, with its own ETag. */
   async function unshareable(error) {
     report(error)
     client.isUnshared = true
     await share(() => native.unshareable())
   }
 
-  /** `copy()`: the response to give instead of an answer without definitions, if there is one. */
+  /** `copy()`: returns the response that replaces an answer without definitions, if there is one. */
   async function received(response, { chunks, text, rest }, isEmergency, copy) {
     if (rest) {
       await unshareable(
@@ -131,7 +131,7 @@ function shareEtag(context, inner) {
       return responseOf(() => chunks, response, rest)
     }
     const etag = response.headers?.get('etag') ?? undefined
-    // What the pieces are new to: another call may put something else there meanwhile.
+    // The pieces are relative to these definitions. Another call may replace them meanwhile.
     const { held } = client
     let fetched
     try {
@@ -151,7 +151,7 @@ function shareEtag(context, inner) {
     const publish = once(() => native.publish(fetched, etag))
     const make = async () => {
       client.held = await assemble(fetched.definitions(), held)
-      // posthog-node, if it was told not to fetch, will not say what it received.
+      // If posthog-node was told not to fetch, it does not call onFlagDefinitionsReceived().
       if (isEmergency) share(publish)
       return client.held.definitions
     }
@@ -163,8 +163,8 @@ function shareEtag(context, inner) {
   }
 
   /**
-   * The definitions of this version as a 200, whether this client has them or not: several may share this
-   * cache, and what one of them holds is not known. `undefined` where this process does not hold them.
+   * The definitions of this version as a 200, even if this client has them: several clients may share this cache, and it does not know
+   * which of them has which version. `undefined` if this process does not have the definitions.
    */
   async function held(response, version) {
     if (version === undefined) return undefined
@@ -179,7 +179,7 @@ function shareEtag(context, inner) {
     return withJson(responseOf(chunks, response), make, async () => {})
   }
 
-  /** Its `json()` makes only what this process does not have yet, and `publish` is called with what it made. */
+  /** Its `json()` parses only what this process does not have yet, and calls `publish` with the result. */
   function withJson(response, make, publish) {
     client.isBackedOff = false
     const json = once(async () => {
@@ -198,7 +198,7 @@ function once(work) {
   return () => (promise ??= work())
 }
 
-/** The body's chunks, and as text. If it is too large, there is only its beginning, and `rest` is what follows. */
+/** The body as chunks and as text. If it is too large, only its beginning; `rest` is the remainder. */
 async function bodyOf(response) {
   const text = new NativeText()
   const chunks = []
@@ -213,16 +213,16 @@ async function bodyOf(response) {
   return { chunks, text }
 }
 
-/** The body, whatever kind of fetch it comes from. */
+/** The body, from any kind of fetch. */
 async function* chunksOf(response) {
   if (!response.body?.[Symbol.asyncIterator]) {
-    // One that somebody made, for a test or around another client, may have nothing but `json()`.
+    // A response from a mock or from a wrapper around another client may have only `json()`.
     return yield Buffer.from(typeof response.text === 'function' ? await response.text() : JSON.stringify(await response.json()))
   }
   for await (const chunk of response.body) yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk
 }
 
-/** A 200 with the URL and the headers of the API's response. Its body is only put together when it is read; `rest` is what follows. */
+/** A 200 with the URL and the headers of the API's response. Its body is assembled when it is read; `rest` is the remainder. */
 function responseOf(chunks, { url = '', headers }, rest) {
   let isBegun = false
   const pull = async (controller) => {
@@ -233,11 +233,11 @@ function responseOf(chunks, { url = '', headers }, rest) {
     else controller.close()
   }
   const cancel = () => rest?.return()
-  // A fetch of the user's own may give nothing of them but `get()`.
+  // With a custom fetch, the headers may have only `get()`.
   const isWhole = typeof headers?.[Symbol.iterator] === 'function'
   const etag = headers?.get('etag')
   const kept = new Headers(isWhole ? headers : { ...(etag && { etag }) })
-  // They describe the bytes that were received, not these.
+  // These headers describe the received bytes, not this body.
   for (const name of ['content-encoding', 'content-length', 'transfer-encoding']) kept.delete(name)
   if (!kept.has('content-type')) kept.set('content-type', 'application/json')
   const response = new Response(new ReadableStream({ pull, cancel }, { highWaterMark: 0 }), { headers: kept })

@@ -2,15 +2,15 @@
 
 const { setTimeout: sleep } = require('node:timers/promises')
 
-/** `invalidate()` counts once in this time. */
+/** All calls of `invalidate()` within this time count as one. */
 const APART_MS = 1_000
 
-/** Before each attempt. The first load may be one that had begun before; an invalidation may have been counted with an earlier one. */
+/** The delay before each attempt. The first load may have begun before the call, and the invalidation may count as part of an earlier one. */
 const DELAYS_MS = [0, 0, APART_MS]
 
 /**
- * Invalidates until some process of the fleet has begun to fetch after this call: one that had begun before may have missed the edit.
- * `load()` asks for the turn, and resolves with `true` if this process has it. Resolves with that.
+ * Invalidates until a process has started to fetch after this call, because a fetch that started before may have missed the edit. `load()`
+ * polls, and resolves with `true` if this process gets the grant. Resolves with whether it did.
  */
 async function invalidateUntilGranted(cache, load) {
   const calledAt = performance.now()

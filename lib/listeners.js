@@ -2,13 +2,13 @@
 
 const { FlagCacheError } = require('./error.js')
 
-/** Functions to call, none of which can harm the others or the caller. */
+/** Listeners. If one fails, the others and the caller are not affected. */
 class Listeners {
   #listeners = new Set()
   #onChange
   #onThrow
 
-  /** `onChange` runs after each subscription or its end; `onThrow` gets what a listener threw. */
+  /** `onChange` runs after a subscription starts or ends. `onThrow` gets the errors of listeners. */
   constructor(onChange, onThrow) {
     this.#onChange = onChange
     this.#onThrow = onThrow
@@ -18,12 +18,12 @@ class Listeners {
     return this.#listeners.size
   }
 
-  /** Returns what ends the subscription. */
+  /** Returns a function that ends the subscription. */
   add(listener) {
     if (typeof listener !== 'function') {
       throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'the listener must be a function')
     }
-    // An object of its own: the same function may subscribe twice.
+    // A new object each time, because the same function may subscribe twice.
     const entry = { listener }
     this.#listeners.add(entry)
     this.#onChange()

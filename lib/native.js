@@ -2,15 +2,15 @@
 
 const { FlagCacheError } = require('./error.js')
 
-/** Those with a package in `npm/`. */
+/** The platforms with a package in `npm/`. */
 const PLATFORMS = ['linux-x64-gnu', 'linux-x64-musl', 'linux-arm64-gnu', 'linux-arm64-musl', 'darwin-x64', 'darwin-arm64', 'win32-x64-msvc']
 
-/** What a bundler leaves of a package with a binary. */
+/** How a package with a binary looks after bundling. */
 const BUNDLED =
   'a bundler packed the code of posthog-flag-cache, but the binary cannot be loaded from there. Leave the package out of the bundle ' +
   '(Next.js: serverExternalPackages; esbuild: --external:posthog-flag-cache), or pack the binary as docs/faq.md says (With a bundler?)'
 
-/** What to know, and to do, when the generated loader found nothing that loads: the causes of its error are what it tried. */
+/** Explains why the generated loader could not load the addon, and what to do. The causes of its error list its attempts. */
 function explain(error) {
   const { platform, arch } = process
   const libc = libcOf(platform)
@@ -31,7 +31,7 @@ function explain(error) {
       'repository (npm ci && npm run build); NAPI_RS_NATIVE_LIBRARY_PATH then names the .node file'
     )
   }
-  // What esbuild puts in the place of `require`.
+  // esbuild's replacement for `require`.
   if (causes.some(({ message }) => message.startsWith('Dynamic require of '))) return BUNDLED
   const refused = causes.find(({ message }) => !/^Cannot find (module|package|native binding)/.test(message))
   if (refused) {
@@ -50,7 +50,7 @@ function explain(error) {
 
 function libcOf(platform) {
   if (platform !== 'linux') return ''
-  // The interfaces of the network can take seconds to look up.
+  // Listing the network interfaces can take seconds.
   process.report.excludeNetwork = true
   const { header } = process.report.getReport()
   return header.glibcVersionRuntime ? `glibc ${header.glibcVersionRuntime}` : 'musl'
@@ -71,7 +71,7 @@ function load() {
   } catch (cause) {
     throw new FlagCacheError('ERR_FLAG_CACHE_NATIVE', explain(cause), cause)
   }
-  // esbuild's loader `file` puts the name of the binary in its place.
+  // esbuild's loader `file` replaces the binary with its file name.
   if (!native.NativeProvider) throw new FlagCacheError('ERR_FLAG_CACHE_NATIVE', BUNDLED)
   return native
 }

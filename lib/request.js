@@ -1,9 +1,9 @@
 'use strict'
 
-/** Where posthog-node asks for the definitions: the current path, and that of older versions. */
+/** The paths at which posthog-node requests the definitions: the current one, and that of older versions. */
 const PATHS = /\/(flags\/definitions|feature_flag\/local_evaluation)\/?$/
 
-/** Whether this is the path of the definitions, of whatever project. */
+/** Whether this is the path of the definitions, for any project. */
 const isDefinitionsPath = (pathname) => PATHS.test(pathname)
 
 /** Whether a GET of this URL asks for the definitions of the project. */

@@ -4,7 +4,7 @@
 function retryAfterMs(headers) {
   const value = headers?.get('retry-after')
   if (!value) return undefined
-  // The clock that the date is of: this process's own may be wrong.
+  // The server's clock, because this process's own may be wrong.
   const now = Date.parse(headers.get('date')) || Date.now()
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
   return ms > 0 ? Math.min(ms, Number.MAX_SAFE_INTEGER) : undefined

@@ -2,10 +2,10 @@
 
 const { createHash, timingSafeEqual } = require('node:crypto')
 
-/** Of one length, whatever is compared. */
+/** A hash, so that all compared values have the same length. */
 const digest = (text) => createHash('sha256').update(text).digest()
 
-/** Returns what tells whether a text is this secret. How long that takes says nothing about the secret. */
+/** Returns a function that tells whether a text is this secret, in constant time. */
 function equalTo(secret) {
   const expected = digest(secret)
   return (given) => timingSafeEqual(digest(given), expected)

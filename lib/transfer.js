@@ -5,8 +5,8 @@ const { setImmediate: turn } = require('node:timers/promises')
 const { NativeText } = require('./native.js')
 
 /**
- * Makes definitions of slices, or of the only one, and of those held before (`src/definitions/slices.rs` says what is
- * in them): `{ version, definitions }`. Nothing handed out earlier is changed.
+ * Builds definitions from one or several slices (`src/definitions/slices.rs` describes them) and from the definitions held before. Returns
+ * `{ version, definitions }`. Objects that were returned earlier are not changed.
  */
 async function assemble(slices, held) {
   const pieces = typeof slices === 'string' ? JSON.parse(slices) : await parse(slices)
@@ -15,7 +15,7 @@ async function assemble(slices, held) {
   return { version, definitions: build(plan, held.definitions, pieces) }
 }
 
-/** After each slice the event loop is free. */
+/** The event loop runs after each slice. */
 async function parse(slices) {
   const parsed = []
   for (let slice = slices.next(); slice; slice = slices.next()) {
@@ -34,7 +34,7 @@ function build(plan, earlier, pieces) {
       return array
     }
     const part = ([first, count]) => (first < 0 ? earlier.slice(~first, ~first + count) : pieces.slice(first, first + count))
-    // Built-ins: a loop that runs once in a while is interpreted, and takes twenty times as long.
+    // Built-in functions, because a loop that rarely runs is interpreted, and takes twenty times as long.
     return [].concat(...plan.map(part))
   }
   // `JSON.parse` has made a `__proto__` among these keys an own property: assigning to it is safe.
@@ -42,10 +42,10 @@ function build(plan, earlier, pieces) {
   return plan
 }
 
-/** So many characters are copied in a fraction of a millisecond. */
+/** This many characters are copied in a fraction of a millisecond. */
 const PART = 128 * 1024
 
-/** Hands a string over to native code, in parts between which the event loop is free. */
+/** Passes a string to native code in parts. The event loop runs between them. */
 async function toNative(string) {
   const text = new NativeText()
   for (let at = 0; at < string.length; at += PART) {

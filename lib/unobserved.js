@@ -5,16 +5,16 @@ const { subscribe, unsubscribe } = require('node:diagnostics_channel')
 const { describe, tellFailure } = require('./fetch-failure.js')
 const { asksForDefinitions } = require('./request.js')
 
-/** Where Node.js's own fetch tells how its requests end. */
+/** The diagnostics channels on which Node.js's own fetch reports how its requests end. */
 const ANSWERED = 'undici:request:headers'
 const FAILED = 'undici:request:error'
 
-/** The requests whose answer is on the bill of a cache of this thread: each hears of all. */
+/** The requests whose answer a cache of this thread has billed. Each cache gets the events of all requests. */
 const billed = new WeakSet()
 
 /**
- * A request for the definitions that does not pass through `flagCache.fetch`: without hearing that it failed, the fleet would leave
- * the next one to the same process. Of a fetch that is not Node.js's own, nothing is heard.
+ * A request for the definitions that does not pass through `flagCache.fetch`. If its failure went unnoticed, the same process would stay the
+ * leader. Requests of a fetch other than Node.js's own are not seen.
  */
 class UnobservedRequest {
   #context
@@ -41,15 +41,15 @@ class UnobservedRequest {
     this.#watch(false)
   }
 
-  /** Watches what the next request costs. The client will not say what it received, so the rest remains untold. */
+  /** Watches the cost of the next request. The client does not report what it received, so only the cost is known. */
   watchEmergency() {
-    // A client that never polls has no key to make a request with.
+    // A client that never polls has no key for a request.
     if (this.#hasPolled && !this.#isWatched) this.#watch(true)
   }
 
   #watch(isEmergency) {
     this.end()
-    // Only once `flagCache.fetch` has seen a request is it known to see them all.
+    // After `flagCache.fetch` has seen one request, it sees them all.
     if (this.#context.client.origin !== undefined) return
     this.#isWatched = true
     this.#isEmergency = isEmergency
@@ -64,7 +64,7 @@ class UnobservedRequest {
     this.end()
   }
 
-  /** Nobody waits for it any more. */
+  /** Its outcome is no longer needed. */
   end() {
     this.#isPending = false
     if (!this.#isWatched) return
@@ -73,7 +73,7 @@ class UnobservedRequest {
     unsubscribe(FAILED, this.#onError)
   }
 
-  /** The client polls again: an answer whose definitions have not arrived held none. Resolves once the fleet has been told of the outcome. */
+  /** The client polls again. If an answer's definitions have not arrived by now, it had none. Resolves when the outcome is shared. */
   async settle() {
     this.#hasPolled = true
     if (this.#isPending) this.#failed('the answer holds none')
@@ -105,7 +105,7 @@ class UnobservedRequest {
 
   #unchanged(etag) {
     this.end()
-    // Of another client's definitions nothing is known.
+    // Nothing is known about another client's definitions.
     if (etag === undefined || etag !== this.#received) return
     const { native, share } = this.#context
     this.#told = share(() => native.receivedIsCurrent())
@@ -117,18 +117,18 @@ class UnobservedRequest {
   }
 }
 
-/** What a listener of a channel throws would end the process. */
+/** An error from a listener of a channel would end the process. */
 function guarded(listener) {
   return (message) => {
     try {
       listener(message)
     } catch {
-      // Another version of Node.js publishes something else: then nothing is heard.
+      // Another version of Node.js may publish something else. It is ignored.
     }
   }
 }
 
-/** The last of each name, from lines, or from a flat list of names and values. */
+/** The last value of each header, from lines or from a flat list of names and values. */
 function headersOf(given) {
   const list = typeof given === 'string' ? given.split('\r\n').flatMap((line) => line.split(/: (.*)/, 2)) : given
   const headers = new Map()

@@ -7,7 +7,7 @@ const { equalTo } = require('./secret.js')
 /** Seconds after which PostHog may try again. */
 const RETRY_AFTER = '5'
 
-/** A handler of PostHog's webhook for edited flags. `report(error)` tells the listeners of `onError()`. */
+/** The handler for PostHog's webhook. `report(error)` calls the listeners of `onError()`. */
 function webhookHandler(cache, options, report) {
   const { secret, posthog } = options ?? {}
   if (typeof secret !== 'string' || secret === '' || typeof posthog?.reloadFeatureFlags !== 'function') {
@@ -20,7 +20,7 @@ function webhookHandler(cache, options, report) {
   const refresh = afterEachCall(() => invalidateUntilGranted(cache, () => posthog.reloadFeatureFlags()))
 
   return async function handle(request) {
-    // What it says does not matter: every edit is a reason to fetch.
+    // The body does not matter, because every edit is a reason to fetch.
     request.body?.cancel().catch(() => {})
     if (request.method !== 'POST') return new Response(null, { status: 405, headers: { allow: 'POST' } })
     if (!isAllowed(request.headers.get('authorization') ?? '')) {
@@ -36,7 +36,7 @@ function webhookHandler(cache, options, report) {
   }
 }
 
-/** Has `work` run once after each call, but for all calls that come while it runs once together. */
+/** Runs `work` after each call. All calls that arrive while it runs share one more run. */
 function afterEachCall(work) {
   let running = Promise.resolve()
   let next

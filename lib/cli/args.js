@@ -2,10 +2,10 @@
 
 const { parseArgs } = require('node:util')
 
-/** How the command line was written is wrong: exit code 2. The message never quotes a value, which may be a secret. */
+/** The command line is invalid: exit code 2. The message never quotes a value, because it may be a secret. */
 class UsageError extends Error {}
 
-/** What was asked for cannot be done: exit code 1. */
+/** The command failed: exit code 1. */
 class Failure extends Error {
   constructor(code, message) {
     super(message)
@@ -13,12 +13,12 @@ class Failure extends Error {
   }
 }
 
-/** What can safely be repeated in a message. */
+/** Text that a message may safely repeat. */
 const isName = (text) => /^[a-z][a-z-]{0,30}$/i.test(text)
 
 /**
- * The values of the options by name. `known`: each with the `value` that it takes, if it takes one. Faults are told by the names
- * of options, never by what was given.
+ * The values of the options by name. `known`: the options; `value` is set if an option takes a value. Errors contain the names of
+ * options, never the given values.
  */
 function parse(args, known) {
   const options = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } }

@@ -13,8 +13,8 @@ const LOCAL_COPY = '<true|directory>'
 const LONGEST_PASSWORD = 65_536
 
 /**
- * The options of every command, in the order of the help. `option`: its name in the class; `value`: what stands for its value,
- * none for a switch; `env`: where it comes from if it is not given.
+ * The options of every command, in the order of the help. `option`: its name in the class. `value`: the placeholder for its value;
+ * absent for a switch. `env`: the environment variable that is used if the option is not given.
  */
 const STORE_OPTIONS = {
   'project-key': { option: 'projectKey', value: '<phc_…>', env: 'POSTHOG_PROJECT_KEY', text: 'the project API key' },
@@ -43,7 +43,7 @@ const STORE_OPTIONS = {
   'local-copy': { option: 'localCopy', value: LOCAL_COPY, text: "the host's copy, which doctor checks and purge removes too" },
 }
 
-/** Those that say how the fleet behaves: give a command the same as the fleet. */
+/** The options that a command must share with the processes. */
 const FLEET_OPTIONS = {
   'refresh-interval-ms': { option: 'refreshIntervalMs', value: MS, text: 'default: 30000' },
   'lease-ttl-ms': { option: 'leaseTtlMs', value: MS, text: 'default: 1.5 × refresh-interval-ms' },
@@ -55,7 +55,7 @@ const FLEET_OPTIONS = {
 
 const CLASS_OPTIONS = { ...STORE_OPTIONS, ...FLEET_OPTIONS }
 
-/** From the environment alone: every user of the machine can read the arguments of a process. */
+/** Only from the environment, because every user of the machine can read the arguments of a process. */
 const SECRETS = {
   POSTHOG_FLAG_CACHE_PASSWORD: { option: 'password', text: 'password; default: the one in the url' },
   POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD: { option: 'sentinelPassword', text: "the sentinels' password" },
@@ -73,7 +73,7 @@ function checkUrl(url) {
   )
 }
 
-/** The options of the class, by what the command line and the environment say. */
+/** The options of the class, from the command line and the environment. */
 function classOptions(values, env = process.env) {
   checkUrl(values.url)
   const options = { url: urlOfEnvironment() }
@@ -84,7 +84,7 @@ function classOptions(values, env = process.env) {
   options.projectKey ??= env.POSTHOG_PROJECT_KEY || undefined
   if (options.projectKey === undefined)
     throw new UsageError('which project? --project-key phc_…, or the environment variable POSTHOG_PROJECT_KEY')
-  // It names keys, and is shown.
+  // It is part of key names, and is shown.
   if (/^ph[sx]_/.test(options.projectKey))
     throw new UsageError('the project key is a secret key, phs_… or phx_…; the project key begins with phc_')
   return options
@@ -108,16 +108,16 @@ function content(name, value, given) {
   try {
     return readFileSync(given, 'utf8')
   } catch ({ code }) {
-    // Not its name: somebody may have put the key itself there.
+    // Without its name, which may be the key itself by mistake.
     throw new UsageError(`--${name} needs a file that can be read (${code})`)
   }
 }
 
-/** The password in a file. Editors and `echo` end it with a line break. The errors do not name the file: somebody may have put the password there. */
+/** The password in a file. Editors and `echo` end it with a line break. Errors do not contain the file name: it may be the password. */
 async function passwordOf(file) {
   try {
     const stats = await stat(file)
-    // Reading a pipe may wait for ever.
+    // Reading a pipe may block for ever.
     if (!stats.isFile()) throw new Error('it is no regular file')
     if (stats.size > LONGEST_PASSWORD) throw new Error(`it has more than ${LONGEST_PASSWORD} bytes`)
     const text = await readFile(file, 'utf8')
@@ -128,8 +128,8 @@ async function passwordOf(file) {
 }
 
 /**
- * Where, as whom and how patiently a command requests the definitions; `place` is the option that names PostHog. Of neither the host
- * nor the key is anything repeated in a message.
+ * The host, the key and the timeout for requests for the definitions. `place` is the option with PostHog's URL. No message contains any
+ * part of the host or the key.
  */
 function requestOptions(command, values, { place = 'host', env = process.env } = {}) {
   const secretKey = env.POSTHOG_SECRET_KEY?.trim()
@@ -145,7 +145,7 @@ function requestOptions(command, values, { place = 'host', env = process.env } =
   return { secretKey, host, timeoutMs }
 }
 
-/** An error of the class in the words of the command line. */
+/** An error of the class, with the names of command-line options. */
 function inOurWords(message) {
   return message.replace(/\boption '([\w.]+)'/, (whole, option) => {
     const flag = Object.keys(CLASS_OPTIONS).find((name) => CLASS_OPTIONS[name].option === option)

@@ -6,10 +6,10 @@ const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 }
 const HIDE_CURSOR = '\x1b[?25l'
 const SHOW_CURSOR = '\x1b[?25h'
 
-/** Control and format characters (bidirectional ones too) and Unicode's line breaks: a terminal obeys them. */
+/** Control characters, format characters (including bidirectional ones) and Unicode line breaks: a terminal acts on them. */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 
-/** Visible, and within a JSON string still the same: `\u001b`. */
+/** Visible, and with the same meaning in a JSON string: `\u001b`. */
 const escaped = (text) =>
   text.replace(UNSAFE, (found) => found.replace(/./gs, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`))
 
@@ -35,12 +35,12 @@ class Output {
     this.#stdout = stdout
     this.#stderr = stderr
     this.#isTerminal = Boolean(stdout.isTTY)
-    /** Whether lines can be drawn over. */
+    /** Whether lines can be redrawn. */
     this.isLive = this.#isTerminal && env.TERM !== 'dumb'
     this.#hasColour = this.isLive && !env.NO_COLOR
     /** Whether a question would be seen, and could be answered. */
     this.canAsk = Boolean(process.stdin.isTTY && stderr.isTTY)
-    // A reader that has seen enough (`| head`) is no failure.
+    // It is no failure if the reader stops early (`| head`).
     stdout.on('error', (error) => process.exit(error.code === 'EPIPE' ? 0 : 1))
     stderr.on('error', () => {})
   }
@@ -67,13 +67,13 @@ class Output {
     this.#stderr.write(`${this.#shown(parts)}\n`)
   }
 
-  /** A buffer of text, byte for byte, unless a terminal would obey it. */
+  /** A buffer of text, byte for byte; on a terminal it is escaped. */
   copy(text) {
     if (this.#isTerminal) this.lines(text.toString())
     else this.#stdout.write(text)
   }
 
-  /** Labels in bold, and what belongs to them. */
+  /** Labels in bold, and their values. */
   table(rows) {
     for (const parts of this.tableLines(rows)) this.line(...parts)
   }
@@ -85,14 +85,14 @@ class Output {
     return shown.map(([label, text]) => [this.paint('bold', label.padEnd(width)), text])
   }
 
-  /** Draws lines, each a list of parts, over those of the previous call, cut to the terminal's width. Returns `{ draw, rows }`. */
+  /** Redraws the lines of the previous call, cut to the terminal's width. Each line is a list of parts. Returns `{ draw, rows }`. */
   screen() {
     const stdout = this.#stdout
     let drawn = 0
     stdout.write(HIDE_CURSOR)
     process.once('exit', () => stdout.write(SHOW_CURSOR))
     return {
-      /** How many lines there is room for. What has left the screen at its top cannot be drawn over. */
+      /** The number of lines that fit. Lines that have scrolled off the screen cannot be redrawn. */
       rows: () => (stdout.rows || Infinity) - 1,
       draw: (lines) => {
         const text = lines.map((parts) => `${this.#shown(parts, stdout.columns)}\x1b[K\n`).join('')
@@ -102,7 +102,7 @@ class Output {
     }
   }
 
-  /** What a person at the terminal answers; '' if they leave. */
+  /** The answer of the user at the terminal; '' if there is none. */
   async ask(question) {
     const terminal = createInterface({ input: process.stdin, output: this.#stderr })
     const answer = await new Promise((resolve) => {
@@ -113,12 +113,12 @@ class Output {
     return answer
   }
 
-  /** Resolves when everything has been handed over: a pipe may take its time. */
+  /** Resolves when all output has been written, which may take time on a pipe. */
   async flush() {
     for (const stream of [this.#stdout, this.#stderr]) await new Promise((resolve) => stream.write('', resolve))
   }
 
-  /** The parts as they are written. A line longer than `width` is cut: one that wraps would be drawn over in the wrong place. */
+  /** The parts as they are written. A line longer than `width` is cut, because a wrapped line would be redrawn in the wrong place. */
   #shown(parts, width) {
     let room = width > 1 ? width : Infinity
     let line = ''
@@ -141,7 +141,7 @@ const UNITS = [
   ['s', 1_000],
 ]
 
-/** `23 h 59 min`, `4 s`, `120 ms`, `0.42 ms`: the two largest units are enough for a reader. */
+/** `23 h 59 min`, `4 s`, `120 ms`, `0.42 ms`: at most the two largest units. */
 function duration(ms) {
   if (ms > 0 && ms < 9.995) return `${ms.toFixed(2)} ms`
   const rounded = Math.round(ms)

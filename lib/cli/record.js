@@ -2,7 +2,7 @@
 
 const { ago, bytes, counted, duration } = require('./output.js')
 
-/** What the fleet shares, as `--json` shows it: durations instead of moments, named as in `flagCache.status()`. */
+/** The shared state for `--json`: durations instead of times, with the names of `flagCache.status()`. */
 function recordJson(record, projectKey) {
   const since = (at) => (at === null ? null : Math.max(0, record.now - at))
   const { stored, definitions, lease } = record
@@ -35,7 +35,7 @@ function recordJson(record, projectKey) {
   }
 }
 
-/** The same for a person: labels and texts. */
+/** The same as a table: labels and texts. */
 function recordRows(json) {
   const { definitions, damage, backend } = json
   const rows = [

@@ -36,9 +36,9 @@ have its answer; and while PostHog wants a pause, nobody asks.`,
 
   async run({ values, options, output }) {
     const request = requestOptions('refresh', values)
-    // Here: `--help` needs no addon.
+    // Loaded here, so that `--help` needs no addon.
     const { FlagDefinitionCache } = require('../../index.js')
-    // This command wants to see a 402, not the definitions that outlast it.
+    // This command needs to see a 402, not the definitions that are kept in spite of it.
     const cache = new FlagDefinitionCache({ ...options, whenRefused: 'clear' })
     try {
       const outcome = await refresh(cache, { request, projectKey: options.projectKey, isPatient: values['if-due'] })
@@ -72,7 +72,7 @@ async function refresh(cache, { request, projectKey, isPatient }) {
   return outcomeOf(cache, { outcome: after?.version === before?.version ? 'unchanged' : 'published', before })
 }
 
-/** Why it was not our turn, where that is as good as having fetched. */
+/** Why there was no grant, if the definitions are current all the same. Otherwise throws. */
 function withoutTurn({ retryInMs, definitions, lastGrantMsAgo, leader }, isPatient) {
   if (retryInMs !== null) {
     throw new FlagCacheError(

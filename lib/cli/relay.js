@@ -37,7 +37,7 @@ SIGTERM and Ctrl-C end it, once the requests under way have been answered.`,
   async run({ values, options, output }) {
     const { secretKey, host: upstream, timeoutMs: requestTimeoutMs } = requestOptions('relay', values, { place: 'upstream' })
     const port = portOf(values.port)
-    // Here: `--help` needs no addon.
+    // Loaded here, so that `--help` needs no addon.
     const { close, open } = require('../relay/relay.js')
     const { Server } = require('../relay/server.js')
     const relay = open({ ...options, secretKey, upstream, requestTimeoutMs, proxy: !values['no-proxy'] }, true)
@@ -59,7 +59,7 @@ function portOf(text = String(DEFAULT_PORT)) {
   throw new UsageError('--port needs a number from 0 to 65535')
 }
 
-/** Not once: `timeout` and terminals send a signal to the process and to its group, and the second must not end it differently. */
+/** Not `once()`: `timeout` and terminals send a signal to the process and to its group, and the second must not kill the process. */
 const ended = () =>
   new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, resolve)

@@ -2,9 +2,9 @@
 
 const { translate } = require('../error.js')
 
-/** The store of the fleet, to look at: `look()`, `definitions()`, `changed(ms)`, `purge()`, `examine()`. */
+/** The shared store for commands: `look()`, `definitions()`, `changed(ms)`, `purge()`, `examine()`. */
 function openStore(options) {
-  // Here: `--help` needs no addon.
+  // Loaded here, so that `--help` needs no addon.
   const { NativeInspector } = require('../native.js')
   const { toNativeCredentials } = require('../credentials.js')
   const native = attempt(() => new NativeInspector(options, ...toNativeCredentials(options.credentials)))

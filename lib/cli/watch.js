@@ -4,7 +4,7 @@ const { bytes, counted, duration } = require('./output.js')
 const { recordJson, recordRows } = require('./record.js')
 const { openStore } = require('./store.js')
 
-/** New definitions are announced; who leads and when they were confirmed is not, and is looked up. */
+/** New definitions cause an update notification. Changes of the leader and of `confirmed` do not, so they are read at this interval. */
 const LOOK_EVERY_MS = 1_000
 
 module.exports = {
@@ -29,7 +29,7 @@ survived. Reads only, like \`status\`.`,
     const store = openStore(options)
     const show = values.json ? jsonLines(output, options) : output.isLive ? screen(output, options) : lines(output)
     const end = () => process.exit(0)
-    // Not once: `timeout` and terminals send a signal to the process and to its group, and the second must not end it differently.
+    // Not `once()`: `timeout` and terminals send a signal to the process and to its group, and the second must not kill the process.
     for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, end)
     let seen = { record: await store.look() }
     show(seen)
@@ -45,7 +45,7 @@ survived. Reads only, like \`status\`.`,
   },
 }
 
-/** What happened between two looks at the store, in words; without an earlier one, what there is. */
+/** Describes the changes between two reads of the store; without an earlier read, the current state. */
 function changes({ record, error }, earlier) {
   if (error) return earlier.error?.message === error.message ? [] : [`cannot be read: [${error.code}] ${error.message}`]
   const before = earlier?.record
@@ -53,7 +53,7 @@ function changes({ record, error }, earlier) {
   if (earlier?.error) told.push('can be read again')
   if (before && record.invalidatedAt !== before.invalidatedAt && record.invalidatedAt !== null)
     told.push('invalidated: somebody said that the definitions have changed')
-  // A short turn may be over already.
+  // A short lease may already be over.
   if (record.fence > (before?.fence ?? 0)) told.push(`turn ${record.fence} given${record.lease ? ` to ${record.lease.owner}` : ''}`)
   if (!before || record.stored?.version !== before.stored?.version || record.damage !== before.damage) told.push(definitions(record))
   else if (record.stored && record.confirmedAt > (before.confirmedAt ?? 0))
@@ -88,7 +88,7 @@ function jsonLines(output, { projectKey }) {
 
 const LINES_OF_HISTORY = 8
 
-/** The table, with the last changes below, drawn over the one before. */
+/** Redraws the table, with the last changes below it. */
 function screen(output, { projectKey }) {
   const { draw, rows } = output.screen()
   const history = []

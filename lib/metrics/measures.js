@@ -1,6 +1,6 @@
 'use strict'
 
-/** The failures that a cache can have once it is made. Listed, so that the series of each begins at 0. */
+/** The errors that a cache can report after it was created. Listed, so that each series begins at 0. */
 const ERRORS = ['API', 'AUTH', 'CLOSED', 'CORRUPT', 'DATA', 'READONLY', 'TIMEOUT', 'TOO_LARGE', 'UNAVAILABLE']
 
 const errorsOf = ({ counters }) => ({ ...Object.fromEntries(ERRORS.map((name) => [`ERR_FLAG_CACHE_${name}`, 0])), ...counters.errors })
@@ -19,7 +19,7 @@ const counter = (name, unit, description, read, attribute) => ({
 const seconds = (ms) => (ms === null || ms === undefined ? undefined : ms / 1_000)
 
 /**
- * What is measured, in OpenTelemetry's terms: name, unit, and how to read it from `cache.status()`. A value that is not known is
+ * The metrics in OpenTelemetry's terms: name, unit, and how to read the value from `cache.status()`. A value that is not known is
  * `undefined`, and is not reported.
  */
 const MEASURES = [
@@ -91,7 +91,7 @@ const MEASURES = [
   counter('relay.proxied_requests', '{request}', 'Other requests to a relay, by outcome.', ({ relay }) => relay?.proxied, 'outcome'),
 ]
 
-/** `[value, attributes]` of each series of a measure. */
+/** `[value, attributes]` of each series of a metric. */
 function samplesOf({ read, attribute }, status) {
   const found = read(status)
   if (found === undefined) return []

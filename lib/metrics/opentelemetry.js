@@ -3,7 +3,7 @@
 const { FlagCacheError } = require('../error.js')
 const { MEASURES, samplesOf } = require('./measures.js')
 
-/** By project, the places that are taken: they tell the caches of a project apart. */
+/** By project, the numbers that are in use. They distinguish the caches of a project. */
 const places = new Map()
 
 /**

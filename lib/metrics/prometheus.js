@@ -3,10 +3,10 @@
 const { FlagCacheError } = require('../error.js')
 const { MEASURES, samplesOf } = require('./measures.js')
 
-/** What to serve the text as: without it, Prometheus takes it for its older format. */
+/** The content type. Without it, Prometheus assumes its older format. */
 const contentType = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
 
-/** OpenMetrics spells units out, at the end of the name. Of others it has none. */
+/** OpenMetrics writes these units in full at the end of the name. It has no other units. */
 const UNITS = { s: 'seconds', By: 'bytes' }
 
 /** The metrics of these caches as OpenMetrics text. Names and labels are those to which Prometheus translates OpenTelemetry's. */

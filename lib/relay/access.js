@@ -2,7 +2,7 @@
 
 const { equalTo } = require('../secret.js')
 
-/** Returns what tells whether the header `Authorization` holds this key. */
+/** Returns a function that tells whether the header `Authorization` contains this key. */
 function bearerOf(secretKey) {
   const isKey = equalTo(secretKey)
   return (header) => {

@@ -1,8 +1,8 @@
 'use strict'
 
 /**
- * What the relay answers by itself: `{ status, headers, body }`, with names of headers in lower case. Everything else is PostHog's
- * to answer. Errors look like PostHog's own.
+ * The relay's own answers: `{ status, headers, body }`, with header names in lower case. All other requests go to PostHog. Errors have the
+ * same form as PostHog's.
  */
 
 const { bearerOf } = require('./access.js')
@@ -34,8 +34,8 @@ const UNREACHABLE = failure(502, 'server_error', 'upstream_unreachable', 'The re
 const SILENT = failure(504, 'server_error', 'upstream_timeout', 'PostHog did not answer the relay in time.')
 
 /**
- * The path without what servers read differently: decoded, and without empty segments. `undefined` where PostHog's servers might
- * read it differently than we do: dot segments, backslashes, broken escapes.
+ * The normalized path: decoded, and without empty segments. `undefined` if PostHog's servers might read the path differently: dot segments,
+ * backslashes, broken escapes.
  */
 function plainPath(path) {
   if (!path.startsWith('/')) return undefined
@@ -59,7 +59,10 @@ class OwnAnswers {
   #counters
   #metrics
 
-  /** `status()` is that of the cache; `maxAgeMs`: older definitions make the relay unready; `metrics()`: their text and its type, if they are served. */
+  /**
+   * `status()`: the status of the cache. `maxAgeMs`: with older definitions, the relay is not ready. `metrics()`: the text of the metrics
+   * and its type, if they are served.
+   */
   constructor({ source, secretKey, projectKey, status, maxAgeMs, counters, metrics }) {
     this.#source = source
     this.#hasKey = bearerOf(secretKey)
@@ -70,7 +73,7 @@ class OwnAnswers {
     this.#metrics = metrics
   }
 
-  /** The answer, or a promise of it; `undefined` if PostHog is to answer. `target`: path and query, `header(name)` reads a header. */
+  /** The answer or a promise of it; `undefined` if PostHog must answer. `target`: path and query. `header(name)` reads a header. */
   of(method, target, header) {
     const [given, query = ''] = split(target)
     const path = plainPath(given)

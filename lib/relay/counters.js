@@ -2,14 +2,14 @@
 
 const { PRICES } = require('../bill.js')
 
-/** What a relay has answered since it was made, and what its clients would have been billed for without it. */
+/** Counts the answers of a relay, and what PostHog would have billed without it. */
 class Counters {
   #responses = { 200: 0, 204: 0, 304: 0, 401: 0, 402: 0, 405: 0, 503: 0 }
   #proxied = { answered: 0, busy: 0, canceled: 0, timeout: 0, unreachable: 0 }
   #alone = 0
   #saved = 0
 
-  /** A request for definitions was answered. `isFailing`: PostHog, as far as is known, would have given no answer that it bills. */
+  /** A request for definitions was answered. `isFailing`: PostHog, as far as is known, would not have given an answer that it bills. */
   responded(status, isFailing) {
     this.#responses[status] += 1
     if (!isFailing) this.#alone += PRICES[status] ?? 0

@@ -4,16 +4,16 @@ const { createHash } = require('node:crypto')
 const { promisify } = require('node:util')
 const zlib = require('node:zlib')
 
-/** What older and newer versions of posthog-node call the same field of a cache. PostHog's API knows only the first name of each. */
+/** The names of the same field in different versions of posthog-node. PostHog's API uses only the first name of each. */
 const NAMES = {
   group_type_mapping: 'groupTypeMapping',
   minimal_flag_called_events: 'minimalFlagCalledEvents',
   property_matching_version: 'propertyMatchingVersion',
 }
 
-/** In the order of our preference. Brotli's default quality takes seconds for megabytes, and saves a tenth more. */
+/** In order of preference. Brotli's default quality saves a tenth more, but takes seconds for megabytes. */
 const COMPRESSORS = {
-  // Node.js has it since 22.15.
+  // Available since Node.js 22.15.
   ...(zlib.zstdCompress && { zstd: promisify(zlib.zstdCompress) }),
   br: (text) => promisify(zlib.brotliCompress)(text, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 5 } }),
   gzip: promisify(zlib.gzip),
@@ -21,15 +21,15 @@ const COMPRESSORS = {
 
 const ENCODINGS = Object.keys(COMPRESSORS)
 
-/** One version of the definitions, as PostHog's API answers them. Compressed once for each encoding that is asked for. */
+/** One version of the definitions, in the form of PostHog's API. Compressed once for each encoding that is requested. */
 class Definitions {
   #bodies = new Map()
 
-  /** `text`: what the fleet shares, in UTF-8; `definitions`: the same, parsed. */
+  /** `text`: the shared definitions in UTF-8. `definitions`: the same, parsed. */
   constructor(text, definitions) {
     const body = apiText(text, definitions)
     this.#bodies.set('identity', body)
-    // Weak, as PostHog's: it stands for each of the encodings.
+    // A weak ETag, like PostHog's, because it is the same for all encodings.
     this.etag = `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
   }
 
@@ -48,8 +48,8 @@ class Definitions {
 }
 
 /**
- * What PostHog answered, byte for byte if the store has that: without the names that were added to it for posthog-node, and with
- * those of the API if an older posthog-node has published its own alone.
+ * PostHog's answer, byte for byte if the store has it. The names that were added for posthog-node are removed. If an older posthog-node
+ * published only its own names, the API's names are added.
  */
 function apiText(text, definitions) {
   const added = Object.entries(NAMES).filter(([name, alias]) => Object.hasOwn(definitions, name) && Object.hasOwn(definitions, alias))
@@ -68,7 +68,7 @@ function apiText(text, definitions) {
   return Buffer.concat([text.subarray(0, end), Buffer.from(`${members.join('')}}`)])
 }
 
-/** Whether the text is the member of this name and nothing else: then it was at the end of the outermost object. */
+/** Whether the text is only the member with this name. Then it was at the end of the top-level object. */
 function isMember(text, name) {
   try {
     const keys = Object.keys(JSON.parse(`{${text}}`))

@@ -8,7 +8,7 @@ const { endToEnd } = require('./headers.js')
 /** Statuses whose responses have no body. */
 const WITHOUT_BODY = new Set([101, 204, 205, 304])
 
-/** The relay as a handler of the Fetch API. What is below `basePath` is its own root; without `compress` no body has an encoding. */
+/** The relay as a Fetch API handler. Paths are relative to `basePath`. Without `compress`, no body has an encoding. */
 function handler({ source, answers, upstream }, { basePath, compress }) {
   return async function fetch(request, info) {
     source.start()
@@ -22,7 +22,7 @@ function handler({ source, answers, upstream }, { basePath, compress }) {
 
   async function pass(request, target, clientAddress) {
     const { method, signal } = request
-    // Its length is only said: the body is sent in chunks.
+    // Without `content-length`, because the body is sent in chunks.
     const removed = compress ? ['content-length'] : ['content-length', 'accept-encoding']
     const headers = [...request.headers].filter(([name]) => !removed.includes(name)).flat()
     if (!compress) headers.push('accept-encoding', 'identity')
@@ -40,7 +40,7 @@ function handler({ source, answers, upstream }, { basePath, compress }) {
   }
 }
 
-/** The path below `basePath`, with the query; `undefined` for one that is not below it. */
+/** The path below `basePath`, with the query; `undefined` for any other path. */
 function targetOf(url, basePath) {
   const { pathname, search } = new URL(url)
   if (pathname !== basePath && !pathname.startsWith(`${basePath}/`)) return undefined

@@ -2,11 +2,11 @@
 
 const { ENCODINGS } = require('./definitions.js')
 
-/** By header: clients send the same few. Bounded, because anybody can send others. */
+/** By header, because clients send the same few. Limited, because a client can send any value. */
 const known = new Map()
 const MAX_KNOWN = 100
 
-/** The encoding to answer in, by the header `Accept-Encoding`. */
+/** The encoding of the answer, from the header `Accept-Encoding`. */
 function encodingFor(header = '') {
   let encoding = known.get(header)
   if (encoding === undefined) {
@@ -29,7 +29,7 @@ function best(header) {
   return accepted.sort((one, other) => weightOf(other) - weightOf(one))[0] ?? 'identity'
 }
 
-/** Whether the header `If-None-Match` names this ETag. Weak and strong ones are compared alike (RFC 9110, 13.1.2). */
+/** Whether the header `If-None-Match` contains this ETag. Weak and strong ETags compare as equal (RFC 9110, 13.1.2). */
 function isKnown(header, etag) {
   if (header === undefined || header === null) return false
   const opaque = (tag) => tag.trim().replace(/^W\//, '')

@@ -10,12 +10,12 @@ const { contentType, prometheus } = require('../metrics/prometheus.js')
 const { Source } = require('./source.js')
 const { Upstream } = require('./upstream.js')
 
-/** The default of the class. */
+/** The default of `FlagDefinitionCache`. */
 const MAX_AGE_MS = 86_400_000
 
 /**
- * A member of the fleet, and what it serves: `{ cache, source, counters, status(), answers, upstream }`. Nothing is connected before
- * `source.start()`. `hasMetrics`: whether it serves `/metrics`.
+ * The parts of a relay: `{ cache, source, counters, status(), answers, upstream }`. It opens no connection before `source.start()`.
+ * `hasMetrics`: whether it serves `/metrics`.
  */
 function open({ secretKey, upstream = DEFAULT_HOST, proxy = true, requestTimeoutMs = DEFAULT_TIMEOUT_MS, ...options }, hasMetrics = false) {
   if (typeof secretKey !== 'string' || !isSecretKey(secretKey))

@@ -7,18 +7,18 @@ const { NO_PROXY, UNKNOWN_FRAMING } = require('./answers.js')
 const { endToEnd } = require('./headers.js')
 
 /**
- * What a client may take: time for the headers, for the whole request, between two bytes, between two requests, and for the requests
- * that are under way when the server is told to close.
+ * The timeouts of a client: for the headers, for the whole request, between two bytes, between two requests, and for requests that are still
+ * running when the server closes.
  */
 const LIMITS = { headersMs: 10_000, requestMs: 120_000, silenceMs: 60_000, keepAliveMs: 65_000, drainMs: 10_000, connections: 10_000 }
 
-/** How many connections may wait to be taken: all clients come at once after a restart. */
+/** The maximum number of connections that wait to be accepted. After a restart all clients connect at once. */
 const BACKLOG = 4_096
 
-/** How long the rest of a body is read after the answer. */
+/** How long the rest of a request body is read after the answer. */
 const LINGER_MS = 1_000
 
-/** Node.js's own server over a relay. It does not go through `Request` and `Response`, which would cost most of the time. */
+/** The relay as a Node.js HTTP server. It does not use `Request` and `Response`, which would take most of the time. */
 class Server {
   #relay
   #limits
@@ -41,7 +41,7 @@ class Server {
     this.#server.setTimeout(this.#limits.silenceMs)
   }
 
-  /** Resolves with the address that it listens at. */
+  /** Resolves with the address on which it listens. */
   async listen(port, host) {
     await new Promise((resolve, reject) => {
       this.#server.once('error', reject)
@@ -50,10 +50,10 @@ class Server {
     return this.#server.address()
   }
 
-  /** Takes no more connections, and resolves when the requests under way have been answered. */
+  /** Accepts no more connections, and resolves when all running requests are answered. */
   async close() {
     const closed = new Promise((resolve) => this.#server.close(resolve))
-    // Again and again: those of requests that were under way become idle later, and their clients would keep them.
+    // Repeatedly: the connections of running requests become idle later, and their clients would keep them open.
     const sweep = setInterval(() => this.#server.closeIdleConnections(), 100)
     const timer = setTimeout(() => this.#server.closeAllConnections(), this.#limits.drainMs)
     await closed
@@ -62,10 +62,10 @@ class Server {
   }
 
   #handle(request, response) {
-    // Clients that keep their connections would keep us from closing.
+    // Connections that clients keep open would delay the close.
     if (!this.#server.listening) response.shouldKeepAlive = false
     const encoding = request.headers['transfer-encoding']
-    // Another one would be lost on the way, and the body be taken for something else.
+    // Another transfer encoding would be lost on the way, and the body would be read wrongly.
     if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') return send(request, response, UNKNOWN_FRAMING)
     const header = (name) => request.headers[name]
     const answer = this.#relay.answers.of(request.method, request.url, header) ?? (this.#relay.upstream ? undefined : NO_PROXY)
@@ -84,7 +84,7 @@ class Server {
     if (answer) return send(request, response, answer)
     if (isUnread(request)) response.shouldKeepAlive = false
     response.writeHead(found.statusCode, found.statusMessage, endToEnd(found.rawHeaders))
-    // If one side breaks, so does the other: half an answer must not pass for a whole one.
+    // If one side breaks, so does the other. Half an answer must not look like a whole one.
     await pipeline(found, response)
   }
 }
@@ -94,7 +94,7 @@ function send(request, response, { status, headers, body }) {
   response.shouldKeepAlive = false
   response.writeHead(status, headers)
   response.write(body ?? '')
-  // The rest of a body that nobody wants is read for a while: a connection that is closed before takes the answer with it.
+  // The rest of an unused body is read for a while. If the connection closes earlier, the client does not get the answer.
   request.resume()
   const timer = setTimeout(end, LINGER_MS)
   request.once('close', end)

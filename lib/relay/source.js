@@ -7,7 +7,7 @@ const { Definitions } = require('./definitions.js')
 /** How long a request waits for the first poll. Less than the shortest timeout of an SDK, which is 3 s (posthog-python). */
 const FIRST_POLL_MS = 2_000
 
-/** Polls as a client of posthog-node does, one member of the fleet, and keeps the newest definitions for the relay to serve. */
+/** Polls like a posthog-node client, and keeps the newest definitions for the relay. */
 class Source {
   #cache
   #internals
@@ -17,7 +17,7 @@ class Source {
   #isReader
   #timer
   #first
-  /** One after the other: an older version must not take the place of a newer one. */
+  /** One after the other, so that an older version does not replace a newer one. */
   #taking = Promise.resolve()
   #version
   #isClosed = false
@@ -25,10 +25,10 @@ class Source {
   current
   /** Whether fetches fail, as of the last poll. */
   isFailing = false
-  /** Whether there shall be none, because PostHog refuses them to the project. */
+  /** Whether the relay serves no definitions, because PostHog refuses them to the project. */
   isRefused = false
 
-  /** `request`: where, as whom and how patiently to ask PostHog; see `requestDefinitions()`. */
+  /** `request`: host, key and timeout; see `requestDefinitions()`. */
   constructor(cache, { request, projectKey, intervalMs, isReader }) {
     this.#cache = cache
     this.#internals = internalsOf(cache)
@@ -38,14 +38,14 @@ class Source {
     this.#isReader = isReader
   }
 
-  /** Begins to poll. */
+  /** Starts polling. */
   start() {
     if (this.#first) return
     this.#cache.onUpdate(() => this.#attempt(() => this.#load()))
     this.#first = this.#pollOn()
   }
 
-  /** How often this polls. */
+  /** The polling interval. */
   get intervalMs() {
     return this.#intervalMs
   }
@@ -66,7 +66,7 @@ class Source {
     await this.#cache.shutdown()
   }
 
-  /** Polls now: of an invalidation, a process hears at its next poll. Failures are reported. */
+  /** Polls now, because a process notices an invalidation only at its next poll. Failures are reported. */
   async poll() {
     await this.#attempt(() => this.#refresh())
     const { failedFetches, fleetFailedFetches } = this.#cache.status()
@@ -86,10 +86,10 @@ class Source {
     if (!isGranted && ((await this.#load()) || this.#isReader || this.current)) return
     try {
       const response = await requestDefinitions(this.#cache.fetch, this.#projectKey, this.#request)
-      // Otherwise what the fleet has comes as a 200.
+      // Otherwise the answer is a 200 with the shared definitions.
       if (response.status === 304) return
       const definitions = await definitionsIn(response)
-      // Before they are taken: until then the store's text is that of the version before.
+      // Published before they are used. Until then, the store has the text of the previous version.
       await this.#attempt(() => this.#cache.onFlagDefinitionsReceived(definitions))
       this.isRefused = false
       await this.#take()
@@ -99,7 +99,7 @@ class Source {
     }
   }
 
-  /** Whether the fleet has definitions. */
+  /** Whether the store has definitions. */
   async #load() {
     const definitions = await this.#cache.getFlagDefinitions()
     if (definitions === undefined) return false
@@ -119,7 +119,7 @@ class Source {
     return this.#taking
   }
 
-  /** What `work` resolves with, or `otherwise` if it fails. Each failed request has been reported already. */
+  /** The result of `work`, or `otherwise` if it fails. Failed requests were already reported. */
   async #attempt(work, otherwise) {
     try {
       return await work()

@@ -7,12 +7,12 @@ const { FlagCacheError } = require('../error.js')
 const { BUSY, SILENT, UNREACHABLE } = require('./answers.js')
 const { endToEnd, combined } = require('./headers.js')
 
-/** How many requests may be under way. */
+/** The maximum number of concurrent requests. */
 const MAX_REQUESTS = 1_000
-/** How long nothing may move in either direction. Load balancers close idle connections after a minute: ours are gone before. */
+/** The timeout without data in either direction. Load balancers close idle connections after a minute, so ours close earlier. */
 const SILENCE_MS = 30_000
 
-/** PostHog, for every request that is not ours to answer. Bodies are streamed both ways, byte for byte. */
+/** Passes requests on to PostHog. Bodies are streamed in both directions, byte for byte. */
 class Upstream {
   #base
   #agent
@@ -20,7 +20,7 @@ class Upstream {
   #report
   #counters
   #maxRequests
-  /** How many requests are under way. */
+  /** The number of running requests. */
   requests = 0
 
   constructor(host, report, counters, { maxRequests = MAX_REQUESTS, silenceMs = SILENCE_MS } = {}) {
@@ -34,10 +34,10 @@ class Upstream {
   }
 
   /**
-   * Sends a request. `headers`: a flat list of names and values; `body`: a stream, if there is one; `address`: the client's, where it
-   * is known; `signal`: aborted when the client is gone.
+   * Sends a request. `headers`: a flat list of names and values. `body`: a stream, if there is one. `address`: the client's address, if
+   * it is known. `signal`: aborted when the client is gone.
    *
-   * Resolves with `{ response }`, an `http.IncomingMessage` to be read to its end, or with `{ answer }`, what to answer instead.
+   * Resolves with `{ response }`, an `http.IncomingMessage` that must be read to its end, or with `{ answer }`, the relay's own answer.
    */
   async send({ method, target, headers, body, address, signal }) {
     if (this.requests >= this.#maxRequests) return this.#failed('busy', BUSY)
@@ -69,7 +69,7 @@ class Upstream {
     return new Promise((resolve, reject) => {
       const { protocol, hostname, port, pathname } = this.#base
       const path = pathname.replace(/\/$/, '') + target
-      // Not a URL: nothing in the target can lead to another host.
+      // Not a URL, so that nothing in the target can lead to another host.
       const request = this.#request({
         protocol,
         hostname: hostname.replace(/^\[|\]$/g, ''),
@@ -81,14 +81,14 @@ class Upstream {
         signal,
       })
       request.once('timeout', () => request.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' })))
-      // Stays: an upload may break after the answer has come.
+      // This listener stays, because an upload may break after the answer has arrived.
       request.on('error', reject)
       request.once('response', (response) => {
         if (response.statusCode >= 200 && response.statusCode < 600) return resolve(response)
         request.destroy(new Error(`the status ${response.statusCode}`))
       })
       if (!body) return request.end()
-      // Not `pipeline()`, which would destroy the client's connection before it has an answer.
+      // Not `pipeline()`, which would destroy the client's connection before the client has an answer.
       body.once('error', (error) => request.destroy(error))
       body.pipe(request)
       request.once('close', () => body.unpipe(request))
