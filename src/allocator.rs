@@ -1,11 +1,12 @@
-//! Gives memory back to the system. An edit of megabytes frees several times its length, and glibc would keep that for good.
+//! Gives memory back to the system. An edit of megabytes frees several times its length, and glibc would keep that
+//! memory for ever.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-/// Texts from this length on are worth it.
+/// The minimum length of a text for which this is worthwhile.
 const LARGE: usize = 1024 * 1024;
 
 /// By then JavaScript has taken what it needed, and what was published is gone.
@@ -13,7 +14,7 @@ const AFTER: Duration = Duration::from_secs(1);
 
 static IS_PENDING: AtomicBool = AtomicBool::new(false);
 
-/// Gives back what handling a text of this length leaves behind, once for all who ask at about the same time.
+/// Gives back the memory that handling a text of this length has freed. Calls at about the same time share one run.
 pub fn give_back(length: usize) {
     if length < LARGE || IS_PENDING.swap(true, Ordering::Relaxed) {
         return;

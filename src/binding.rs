@@ -1,4 +1,4 @@
-//! What Node.js sees of the engine. Nothing else here knows of it.
+//! The engine's interface for Node.js. No other module uses the Node.js API.
 
 mod credentials;
 mod definitions;
@@ -54,7 +54,7 @@ pub struct NativePlan {
     pub copied: Option<String>,
 }
 
-/// A new version, or an error: one of the two.
+/// A new version or an error.
 #[napi(object)]
 pub struct NativeEvent {
     /// The version in the store.
@@ -81,7 +81,7 @@ impl NativeProvider {
         Ok(NativeProvider { provider, observer: Mutex::default(), promises, warning })
     }
 
-    /// What the user should know of the options.
+    /// Warnings about the options.
     #[napi(getter, catch_unwind)]
     pub fn warning(&self) -> Option<String> {
         self.warning.clone()
@@ -93,8 +93,8 @@ impl NativeProvider {
         ms(self.provider.refresh_interval())
     }
 
-    /// Tells posthog-node what to do at this poll. The caller has the definitions of the `known` version. `null`: fetch.
-    /// `undefined`: call `get()` for the definitions. Anything else: use these definitions.
+    /// Tells posthog-node what to do at this poll. The caller has the definitions of the `known` version. `null`:
+    /// fetch. `undefined`: call `get()` for the definitions. Any other value: use these definitions.
     #[napi(catch_unwind, ts_return_type = "Promise<string | NativeSlices | boolean | null | undefined>")]
     pub fn poll<'env>(
         &self,
@@ -104,7 +104,7 @@ impl NativeProvider {
         self.promise(env, async move |provider: Arc<Provider>| provider.poll(known).await.map(NativePoll))
     }
 
-    /// The same for a request that posthog-node makes although it was told not to.
+    /// The same for a request that posthog-node makes although it was told not to fetch.
     #[napi(catch_unwind, ts_return_type = "Promise<string | NativeSlices | boolean | null | undefined>")]
     pub fn poll_again<'env>(
         &self,
@@ -116,7 +116,7 @@ impl NativeProvider {
         })
     }
 
-    /// Definitions that reach the store before `request_ended()` is called; `null` for none.
+    /// Definitions that reach the store before `request_ended()` is called; `null` if there are none.
     #[napi(catch_unwind, ts_return_type = "Promise<string | NativeSlices | boolean | null>")]
     pub fn arrival<'env>(
         &self,
@@ -136,8 +136,8 @@ impl NativeProvider {
         self.provider.note_end_of_request();
     }
 
-    /// The fleet's definitions, `true` for a caller who has them (those of the `known` version), or `false` where
-    /// there shall be none.
+    /// The shared definitions; `true` if the caller has them already (the `known` version); `false` if there must be
+    /// none.
     #[napi(catch_unwind, ts_return_type = "Promise<string | NativeSlices | boolean | null>")]
     pub fn get<'env>(
         &self,
@@ -260,16 +260,17 @@ impl NativeProvider {
         self.promise(env, async move |provider: Arc<Provider>| provider.unshareable().await)
     }
 
-    /// Has the next load fetch.
+    /// Makes the next load fetch.
     #[napi(catch_unwind)]
     pub fn invalidate<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
         self.promise(env, async move |provider: Arc<Provider>| provider.invalidate().await)
     }
 
-    /// Calls back for what happens outside a call, until `unobserve` or `shutdown`.
+    /// Calls the callback for each event outside a call, until `unobserve` or `shutdown`.
     #[napi(catch_unwind)]
     pub fn observe(&self, callback: Function<NativeEvent, ()>) -> napi::Result<()> {
-        // Weak: a listener does not keep the process alive. A full queue drops hints, not truth.
+        // Weak: a listener does not keep the process alive. A full queue may drop events, because they are only
+        // hints.
         let callback = callback
             .build_threadsafe_function()
             .callee_handled::<false>()
@@ -295,7 +296,7 @@ impl NativeProvider {
         Ok(())
     }
 
-    /// Ends the calling back.
+    /// Ends the callbacks.
     #[napi(catch_unwind)]
     pub fn unobserve(&self) {
         self.replace_observer(None);
@@ -317,8 +318,8 @@ impl NativeProvider {
         })
     }
 
-    /// A promise of work that owns what it works on: a worker thread that is terminated frees this
-    /// object, while its futures go on. (An `async` method would borrow it.)
+    /// A promise of work that owns its data: a worker thread that is terminated frees this object, while its futures
+    /// continue. (An `async` method would borrow it.)
     fn promise<'env, T, F>(
         &self,
         env: &'env Env,

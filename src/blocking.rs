@@ -14,21 +14,21 @@ use std::thread;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 
-/// What the calls go to: a kind, and a name within it.
+/// The resource of the calls: a kind, and a name within it.
 type Name = (&'static str, OsString);
 
 type Call = Box<dyn FnOnce() + Send>;
 
 static IN_USE: LazyLock<Mutex<HashMap<Name, Weak<Resource>>>> = LazyLock::new(Mutex::default);
 
-/// Blocking calls to one resource, one at a time: if it hangs, it holds one thread, however many callers there are
+/// Blocking calls to one resource, one at a time. If it hangs, it blocks one thread, however many callers there are
 /// and however often a store for it is opened.
 #[derive(Clone)]
 pub struct Blocking(Arc<Resource>);
 
 struct Resource {
     turn: Arc<Semaphore>,
-    /// The thread's queue, which never holds more than the call whose turn it is; `None` until the first call.
+    /// The thread's queue, which never contains more than one call; `None` until the first call.
     thread: Mutex<Option<Sender<Call>>>,
 }
 

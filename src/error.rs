@@ -1,4 +1,4 @@
-//! What can go wrong, under codes that stay the same.
+//! Errors, with stable codes.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use serde::{Serialize, Serializer};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of failure, as JavaScript sees it in `error.code`.
+/// The kind of a failure, which JavaScript gets as `error.code`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
-    /// An option of the constructor is missing, unknown, ill-typed or out of range.
+    /// An option of the constructor is missing, unknown, of the wrong type or out of range.
     Options,
-    /// What was to be published is not an object with an array `flags`.
+    /// The definitions to publish are not an object with an array `flags`.
     Data,
     /// Definitions exceed what a process is allowed to load.
     TooLarge,
-    /// The store cannot be reached, or refuses to work.
+    /// The store is unreachable, or rejected a command.
     Unavailable,
     /// The store did not answer in time.
     Timeout,
-    /// The store refuses our credentials or rights.
+    /// The store rejected the credentials, or the user lacks a permission.
     Auth,
-    /// The store holds something that is not ours to read.
+    /// The store contains something corrupt, or something that is not from this package.
     Corrupt,
-    /// The store, or this worker's role, allows no writes.
+    /// The store is a replica, or this worker is a reader.
     ReadOnly,
     /// PostHog failed, or refused the definitions.
     Api,
@@ -55,11 +55,11 @@ impl Serialize for Code {
     }
 }
 
-/// How much of a cause is kept and told: a server may answer megabytes.
+/// The maximum length of a cause: a server may answer with megabytes.
 const MAX_CAUSE_BYTES: usize = 1024;
 
-/// A failure: its code, what was being done, and the cause. Cheap to clone, because a lost
-/// connection fails every call with the same error.
+/// An error: its code, the failed operation, and the cause. Cheap to clone, because after a lost connection every
+/// call fails with the same error.
 #[derive(Clone, Debug)]
 pub struct Error {
     code: Code,
@@ -68,12 +68,12 @@ pub struct Error {
 }
 
 impl Error {
-    /// A failure with no cause beneath it.
+    /// An error without a cause.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Error { code, message: message.into(), source: None }
     }
 
-    /// The same failure with what caused it, or with the beginning of what that says.
+    /// The same error with its cause, or with the beginning of the cause's message.
     pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         let mut beginning = Beginning(String::new());
         self.source = Some(match write!(beginning, "{source}") {
@@ -88,7 +88,7 @@ impl Error {
     }
 }
 
-/// What an error says first, where that is more than is told.
+/// The beginning of an error's message, if the message is too long.
 #[derive(Debug)]
 struct Beginning(String);
 

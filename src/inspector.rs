@@ -1,4 +1,4 @@
-//! What a fleet shares, for who only looks: never takes the turn, never fetches, never heals.
+//! Reads what a fleet shares. Never takes the lease, never fetches, never restores.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,42 +17,42 @@ use crate::store::local_copy::LocalCopy;
 use crate::store::notices::Notices;
 use crate::store::shared::{InUse, SharedStore};
 
-/// Looks at the store of one project.
+/// Reads the store of one project.
 pub struct Inspector {
     options: Options,
     rule: Rule,
     shared: Arc<SharedStore>,
     copy: Option<LocalCopy>,
     _in_use: InUse,
-    /// The definitions that were last seen: they are not loaded again.
+    /// The definitions that were read last. They are not loaded again.
     held: Mutex<Option<Arc<Snapshot>>>,
     notices: Mutex<Option<watch::Receiver<Notices>>>,
 }
 
-/// What a store was seen to hold.
+/// The content of a store.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The state, and the store's time.
     pub reading: Reading,
-    /// The definitions; `None` where there are none, or damaged ones.
+    /// The definitions; `None` if there are none, or if they are corrupt.
     pub snapshot: Option<Arc<Snapshot>>,
     /// What is wrong with the definitions.
     pub damage: Option<Error>,
-    /// Whose turn it is, as long as nobody may take over.
+    /// The leader, while its lease is valid.
     pub leader: Option<String>,
-    /// How long the fleet still keeps off the API.
+    /// How long no process calls the API.
     pub pause: Option<Duration>,
-    /// How long until everything expires, where that is known.
+    /// The time until everything expires, if it is known.
     pub expires_in: Option<Duration>,
-    /// How long the reading took.
+    /// How long the read took.
     pub round_trip: Duration,
     pub backend: Backend,
 }
 
 impl Inspector {
-    /// Touches nothing yet.
+    /// Opens nothing yet.
     pub fn new(options: Options) -> Self {
-        // What it looks at is the store: a copy would hide damage there.
+        // Without the local copy, which would hide corruption in the store.
         let shared = SharedStore::open(&Options { local_copy: None, ..options.clone() });
         Inspector {
             copy: LocalCopy::open(&options),
@@ -65,7 +65,7 @@ impl Inspector {
         }
     }
 
-    /// Reads what the fleet shares.
+    /// Reads the shared state.
     pub async fn look(&self) -> Result<Record> {
         let held = self.held.lock().clone();
         let asked_at = Instant::now();
@@ -98,12 +98,12 @@ impl Inspector {
     pub async fn changed(&self, limit: Duration) {
         let notices = self.notices.lock().take();
         let mut notices = notices.unwrap_or_else(|| self.shared.store().watch());
-        // Time over is as good a reason to look.
+        // After a timeout the caller reads the store too.
         let _ = timeout(limit, notices.changed()).await;
         *self.notices.lock() = Some(notices);
     }
 
-    /// Forgets everything, this host's copy too; says whether there was anything.
+    /// Deletes everything, including this host's copy. Returns whether there was anything.
     pub async fn purge(&self) -> Result<bool> {
         // Both, even if one of them fails.
         let copy = match &self.copy {
@@ -114,17 +114,17 @@ impl Inspector {
         Ok(store? | copy?)
     }
 
-    /// This host's copy, where the options want one.
+    /// This host's copy, if the options ask for one.
     pub fn copy(&self) -> Option<&LocalCopy> {
         self.copy.as_ref()
     }
 
-    /// The options that it was made with.
+    /// Its options.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// Bounds work by the limit of a call, and this much `more`.
+    /// Limits work to the timeout of a call, plus `more`.
     async fn within<T>(&self, more: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
         let limit = self.options.call_limit() + more;
         timeout(limit, work).await.unwrap_or_else(|_| {

@@ -1,8 +1,8 @@
 //! The rule by which a fleet shares one fetch: pure decisions over a small shared record.
 //!
-//! Nothing here does I/O or reads a clock. A caller knows the [`State`] and the store's time, asks the [`Rule`], and commits
-//! the state it names by compare-and-set. A lost race is simply asked again. The store tells its time with each answer; in
-//! between, a worker's clock only counts on from there.
+//! Nothing here does I/O or reads a clock. A caller knows the [`State`] and the store's time, asks the [`Rule`], and
+//! commits the resulting state by compare-and-set. After a lost race it asks again. Each answer of the store contains
+//! its time. Between two answers, a worker adds the time that has passed on its own clock.
 
 mod changes;
 mod failures;
@@ -17,8 +17,7 @@ use crate::state::{Lease, Millis, State, millis};
 pub struct Worker<'a> {
     /// This worker's id, unique in the fleet.
     pub owner: &'a str,
-    /// The state in which this worker last saw the snapshot that it holds in memory;
-    /// `None` when it holds none.
+    /// The state in which this worker last saw the snapshot that it holds in memory; `None` if it holds none.
     pub seen: Option<&'a State>,
     /// Whether this worker knows that the definitions have changed, and has not loaded since.
     pub impatient: bool,
@@ -34,19 +33,19 @@ pub enum Decision {
     Grant(State),
     /// Use what the cache has, or what this worker has.
     Follow,
-    /// Definitions that this worker needs are about to come: look again on a notice, at the latest at
-    /// this moment.
+    /// Definitions that this worker needs will arrive soon. Read again after an update notification, at the latest at
+    /// this time.
     Wait(Millis),
 }
 
 /// The durations that govern the rule.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    /// At most one fetch in each.
+    /// The minimum time between two fetches.
     pub refresh_interval: Duration,
     /// How long a grant keeps others from fetching.
     pub lease_ttl: Duration,
-    /// How long a worker without definitions waits for another's fetch; zero: not at all.
+    /// How long a worker without definitions waits for another worker's fetch; zero: it does not wait.
     pub cold_start_wait: Duration,
 }
 
@@ -54,7 +53,7 @@ impl Rule {
     /// What worker `me` does now.
     pub fn decide(&self, state: &State, now: Millis, me: Worker) -> Decision {
         let is_empty = state.snapshot.is_none();
-        // After a failure another worker fetches within moments: who has flags to go on with waits for it.
+        // After a failure another worker fetches very soon, so a worker that has flags waits for it.
         let waits = is_empty || (state.failures > 0 && me.seen.is_some());
         let wait_until = |until: Millis| match waits && until - now <= millis(self.cold_start_wait) {
             true => Decision::Wait(until),
@@ -87,8 +86,8 @@ impl Rule {
     fn grant(&self, state: &State, now: Millis, owner: &str) -> State {
         let mut next = state.successor(now);
         next.fence = next.fence.saturating_add(1);
-        // Others wait for this fetch while the cache is empty, or after a failure: should the leader die,
-        // one of them takes over when their wait ends; should it be slow, no one does before.
+        // Other workers wait for this fetch while the cache is empty, or after a failure. If the leader dies, one of
+        // them takes over when its wait ends. If the leader is slow, none takes over earlier.
         let is_awaited = state.snapshot.is_none() || state.failures > 0;
         let ttl = match is_awaited && !self.cold_start_wait.is_zero() {
             true => self.cold_start_wait,
@@ -96,34 +95,34 @@ impl Rule {
         };
         next.lease = Some(Lease { owner: owner.to_owned(), expires_at: now.saturating_add(millis(ttl)) });
         if self.has_passed(state, now) {
-            // A lease that was kept means that no failure was reported. Otherwise every worker may fail
-            // once more before the fleet pauses.
+            // If the lease still exists, no failure was reported. Otherwise every worker may fail once more before
+            // all pause.
             next.failures = if state.lease.is_some() { 0 } else { state.failures.min(1) };
         }
         if state.snapshot.is_some() && state.failures == 0 {
             next.confirmed_at = state.confirmed_at.max(state.granted_at);
         }
-        // Not before the invalidation that it answers, which may be of the same millisecond.
+        // Not earlier than the invalidation that it answers, which may be in the same millisecond.
         next.granted_at = Some(now).max(state.invalidated_at.filter(|_| self.is_invalidated(state, now)));
         next.retry_at = None;
         next
     }
 
-    /// Who fetches, as long as nobody may take over.
+    /// The leader, while no other worker may take over.
     pub fn leader<'a>(&self, state: &'a State, now: Millis) -> Option<&'a str> {
         self.live_lease(state, now).map(|lease| lease.owner.as_str())
     }
 
-    /// The lease, while no other worker may take it over. One that lasts longer than any that this worker
-    /// would grant is void.
+    /// The lease, while no other worker may take it over. A lease that lasts much longer than this worker's own would
+    /// is void.
     fn live_lease<'a>(&self, state: &'a State, now: Millis) -> Option<&'a Lease> {
         let longest = millis(self.lease_ttl.max(self.cold_start_wait)).saturating_mul(2);
         let is_live = |lease: &&Lease| now < lease.expires_at && lease.expires_at - now <= longest;
         state.lease.as_ref().filter(is_live).filter(|_| !self.is_from_the_future(state, now))
     }
 
-    /// Whether the store's clock was set back since the newest grant. That grant, its lease and what
-    /// came of it are void: waiting for the clock to catch up could take for ever.
+    /// Whether the store's clock was set back since the newest grant. That grant, its lease and its result are void,
+    /// because waiting for the clock to catch up could take for ever.
     fn is_from_the_future(&self, state: &State, now: Millis) -> bool {
         state.granted_at.is_some_and(|at| at > now.saturating_add(self.slack()))
     }
@@ -132,7 +131,7 @@ impl Rule {
         self.live_lease(state, now).filter(|lease| lease.owner != owner)
     }
 
-    /// Whether a fetch is due: the interval is over, or the last fetch failed and no other is under way.
+    /// Whether a fetch is due: the interval is over, or the last fetch failed and no other is running.
     fn is_due(&self, state: &State, now: Millis) -> bool {
         (state.failures > 0 && self.live_lease(state, now).is_none()) || self.has_passed(state, now)
     }
@@ -144,9 +143,9 @@ impl Rule {
         state.granted_at.is_none_or(since) || self.is_from_the_future(state, now)
     }
 
-    /// Whether the snapshot is so new that a worker which cannot reach the store goes on with it, and does not fetch: its
-    /// next poll comes soon enough for an edit to reach it within three intervals. The slack is for workers that poll
-    /// at the same moment as the leader, and have seen what it had confirmed an interval before.
+    /// Whether the snapshot is so new that a worker which cannot reach the store keeps it and does not fetch. Its
+    /// next poll is early enough for an edit to arrive within three intervals. The slack is for workers that poll at
+    /// the same moment as the leader, and have seen only its confirmation from the interval before.
     pub fn is_recent(&self, state: &State, now: Millis) -> bool {
         let longest = millis(self.refresh_interval).saturating_mul(2).saturating_add(self.slack());
         let age = state.confirmed_at.map(|at| now.saturating_sub(at));
@@ -155,13 +154,13 @@ impl Rule {
             && !self.is_invalidated(state, now)
     }
 
-    /// Whether no grant has answered the last invalidation yet. One from the future is void.
+    /// Whether no grant has answered the last invalidation yet. An invalidation from the future is void.
     fn is_invalidated(&self, state: &State, now: Millis) -> bool {
         state.invalidated_at > state.granted_at
             && state.invalidated_at <= Some(now.saturating_add(self.slack() + 1))
     }
 
-    /// Whether the fetch under way follows a pause of the whole fleet, so that the snapshot is old.
+    /// Whether the running fetch follows a pause of all workers, so that the snapshot is old.
     fn is_being_replaced(&self, state: &State) -> bool {
         match (state.granted_at, state.confirmed_at) {
             (Some(granted), Some(confirmed)) => {
@@ -171,8 +170,8 @@ impl Rule {
         }
     }
 
-    /// How much earlier than the interval a fetch may come: a leader polls once an interval, and
-    /// the jitter of its timer and of the network must not make it miss its turn.
+    /// How much earlier than the interval a fetch may come. A leader polls once per interval, and must not miss a
+    /// grant because of the jitter of its timer and the network.
     fn slack(&self) -> Millis {
         (millis(self.refresh_interval) / 10).min(1_000)
     }

@@ -1,4 +1,4 @@
-//! How much definitions may cost the process that loads them.
+//! How much memory and time definitions may cost the process that loads them.
 //!
 //! A few bytes of zstd expand to gigabytes, and three bytes of JSON to a hundred bytes of JavaScript. Within
 //! these limits, whatever the text is, a process that loads it grows by less than 500 MB, and parsing never
@@ -17,16 +17,16 @@ pub const MAX_STORED_BYTES: u64 = 24 * 1024 * 1024;
 /// 30 MB, six times as much as the largest that were measured.
 pub const MAX_MEMORY: usize = 450_000_000;
 
-/// At the same time a text is in memory as it came, decoded, on its way to JavaScript, and there.
+/// At the same time, a text is in memory as received, decoded, on its way to JavaScript, and in JavaScript.
 const COPIES: usize = 4;
 
-/// On its way to JavaScript what is not ASCII is escaped: a letter of two bytes takes six.
+/// On its way to JavaScript, characters outside ASCII are escaped: a letter of two bytes takes six.
 const ESCAPED: usize = 3;
 
-/// What a value or a key takes in JavaScript at most. In realistic definitions it is 30 bytes, in `{"33":1}` 140.
+/// The maximum bytes of a value or a key in JavaScript. In realistic definitions it is 30 bytes, in `{"33":1}` 140.
 const VALUE_BYTES: usize = 140;
 
-/// Pieces of a text: their number, and where each goes, is parsed in one call.
+/// The maximum number of pieces of a text. The plan for all of them is parsed in one call.
 pub const MAX_PIECES: usize = 1 << 16;
 
 /// Bytes of one piece, and of all keys beside the pieces. They too are parsed in one call.
@@ -38,7 +38,7 @@ pub const MAX_PIECE_VALUES: usize = 100_000;
 /// The limit that a text exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Excess {
-    /// What there are too many of, and where.
+    /// The unit that is limited, and its place.
     pub what: &'static str,
     pub limit: usize,
 }
@@ -75,7 +75,7 @@ fn require_counted(
     limit: usize,
     what: &'static str,
 ) -> Result<(), Excess> {
-    // Counting takes time: first the most that there can be.
+    // Counting takes time, so first the upper bound is compared.
     if of(json.len()) <= limit || of(separators(json) + 1) <= limit {
         return Ok(());
     }

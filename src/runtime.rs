@@ -1,7 +1,7 @@
 //! The Tokio runtime: one per process, whatever Node.js environments come and go.
 //!
-//! napi-rs has one too, but it ends with the last worker thread that uses it, and comes back with other
-//! settings; whatever outlives that (a shared connection) would be dead.
+//! napi-rs has one too, but it ends with the last worker thread that uses it, and restarts with other settings. A
+//! shared connection would then be dead.
 
 use std::future::Future;
 use std::io;
@@ -15,7 +15,8 @@ use crate::error::{Code, Error, Result};
 /// Two threads are plenty: they only wait for the network.
 const THREADS: usize = 2;
 
-/// For what takes milliseconds of computing. What may block for ever has threads of its own: see [`crate::blocking`].
+/// For computing that takes milliseconds. Calls that may block for ever have their own threads: see
+/// [`crate::blocking`].
 const COMPUTING_THREADS: usize = 8;
 
 static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
@@ -40,7 +41,7 @@ where
     }
 }
 
-/// Runs what takes milliseconds for megabytes on a thread where nobody waits behind it.
+/// Runs computing that takes milliseconds on another thread, so that it delays nothing else.
 pub async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await

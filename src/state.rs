@@ -16,38 +16,38 @@ const MAX_ETAG_BYTES: usize = 1024;
 /// What the fleet shares besides the definitions themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct State {
-    /// Grows with every commit; 0 where nothing was ever committed.
+    /// Grows with every commit; 0 if there was none yet.
     pub revision: u64,
-    /// The number of the newest grant. It outlives the lease, so that no number comes twice.
+    /// The number of the newest grant. It outlives the lease, so that no number is used twice.
     pub fence: u64,
     /// The leader's lease. A lapsed one stays until another worker is granted one.
     pub lease: Option<Lease>,
     pub granted_at: Option<Millis>,
     pub snapshot: Option<SnapshotInfo>,
-    /// When the snapshot was last known to be PostHog's current one: a publish, or a later fetch
-    /// that published nothing and of which no failure was reported.
+    /// When the snapshot was last known to be PostHog's current one: at its publish, or at a later fetch that
+    /// published nothing and reported no failure.
     pub confirmed_at: Option<Millis>,
     /// Until then no worker calls PostHog.
     pub retry_at: Option<Millis>,
     /// When a worker last said that the definitions have changed.
     pub invalidated_at: Option<Millis>,
-    /// Failed fetches in a row, of whichever workers.
+    /// Failed fetches in a row, of all workers.
     #[serde(default)]
     pub failures: u32,
     /// Since when PostHog has refused the definitions to the whole project (402, quota exceeded).
     #[serde(default)]
     pub refused_at: Option<Millis>,
-    /// Since when the leader has had definitions that the store does not take.
+    /// Since when the store has rejected the leader's definitions.
     #[serde(default)]
     pub outdated_at: Option<Millis>,
 }
 
-/// The right, and the duty, to fetch.
+/// The lease: the right and the duty to fetch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Lease {
     /// The id of the worker that fetches.
     pub owner: String,
-    /// From then on another worker may take over.
+    /// After this time another worker may take over.
     pub expires_at: Millis,
 }
 
@@ -71,8 +71,8 @@ impl State {
         State { revision: self.revision.saturating_add(1).max(now), ..self.clone() }
     }
 
-    /// The state as a store hands it out. Another program can write anything there: a revision that cannot
-    /// be counted up, or an ETag that no request can carry, counts as absent.
+    /// The state as a store returns it. Another program can write anything there: a revision that cannot be
+    /// incremented, or an ETag that is invalid in a request, counts as absent.
     pub fn sanitized(mut self) -> State {
         self.revision = countable(self.revision);
         if let Some(snapshot) = &mut self.snapshot {

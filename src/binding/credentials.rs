@@ -17,10 +17,10 @@ use crate::config::options::Given;
 
 type Answer = std::result::Result<Given, Box<dyn StdError + Send + Sync>>;
 
-/// Whose calls go to one function: caches with the same one share a connection.
+/// Identifies the function: caches with the same function share a connection.
 #[napi]
 pub struct NativeCredentials {
-    /// Not held: it holds the function, whose life decides that of this object.
+    /// Weak, because it holds the function, and the function's lifetime decides this object's.
     caller: Mutex<Weak<Caller>>,
 }
 
@@ -43,7 +43,7 @@ impl NativeCredentials {
 }
 
 impl NativeCredentials {
-    /// What the engine calls; `call` calls the function for it.
+    /// The engine calls this; `call` calls the function.
     pub fn function(&self, call: Function<NativeLogin, ()>) -> napi::Result<CredentialsFunction> {
         let mut caller = self.caller.lock();
         if let Some(caller) = caller.upgrade() {
@@ -81,7 +81,7 @@ impl NativeLogin {
 
     fn answer(&self, answer: Answer) {
         if let Some(sender) = self.answer.lock().take() {
-            // Nobody waits any more if it took too long.
+            // If it took too long, nothing waits for it any more.
             let _ = sender.send(answer);
         }
     }

@@ -15,9 +15,9 @@ use crate::worker::provider::Poll;
 
 /// JSON in Latin-1.
 pub enum Slice {
-    /// Which V8 copies.
+    /// V8 copies it.
     Copied(Vec<u8>),
-    /// Which V8 reads where it lies.
+    /// V8 reads it in place.
     External(Vec<u8>),
 }
 
@@ -31,7 +31,7 @@ pub struct NativeSlices {
     slices: VecDeque<Slice>,
 }
 
-/// Of what `lib/transfer.js` makes definitions. Mostly that is one slice: then no object of a class is made.
+/// The input from which `lib/transfer.js` builds definitions. Usually one slice, without an object of a class.
 pub type NativeDefinitions = Either<Slice, NativeSlices>;
 
 /// Definitions as the API has them.
@@ -41,7 +41,7 @@ pub struct NativeFetched {
     snapshot: Option<Arc<Snapshot>>,
 }
 
-/// Definitions, or `true` for a caller who has them already, or `false` where there shall be none.
+/// Definitions; `true` if the caller has them already; `false` if there must be none.
 pub type NativeFound = Either<NativeDefinitions, bool>;
 
 pub fn found(definitions: Definitions) -> NativeFound {

@@ -1,4 +1,4 @@
-//! What the command line sees of a store.
+//! The store for the command line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::inspector::{Inspector, Record};
 use crate::worker::status::ms;
 
-/// Looks at a store, as `lib/cli/` drives it; never takes the turn.
+/// Reads a store for `lib/cli/`; never takes the lease.
 #[napi]
 pub struct NativeInspector {
     inspector: Arc<Inspector>,
@@ -46,7 +46,7 @@ impl NativeInspector {
         Ok(NativeInspector { inspector, promises: Promises::new(env).map_err(uncoded)? })
     }
 
-    /// What the fleet shares, as JSON.
+    /// The shared state, as JSON.
     #[napi(catch_unwind)]
     pub fn look<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, String>> {
         self.promise(env, async |inspector| Ok(record_json(&inspector.look().await?).to_string()))
@@ -73,7 +73,7 @@ impl NativeInspector {
         })
     }
 
-    /// Forgets everything; says whether there was anything.
+    /// Deletes everything. Returns whether there was anything.
     #[napi(catch_unwind)]
     pub fn purge<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, bool>> {
         self.promise(env, async |inspector| inspector.purge().await)

@@ -24,7 +24,8 @@ pub fn validated(
     Options::from_given(given).map_err(|error| coded(&error))
 }
 
-/// A value as it was given. Of an object the fields are looked at, and of these `tls`: others may lead back to themselves.
+/// A value as it was given. Reads the fields of an object, and of its fields only `tls`, because others may be
+/// cyclic.
 pub fn value(value: Unknown) -> napi::Result<Given> {
     nested(value, true, true)
 }

@@ -15,11 +15,11 @@ use parking_lot::Mutex;
 use crate::error::{Code, Error, Result};
 use crate::runtime::spawn;
 
-/// The promises of one object of JavaScript. One threadsafe function settles them all; napi-rs makes one for
-/// each promise of its own, and the main thread pays for that in each call.
+/// The promises of one object of JavaScript. One threadsafe function settles them all. napi-rs would create one for
+/// each promise, which costs the main thread time in each call.
 pub struct Promises {
     wake: Arc<ThreadsafeFunction<(), (), (), NapiStatus, false, true>>,
-    /// Not handed to Node.js: what it has not passed on when a worker thread ends is never freed.
+    /// Not queued in Node.js: values that it has not delivered when a worker thread ends are never freed.
     outcomes: Arc<Mutex<VecDeque<Settle>>>,
     pending: Rc<Pending>,
 }
@@ -46,7 +46,7 @@ impl Promises {
     pub fn new(env: &Env) -> napi::Result<Self> {
         let outcomes = Arc::<Mutex<VecDeque<Settle>>>::default();
         let pending = Rc::<Pending>::default();
-        // What a threadsafe function calls in the end has to be JavaScript's.
+        // A threadsafe function must call a JavaScript function in the end.
         let nothing: Function<(), ()> = env.create_function_from_closure("settled", |_| Ok(()))?;
         let (arrived, waiting) = (outcomes.clone(), pending.clone());
         let settle_next = move |ThreadsafeCallContext { env, .. }| {
@@ -84,7 +84,7 @@ impl Promises {
                 on_failure(error);
             }
             outcomes.lock().push_back(Box::new(move |env| deferred.settle(env, outcome)));
-            // Fails where JavaScript has been ended: then nobody waits.
+            // Fails if JavaScript has ended. Then nothing waits for it.
             let _: NapiStatus = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         };
         match spawn(task) {

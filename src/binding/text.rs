@@ -6,13 +6,13 @@ use parking_lot::Mutex;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Text that is taken over bit by bit, so that no megabyte of it holds the main thread.
+/// Text that is received in parts, so that megabytes do not block the main thread.
 #[napi]
 pub struct NativeText {
     text: Mutex<Text>,
 }
 
-/// Copied as JavaScript has it, to be decoded where nobody waits.
+/// Copied in JavaScript's encoding, and decoded on another thread.
 pub enum Text {
     /// Parts of a string.
     Units(Vec<Utf16String>),
@@ -49,7 +49,7 @@ impl NativeText {
 }
 
 impl NativeText {
-    /// What was appended so far; it is empty again.
+    /// Takes the appended text, and leaves it empty.
     pub fn take(&self) -> Text {
         std::mem::take(&mut *self.text.lock())
     }

@@ -14,13 +14,13 @@ use super::target::Login;
 use super::tls::Tls;
 use crate::error::Result;
 
-/// What an earlier time than this means (2001-09-09) is most probably in seconds.
+/// An earlier time than this (2001-09-09) is most probably in seconds.
 const EARLIEST_MS: f64 = 1e12;
 
-/// Whoever can call the function.
+/// Calls the function.
 #[async_trait]
 pub trait CredentialsProvider: Send + Sync {
-    /// Calls it. Has no timeout of its own. The error is what it threw.
+    /// Calls it. Has no timeout of its own. The error is the value that it threw.
     async fn call(&self) -> Result<Given, Box<dyn StdError + Send + Sync>>;
 }
 

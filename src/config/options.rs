@@ -109,7 +109,7 @@ pub struct Options {
     pub key_prefix: String,
     /// Where the store is.
     pub target: Target,
-    /// When to fetch.
+    /// The durations of the rule.
     pub rule: Rule,
     /// The store drops the snapshot after this long without a commit.
     pub max_age: Duration,

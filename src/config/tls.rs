@@ -31,7 +31,7 @@ pub struct Tls {
 pub struct Fault(pub &'static str, pub String);
 
 impl Tls {
-    /// These settings, and the others where these say nothing.
+    /// These settings, with the others for fields that are not set.
     pub fn or(self, others: Tls) -> Tls {
         Tls {
             ca: self.ca.or(others.ca),
@@ -98,7 +98,7 @@ fn certificates(option: &'static str, pem: &str) -> Result<Vec<CertificateDer<'s
     }
 }
 
-/// Skips unreadable certificates: one damaged file must not make the others useless.
+/// Skips unreadable certificates: one corrupt file must not make the others useless.
 fn system_authorities() -> io::Result<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     let mut authorities = RootCertStore::empty();

@@ -12,8 +12,9 @@ pub(super) const SCHEMES: &str = "redis://host:port/db, redis+unix:///socket?db=
     redis-sentinel://host:port,host:port/db?master=name, redis-cluster://host:port,host:port, \
     each also with valkey, and with rediss or valkeys for TLS; file:///directory, memory:";
 
-/// Parameters that other clients put into a URL, and that are safe to ignore: the same is done anyway, is an option here, or
-/// concerns what there is not (redis.io/docs/latest/develop/clients/connection-urls, and each client's own page).
+/// Parameters that other clients put into a URL, and that are safe to ignore: the cache does the same anyway, has an
+/// option for it, or lacks the feature (redis.io/docs/latest/develop/clients/connection-urls, and each client's own
+/// page).
 const IGNORED: [&str; 41] = [
     // ioredis and node-redis
     "family",
@@ -63,14 +64,14 @@ const IGNORED: [&str; 41] = [
     "read_write_timeout",
 ];
 
-/// Those that say whether certificates are verified: ignored too, where there is TLS.
+/// Parameters about the verification of certificates: ignored too, if there is TLS.
 pub(super) const VERIFICATION: [&str; 5] =
     ["rejectUnauthorized", "ssl_cert_reqs", "ssl_check_hostname", "skip_verify", "verifyPeer"];
 
-/// Those that name certificates. Whoever gives them does not want those of the system.
+/// Parameters that name certificates. They are not ignored, because the user does not want the system's CAs.
 const CERTIFICATES: [&str; 4] = ["ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"];
 
-/// What the query of a URL says.
+/// The parameters in a URL's query.
 #[derive(Default)]
 struct Query {
     database: Option<i64>,

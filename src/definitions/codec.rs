@@ -1,7 +1,7 @@
-//! What a store keeps of a text: the text itself, zstd of it, or a patch.
+//! The stored form of a text: the text itself, zstd of it, or a patch.
 //!
-//! Stored bytes are not trusted. They make at most [`MAX_TEXT_BYTES`], and the caller compares the hash of these with
-//! the version that it asked for.
+//! Stored bytes are not trusted. They expand to at most [`MAX_TEXT_BYTES`], and the caller compares the hash of the
+//! text with the version that it requested.
 
 use std::io::{self, Read};
 
@@ -11,16 +11,16 @@ use crate::definitions::patch::{self, Base, is_patch};
 use crate::error::{Code, Error, Result};
 use crate::limits::{MAX_STORED_BYTES, MAX_TEXT_BYTES, require};
 
-/// From this size on `Compression::Auto` compresses: below, a network packet costs as much.
+/// `Compression::Auto` compresses from this size on. Below it, a network packet costs the same.
 pub const AUTO_COMPRESS_FROM: usize = 64 * 1024;
 
-/// How a zstd frame begins (RFC 8878, 3.1.1). JSON text never begins so.
+/// The first bytes of a zstd frame (RFC 8878, 3.1.1). JSON text never begins with them.
 pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 
-/// The fastest level that still finds what JSON repeats.
+/// The fastest level that still finds repetitions in JSON.
 const ZSTD_LEVEL: i32 = 3;
 
-/// A patch is stored if it is at most this fraction of what is stored of the text.
+/// A patch is stored if its length is at most this fraction of the stored text.
 const PATCH_PAYS_FROM: usize = 4;
 
 /// Whether snapshots are compressed in the store.
@@ -30,7 +30,7 @@ pub enum Compression {
     Auto,
     /// zstd always.
     Zstd,
-    /// Never: plain JSON for whoever else reads the key.
+    /// Never: plain JSON for other programs that read the key.
     None,
 }
 
@@ -39,7 +39,7 @@ pub enum Compression {
 pub struct Encoded {
     /// Its JSON, or zstd of it.
     pub bytes: Bytes,
-    /// What makes it of the version before. Only stores behind a network keep it.
+    /// The patch from the previous version. Only stores behind a network keep it.
     pub patch: Option<Bytes>,
 }
 
@@ -55,7 +55,7 @@ impl From<Bytes> for Encoded {
     }
 }
 
-/// What a store keeps of `text`, with a patch if it replaces `base` and the patch is short.
+/// Encodes `text` for a store, with a patch if it replaces `base` and the patch is short.
 pub fn encode(text: &str, compression: Compression, base: Option<Base>) -> io::Result<Encoded> {
     let is_plain = match compression {
         Compression::Auto => text.len() < AUTO_COMPRESS_FROM,
@@ -66,15 +66,15 @@ pub fn encode(text: &str, compression: Compression, base: Option<Base>) -> io::R
         true => Bytes::copy_from_slice(text.as_bytes()),
         false => zstd::bulk::compress(text.as_bytes(), ZSTD_LEVEL)?.into(),
     };
-    // Whoever wants plain JSON reads it with other tools, or nearby.
+    // With plain JSON, other programs read it, or it crosses no network.
     let base = base.filter(|_| compression != Compression::None);
     let limit = bytes.len() / PATCH_PAYS_FROM;
-    // An error mostly says that the patch would be longer. Whatever it says, the whole is enough.
+    // An error usually means that the patch would be longer. The whole text is enough in any case.
     let patch = base.and_then(|base| patch::make(text, base, limit).ok());
     Ok(Encoded { bytes, patch: patch.map(Bytes::from) })
 }
 
-/// The text in these stored bytes; if they are a patch to `base`, the text that it makes.
+/// The text in these stored bytes; if they are a patch to `base`, its result.
 pub fn decode(bytes: &[u8], base: Option<Base>) -> Result<Vec<u8>> {
     if let (true, Some(base)) = (is_patch(bytes), base) {
         patch::apply(bytes, base, MAX_TEXT_BYTES)
@@ -88,7 +88,7 @@ pub fn decode(bytes: &[u8], base: Option<Base>) -> Result<Vec<u8>> {
     }
 }
 
-/// The error for stored bytes that are not what the state says.
+/// The error for stored bytes that do not match the state.
 pub fn corrupt(what: &str) -> Error {
     Error::new(Code::Corrupt, format!("the stored snapshot {what}"))
 }

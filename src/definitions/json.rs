@@ -1,4 +1,4 @@
-//! JSON as it is written: serde finds the keys, values and flags in a text, and copies none of them.
+//! JSON as written: serde finds the keys, values and flags in a text without copying them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -34,7 +34,7 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// What a key means: as bytes, because it may hold a lone surrogate.
+/// The decoded name of a key, as bytes, because it may contain a lone surrogate.
 pub type Name<'a> = Cow<'a, [u8]>;
 
 /// The name that a key means, which is given as written, quotes included.
@@ -59,7 +59,7 @@ pub fn name(key: &str) -> Name<'_> {
 /// A key and its value.
 pub type Entry<'a> = (&'a str, &'a str);
 
-/// The entries of an object as written: at most [`MAX_PIECES`] and one more, the rest is only checked.
+/// The entries of an object as written: at most [`MAX_PIECES`] plus one. The rest is only validated.
 pub struct Entries<'a>(pub Vec<Entry<'a>>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
@@ -85,7 +85,7 @@ impl<'de: 'a, 'a> Visitor<'de> for Entries<'a> {
     }
 }
 
-/// The elements of an array: at most [`MAX_PIECES`] and one more, the rest is only checked.
+/// The elements of an array: at most [`MAX_PIECES`] plus one. The rest is only validated.
 pub struct Elements<T>(pub Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Elements<T> {

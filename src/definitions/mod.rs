@@ -1,4 +1,4 @@
-//! The definitions of feature flags: their text and its pieces, what a store keeps of it, and what JavaScript needs of it.
+//! The definitions of feature flags: their text and its pieces, the stored form, and the parts for JavaScript.
 
 pub mod codec;
 mod json;

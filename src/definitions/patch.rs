@@ -1,4 +1,4 @@
-//! Makes and applies patches: what turns the text of one version into that of the next.
+//! Makes and applies patches. A patch turns the text of one version into that of the next.
 //!
 //! ```text
 //! patch = TAG, version of the base (64 hexadecimal digits), a zstd frame whose prefix is the text of the base
@@ -13,7 +13,7 @@ use crate::limits::MAX_TEXT_BYTES;
 /// How a patch begins. `redis/read.lua` reads the version that follows.
 pub const TAG: &[u8] = b"PATCH2:";
 
-/// Long-distance matching finds what the base has. A higher level takes longer and gains 5 %.
+/// Long-distance matching finds the parts that the base contains. A higher level takes longer and gains 5 %.
 const LEVEL: i32 = 1;
 
 /// The window spans a base and a text of the maximum size, so that a text can copy from all of its base.
@@ -26,12 +26,12 @@ pub struct Base<'a> {
     pub version: &'a str,
 }
 
-/// Whether what a store returned for a snapshot is a patch.
+/// Whether these bytes from a store are a patch.
 pub fn is_patch(bytes: &[u8]) -> bool {
     bytes.starts_with(TAG)
 }
 
-/// The patch that makes `text` of `base`: at most `limit` bytes.
+/// The patch from `base` to `text`: at most `limit` bytes.
 pub fn make(text: &str, base: Base, limit: usize) -> io::Result<Vec<u8>> {
     let mut patch = [TAG, base.version.as_bytes()].concat();
     // zstd stops as soon as this is full: a text that shares little with its base costs less than compressing it again.
@@ -51,7 +51,7 @@ pub fn make(text: &str, base: Base, limit: usize) -> io::Result<Vec<u8>> {
     Ok(patch)
 }
 
-/// The text that a patch makes of `base`: at most `limit` bytes.
+/// The result of applying a patch to `base`: at most `limit` bytes.
 pub fn apply(patch: &[u8], base: Base, limit: usize) -> io::Result<Vec<u8>> {
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
     let frame = patch

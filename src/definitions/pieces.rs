@@ -12,10 +12,10 @@ use crate::limits::{
     Excess, MAX_PIECE_BYTES, MAX_PIECES, MAX_TEXT_BYTES, require, require_memory, require_values,
 };
 
-/// What pieces are to whoever reads of too many.
+/// The word for pieces in the message about too many.
 const PARTS: &str = "flags, cohorts and other parts";
 
-/// Where in the text something stands. (A text has less than 4 GiB.)
+/// A range of the text. (A text has less than 4 GiB.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     start: u32,
@@ -54,7 +54,7 @@ pub struct Pieces {
     pub flags: usize,
 }
 
-/// Why a text is no definitions.
+/// Why a text is not definitions.
 #[derive(Debug)]
 pub enum Fault {
     /// It is not an object with an array `flags` of flags.
@@ -82,7 +82,7 @@ impl Span {
         Span { start: start as u32, end: (start + part.len()) as u32 }
     }
 
-    /// What stands there.
+    /// The text in this range.
     pub fn of(self, text: &str) -> &str {
         text.get(self.start()..self.end()).unwrap_or_default()
     }
@@ -185,7 +185,7 @@ fn flags_of(value: &str, text: &str) -> Result<Vec<Span>, Fault> {
     Ok(flags.iter().map(|flag| flag_span(flag, text)).collect())
 }
 
-/// Where a flag stands. Only whitespace is between its braces and what is in them.
+/// The range of a flag, without the whitespace around it.
 fn flag_span(flag: &Flag, text: &str) -> Span {
     let (first, last) = (Span::within(text, flag.first_key), Span::within(text, flag.last_value));
     let before = text.get(..first.start()).and_then(|before| before.rfind('{'));

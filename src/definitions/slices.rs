@@ -1,7 +1,7 @@
-//! Definitions on their way to JavaScript: the pieces that it does not have yet, a plan of how to make the
-//! whole, and the version that it is.
+//! Definitions on their way to JavaScript: the pieces that it does not have yet, a plan to assemble the whole, and
+//! its version.
 //!
-//! The plan is JSON in the shape of the definitions; `lib/transfer.js` carries it out:
+//! The plan is JSON in the shape of the definitions; `lib/transfer.js` executes it:
 //!
 //! - an object stands for an object, with a plan for each value;
 //! - an array of runs `[first, count]` stands for an array. `first` is the number of a new piece, or
@@ -9,8 +9,7 @@
 //! - an array of numbers `place, piece, …` stands for the earlier array with new pieces in these places;
 //! - a number stands for that new piece, or (-1) for the earlier value under the same key.
 //!
-//! All of it is Latin-1, what that lacks is escaped: V8 takes one-byte text over as it is, and parses it
-//! faster.
+//! All of it is Latin-1, with other characters escaped: V8 uses one-byte text as it is, and parses it faster.
 
 use std::cell::LazyCell;
 use std::collections::{HashMap, VecDeque};
@@ -25,15 +24,15 @@ use crate::definitions::snapshot::Snapshot;
 /// must stay below 128 KiB: larger ones it keeps apart from other young objects.
 const SLICE_BYTES: usize = 96 * 1024;
 
-/// An array of more runs, or more places, is all new: JavaScript joins runs in one call with as many
-/// arguments.
+/// An array with more runs or places counts as all new, because JavaScript joins runs in one call with one argument
+/// each.
 const MAX_RUNS: usize = 8192;
 
-/// What posthog-node is to evaluate by, and how JavaScript comes by it.
+/// The definitions that posthog-node must use, and how JavaScript gets them.
 pub enum Definitions {
     /// JavaScript has this version already.
     Unchanged(Arc<Snapshot>),
-    /// This version, and how to make it.
+    /// This version, and how to build it.
     Changed(Arc<Snapshot>, Delivery),
     /// No definitions at all.
     Cleared,
@@ -49,14 +48,14 @@ impl Definitions {
     }
 }
 
-/// What JavaScript needs to make the definitions of one version.
+/// The parts from which JavaScript builds the definitions of one version.
 pub struct Delivery {
     /// The new pieces in order, the plan, and the version, in JSON arrays of about [`SLICE_BYTES`].
     pub slices: VecDeque<Vec<u8>>,
 }
 
 impl Delivery {
-    /// All that is in `snapshot`, less what JavaScript has of `earlier`.
+    /// Everything in `snapshot`, except the pieces that JavaScript has from `earlier`.
     pub fn new(snapshot: &Snapshot, earlier: Option<&Snapshot>) -> Self {
         let mut known = HashMap::new();
         if let Some(earlier) = earlier {
@@ -167,7 +166,7 @@ impl<'a> Writer<'a> {
 
     /// For each element its place in the earlier array, if it was there.
     fn find(&self, elements: &[Span], earlier: &[&str]) -> Vec<Option<usize>> {
-        // Mostly an element stands where it stood, counted from the last one that was found.
+        // Usually an element is at the same distance from the last one that was found.
         let mut place = 0;
         let places = LazyCell::new(|| -> HashMap<&str, usize> {
             earlier.iter().enumerate().map(|(place, element)| (*element, place)).collect()
@@ -212,9 +211,9 @@ impl<'a> Writer<'a> {
         self.pieces as i64 - 1
     }
 
-    /// The slice that takes the next element, of so many bytes.
+    /// The slice for the next element, which has this many bytes.
     fn slice(&mut self, bytes: usize) -> &mut Vec<u8> {
-        // With a comma before it, and a bracket behind.
+        // Plus a comma before it and a bracket after it.
         if !self.slice.is_empty() && self.slice.len() + bytes + 2 > SLICE_BYTES {
             self.close();
         }
@@ -228,7 +227,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Appends JSON text as Latin-1. What is not ASCII stands in a string, so that it may be escaped.
+/// Appends JSON text as Latin-1. Characters outside ASCII are only in strings, so they may be escaped.
 fn one_byte(text: &str, to: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(at) = rest.bytes().position(|byte| !byte.is_ascii()) {

@@ -33,8 +33,8 @@ impl Snapshot {
         Self::cut(text).map_err(unpublishable)
     }
 
-    /// The definitions as PostHog's API answers them, completed to what every posthog-node reads from
-    /// a cache: older ones know only the camelCase names, and take no field for granted.
+    /// The definitions as PostHog's API answers them, completed for every version of posthog-node: older ones read
+    /// only the camelCase names, and take no field for granted.
     pub fn from_api(text: String) -> Result<Self> {
         let fields = Fields::of(&text)?;
         let required = |name| (!fields.has(name)).then_some((name, "{}"));
@@ -52,7 +52,7 @@ impl Snapshot {
                 ALIASES.iter().filter_map(|&(name, alias)| fields.copied(alias, name)).collect();
             (!more.is_empty()).then(|| with_fields(&text, &more))
         });
-        // What serde does not read, a lone surrogate in a name for example, JavaScript does.
+        // JavaScript reads some text that serde does not, for example a lone surrogate in a name.
         Self::cut(longer.unwrap_or(text)).map_err(unpublishable)
     }
 
@@ -86,12 +86,12 @@ impl Snapshot {
         &self.text
     }
 
-    /// The SHA-256 of the text, in hexadecimal: nobody can make two texts of one version.
+    /// The SHA-256 of the text, in hexadecimal. So two texts cannot have the same version.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// What the text consists of.
+    /// The pieces of the text.
     pub fn pieces(&self) -> &Pieces {
         &self.pieces
     }
@@ -123,7 +123,7 @@ impl Snapshot {
     }
 }
 
-/// The fields of an object; `null` is as good as none. Of duplicates the last counts, as in JavaScript.
+/// The fields of an object; `null` counts as absent. Of duplicate fields the last one counts, as in JavaScript.
 #[derive(serde::Deserialize)]
 struct Fields<'a>(#[serde(borrow)] HashMap<String, Option<&'a RawValue>>);
 
@@ -136,14 +136,14 @@ impl<'a> Fields<'a> {
         self.0.get(name).is_some_and(Option::is_some)
     }
 
-    /// The field `from` under the name `to`, where only `from` is there.
+    /// The field `from` under the name `to`, if only `from` is present.
     fn copied(&self, from: &str, to: &'static str) -> Option<(&'static str, &'a str)> {
         let value = self.0.get(from).copied().flatten()?;
         (!self.has(to)).then(|| (to, value.get()))
     }
 }
 
-/// The text of an object, which has a field, with more of them at its end.
+/// The text of a non-empty object, with more fields added at its end.
 fn with_fields(text: &str, more: &[(&str, &str)]) -> String {
     let text = text.trim_end();
     let mut longer = text[..text.len() - 1].to_owned();

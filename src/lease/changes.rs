@@ -1,18 +1,18 @@
-//! How what a worker did or learned changes the state.
+//! How the actions and observations of a worker change the state.
 
 use super::Rule;
 use crate::state::{Lease, Millis, SnapshotInfo, State, millis};
 
-/// Two invalidations no further apart count as one.
+/// Two invalidations within this time count as one.
 const INVALIDATIONS_APART: Millis = 1_000;
 
 impl Rule {
-    /// The state in which `snapshot`, fetched by `owner` under the grant `fence`, is published;
-    /// `None` where a newer grant has superseded it.
+    /// The state in which `snapshot`, fetched by `owner` under the grant `fence`, is published; `None` if a newer
+    /// grant has superseded it.
     ///
-    /// Without a fence (the store was out of reach when the worker asked) the worker's own newest
-    /// grant counts, which it may have won without hearing of it. An empty cache takes it from
-    /// anybody, and whoever is fetching may still publish over it.
+    /// Without a fence (the store was unreachable when the worker polled), the worker's own newest grant counts,
+    /// which it may have received without knowing. An empty cache accepts it from any worker, and a worker that is
+    /// fetching may still replace it.
     pub fn publish(
         &self,
         state: &State,
@@ -36,8 +36,8 @@ impl Rule {
         Some(next)
     }
 
-    /// The state in which PostHog answered `owner` that the snapshot of this version is current;
-    /// `None` where a newer grant has superseded that answer.
+    /// The state in which PostHog answered `owner` that the snapshot of this version is current; `None` if a newer
+    /// grant has superseded that answer.
     pub fn confirm(
         &self,
         state: &State,
@@ -55,14 +55,14 @@ impl Rule {
         Some(next)
     }
 
-    /// The state in which the definitions are known to have changed, so that the next load fetches;
-    /// `None` where somebody has just said so.
+    /// The state in which the definitions are known to have changed, so that the next load fetches; `None` if another
+    /// worker has just reported this.
     pub fn invalidate(&self, state: &State, now: Millis) -> Option<State> {
         let just_now = |at: Millis| at <= now && now < at.saturating_add(INVALIDATIONS_APART);
         if state.invalidated_at.is_some_and(just_now) {
             return None;
         }
-        // Later than any grant so far, of the same millisecond too.
+        // Later than any grant so far, also in the same millisecond.
         let after = state.granted_at.map_or(0, |granted_at| granted_at.saturating_add(1));
         Some(State { invalidated_at: Some(now.max(after)), ..state.successor(now) })
     }

@@ -15,18 +15,18 @@ pub struct FailedFetch {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Network, proxy, clock, key, or an answer without definitions: other workers may be luckier.
+    /// Network, proxy, clock, key, or an answer without definitions: other workers may succeed.
     Worker,
-    /// PostHog asked to wait (429, `Retry-After`): every worker does, if there are definitions to go on with.
+    /// PostHog asked for a pause (429, `Retry-After`): every worker pauses, if there are definitions.
     Paused(Option<Duration>),
     /// PostHog refuses the definitions to the whole project (402, quota exceeded).
     Refused(Option<Duration>),
 }
 
-/// Maximum pause: a header gone wrong must not silence a fleet.
+/// The maximum pause, because a wrong header must not stop all fetches for long.
 const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
 
-/// Number of failures in a row, each of another worker, from which on PostHog is to blame.
+/// From this number of failures in a row, each of another worker, PostHog itself has probably failed.
 const FAILURES_UNTIL_PAUSE: u32 = 3;
 
 /// The first pause after these, as a part of the interval. It doubles with each further failure.
@@ -48,10 +48,10 @@ impl Failure {
 }
 
 impl Rule {
-    /// The state in which a fetch of `owner` has failed: its lease is released, so that another worker
-    /// fetches next. The fleet pauses if PostHog asked it to, or if several workers have failed in a row.
-    /// `None` while another worker fetches, whose answer will tell; an empty cache cannot wait for that,
-    /// because every worker without definitions calls.
+    /// The state in which a fetch of `owner` has failed: its lease is released, so that another worker fetches next.
+    /// All workers pause if PostHog asked for it, or if several have failed in a row. `None` while another worker
+    /// fetches, because its answer decides. An empty cache cannot wait for this, because every worker without
+    /// definitions calls PostHog.
     pub fn fail(&self, state: &State, now: Millis, owner: &str, failure: Failure) -> Option<State> {
         let is_empty = state.snapshot.is_none();
         if !is_empty && self.foreign_lease(state, now, owner).is_some() {
@@ -65,7 +65,7 @@ impl Rule {
         });
         let asked = match failure {
             Failure::Worker => None,
-            // Whatever PostHog asked for, without definitions there is nothing to go on with meanwhile.
+            // Without definitions there is no pause, even if PostHog asked for one.
             _ if is_empty => None,
             Failure::Paused(pause) | Failure::Refused(pause) => {
                 Some(millis(pause.unwrap_or_default()).max(millis(self.refresh_interval) - self.slack()))
@@ -83,9 +83,9 @@ impl Rule {
         })
     }
 
-    /// Until when a worker whose fetch failed leaves the next one to others. Over an interval, so that each of them
-    /// polls in between, and as long as others are trying, which may take longer. But while the cache is empty
-    /// they are waiting, and take over at once.
+    /// Until when a worker whose fetch failed leaves fetching to the others: for more than an interval, so that each
+    /// of them polls in between, and while others are still trying, which may take longer. While the cache is empty
+    /// the others are waiting, and take over at once.
     pub fn stands_back_until(
         &self,
         failed: FailedFetch,
@@ -108,7 +108,7 @@ impl Rule {
         (now < until && !is_from_the_future).then_some(until)
     }
 
-    /// How long nobody calls PostHog. A pause longer than any that is ever set is void.
+    /// How long no worker calls PostHog. A pause longer than the maximum is void.
     pub fn pause(&self, state: &State, now: Millis) -> Option<Duration> {
         if self.is_from_the_future(state, now) {
             return None;

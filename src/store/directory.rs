@@ -6,9 +6,9 @@
 //! <directory>/<prefix>/<project>/lock             locked while somebody commits
 //! ```
 //!
-//! Every file is written beside its place and renamed into it, the snapshot before the state that
-//! names it: whoever is killed at whatever instant leaves the old state or the new one. Files are
-//! not forced to disk: after a power failure a truncated one is noticed and fetched anew.
+//! Every file is written under another name and then renamed, the snapshot before the state that names it. So a
+//! process that is killed at any moment leaves the old state or the new one. Files are not forced to disk: after a
+//! power failure a truncated file is noticed, and the definitions are fetched again.
 
 pub(crate) mod files;
 pub(crate) mod folder;
@@ -36,8 +36,8 @@ use crate::state::State;
 use crate::store::notices::Notices;
 use crate::store::{Backend, Link};
 
-/// How often a waiting committer tries the lock. Blocking on it could take for ever: its holder may
-/// be stopped.
+/// How often a waiting committer tries the lock. A blocking lock could take for ever, because its holder may be
+/// stopped.
 const LOCK_RETRY: Duration = Duration::from_millis(2);
 
 /// The store of one project in a directory.
@@ -49,7 +49,7 @@ pub struct DirectoryStore {
 }
 
 impl DirectoryStore {
-    /// Touches nothing yet.
+    /// Opens nothing yet.
     pub fn new(base: Directory, options: &Options) -> Self {
         Self::over(Files::new(base, options), options)
     }
@@ -91,8 +91,8 @@ impl DirectoryStore {
         }
     }
 
-    /// Does the work while this process alone may write; `None`: another one has had the lock all the time. Each try
-    /// is a call of its own, so that reading goes on meanwhile.
+    /// Does the work while this process has the lock; `None`: another process had the lock all the time. Each attempt
+    /// is a separate call, so that reads continue meanwhile.
     async fn locked<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -112,7 +112,7 @@ impl DirectoryStore {
         }
     }
 
-    /// Whether the lock can be taken; `false` if another process has it all the time.
+    /// Whether the lock can be taken; `false` if another process keeps it.
     pub(crate) async fn can_lock(&self) -> Result<bool> {
         Ok(self.locked(self.timeout, |_, _| Ok(())).await?.is_some())
     }
@@ -145,7 +145,7 @@ impl Store for DirectoryStore {
     }
 
     async fn clear(&self) -> Result<bool> {
-        // Looked at first: clearing what is not there makes no directory.
+        // Checked first, so that clearing an absent project creates no directory.
         Ok(self.run(Files::is_written).await? && self.write(Files::clear).await?)
     }
 

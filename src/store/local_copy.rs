@@ -1,10 +1,10 @@
-//! A copy of the newest definitions on this host's disk, for when the store is slow or out of reach.
+//! A copy of the newest definitions on this host's disk, for a slow or unreachable store.
 //!
 //! A new process reads it before it asks the store. If the store has the same version, or a patch to it, little crosses
 //! the network. If the store cannot be reached, the copy is all that a new process has.
 //!
-//! Its files are those of a [`DirectoryStore`]. Of the state they hold only what the copy needs, and all times in it are
-//! this host's. The copy is never put into the store.
+//! Its files are those of a [`DirectoryStore`]. They contain only the part of the state that the copy needs, and all
+//! times are of this host's clock. The copy is never written to the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,13 +26,13 @@ use crate::limits::MAX_STORED_BYTES;
 use crate::runtime::off_runtime;
 use crate::state::{Millis, SnapshotInfo, State, millis};
 
-/// How often the file notes that the definitions are still current, as a part of their maximum age.
+/// How often the file records that the definitions are still current, as a part of their maximum age.
 const RENEWAL_PART: u32 = 24;
 
 /// By how much the host's clock may have been set back since a copy was written.
 const CLOCK_TOLERANCE: Millis = 60_000;
 
-/// Timeout for writing. Nobody waits for it.
+/// The timeout for writing, which happens in the background.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Definitions, and when they were last known to be current.
@@ -54,7 +54,7 @@ pub struct LocalCopy {
     loaded: Mutex<Option<Copied>>,
     /// What is on disk, as far as this process knows.
     kept: Mutex<Option<Kept>>,
-    /// Whether what is on disk is damaged although its state fits.
+    /// Whether the file is corrupt although its state matches.
     is_damaged: AtomicBool,
     /// Held by the task that writes.
     writing: sync::Mutex<()>,
@@ -69,7 +69,7 @@ struct Kept {
 }
 
 impl LocalCopy {
-    /// `None` where the options want none. Touches nothing yet.
+    /// `None` if the options ask for none. Opens nothing yet.
     pub fn open(options: &Options) -> Option<Self> {
         let (Some(base), Target::Redis(store)) = (&options.local_copy, &options.target) else { return None };
         Some(LocalCopy {
@@ -82,7 +82,7 @@ impl LocalCopy {
         })
     }
 
-    /// Reads the copy, once. What is damaged, or cannot be read, counts as none.
+    /// Reads the copy once. A copy that is corrupt or unreadable is ignored.
     pub async fn load(&self) -> Option<Copied> {
         if let Some(copy) = self.loaded() {
             return Some(copy);
@@ -171,7 +171,8 @@ impl LocalCopy {
 }
 
 impl Copied {
-    /// How old the copy is; `None` if it is from the future, because the clock was set back by more than is usual.
+    /// The age of the copy; `None` if it is from the future, because the clock was set back by more than the
+    /// tolerance.
     pub fn age(&self) -> Option<Duration> {
         is_possible(self.confirmed_at).then(|| Duration::from_millis(now().saturating_sub(self.confirmed_at)))
     }
@@ -191,7 +192,7 @@ impl Kept {
     }
 }
 
-/// What the files have; `None` where they have nothing that can be used.
+/// The content of the files; `None` if it cannot be used.
 fn on_disk(state: &State) -> Option<Kept> {
     let info = state.snapshot.clone();
     // Longer ones are not read.
@@ -220,7 +221,7 @@ fn write(files: &Files, folder: &Folder, state: &State, copy: &Copied) -> Result
     Ok(Kept::of(copy))
 }
 
-/// Whether something can have happened at this moment: the host's clock may have been set back since.
+/// Whether this time can be in the past. The host's clock may have been set back since.
 fn is_possible(at: Millis) -> bool {
     at <= now().saturating_add(CLOCK_TOLERANCE)
 }

@@ -1,7 +1,7 @@
-//! Where a fleet keeps its state and its snapshot.
+//! The store: it contains the state and the snapshot of a fleet.
 //!
-//! A store is dumb: it reads, and it commits by compare-and-set. What to commit is decided by
-//! [`crate::lease`]. One contract suite (`tests/it/store_contract/`) runs over every implementation.
+//! A store only reads, and commits by compare-and-set. [`crate::lease`] decides what to commit. One contract suite
+//! (`tests/it/store_contract/`) runs over every implementation.
 
 pub mod directory;
 pub mod local_copy;
@@ -24,14 +24,14 @@ use crate::store::notices::Notices;
 
 /// A shared place for one project's state and snapshot.
 ///
-/// Every call ends when the store is silent for `commandTimeoutMs`. A slow one may take longer: the caller bounds the
-/// whole.
+/// Every call ends when the store is silent for `commandTimeoutMs`. A slow call may take longer; the caller limits
+/// the whole time.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// The state and the store's time, in one round trip.
     ///
-    /// `state.snapshot` is `None` also where its bytes are gone or have another length than the
-    /// state says: a state that nobody can use is no better than none.
+    /// `state.snapshot` is also `None` if its bytes are gone or have another length than in the state, because such a
+    /// snapshot cannot be used.
     async fn read(&self) -> Result<Reading>;
 
     /// The same, with the snapshot's bytes unless its version is the `known` one. If the store has a
@@ -40,26 +40,26 @@ pub trait Store: Send + Sync {
 
     /// Replaces the state if its revision is still `expected`, and if the store has the snapshot that `next` keeps.
     ///
-    /// Atomic, with the snapshot where given (otherwise that in the store stays). Renews the expiry of
-    /// everything, and notifies the watchers where a snapshot was given, or no lease is left.
+    /// Atomic, with the snapshot if it is given; otherwise the stored one stays. Renews the expiry of everything.
+    /// Notifies the watchers if a snapshot was given, or if no lease is left.
     async fn commit(&self, expected: u64, next: &State, snapshot: Option<Encoded>) -> Result<Commit>;
 
-    /// Forgets everything at once; says whether there was anything. Notifies nobody: who holds the
-    /// definitions puts them back when it looks.
+    /// Deletes everything at once. Returns whether there was anything. Sends no notification: a worker that holds the
+    /// definitions restores them at its next read.
     async fn clear(&self) -> Result<bool>;
 
-    /// How long until everything expires; `None` where there is nothing, or where this user may not ask.
+    /// The time until everything expires; `None` if there is nothing, or if the user lacks the permission.
     async fn expiry(&self) -> Result<Option<Duration>>;
 
-    /// Changes whenever a new snapshot may be there. A hint: a notice can be lost, or be our own.
+    /// Changes whenever there may be a new snapshot. It is a hint: a notice can be lost, or can be this worker's own.
     fn watch(&self) -> watch::Receiver<Notices>;
 
-    /// The last failure outside a call, for a store that does something there.
+    /// The last failure outside a call, for a store that works in the background.
     fn trouble(&self) -> Option<watch::Receiver<Option<Error>>> {
         None
     }
 
-    /// Ends what is kept open between calls; the next one opens it again.
+    /// Closes what is kept open between calls. The next call opens it again.
     fn close(&self) {}
 
     fn backend(&self) -> Backend;
@@ -76,7 +76,7 @@ pub struct Backend {
     pub link: Link,
 }
 
-/// What is known of the connection to a server.
+/// What is known about the connection to a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Link {
     /// The server's software and version.
@@ -92,7 +92,7 @@ pub struct Link {
 pub enum Delivery {
     /// On the connection that takes the commands.
     Push,
-    /// On a connection of their own.
+    /// On a second connection.
     SecondConnection,
     /// Not at all, or not now: edits arrive at the next poll.
     None,
@@ -106,13 +106,13 @@ pub struct Reading {
     pub now: Millis,
 }
 
-/// What came of a commit.
+/// The result of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Commit {
-    /// The store has it, since this moment on its clock.
+    /// It succeeded, at this time of the store's clock.
     Committed(Millis),
-    /// The store holds something else than was expected, namely this.
+    /// It was rejected, because the store contains this instead of the expected state.
     Conflict(Reading),
 }
 

@@ -1,10 +1,11 @@
-//! What a store tells those who watch it: a new version, often with the patch that makes it.
+//! Update notifications (notices): a new version, often with the patch to it.
 //!
 //! ```text
 //! notice = JSON of `Header`, a line feed, a patch or nothing
 //! ```
 //!
-//! A notice is a shortcut: it can be lost, late, doubled or forged, and at the next poll the stored state decides.
+//! A notice is only a hint. It can be lost, late, duplicated or forged, and at the next poll the stored state
+//! decides.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::state::{SnapshotInfo, State, is_etag};
 /// Maximum length of a patch in a notice: each process of the fleet receives it.
 const MAX_PATCH_BYTES: usize = 8 * 1024;
 
-/// Maximum length of a notice. A longer one is not ours.
+/// Maximum length of a notice. A longer one is from another program.
 const MAX_NOTICE_BYTES: usize = 2 * MAX_PATCH_BYTES;
 
 /// The notices of a store, as a watcher sees them.
@@ -25,7 +26,7 @@ const MAX_NOTICE_BYTES: usize = 2 * MAX_PATCH_BYTES;
 pub struct Notices {
     /// How many there were, of any kind.
     pub count: u64,
-    /// How often others may have been missed, so that only the store knows.
+    /// How often notices may have been missed, so that the worker must read the store.
     pub gaps: u64,
     /// The last new version that was announced.
     pub published: Option<Arc<Published>>,
@@ -35,7 +36,7 @@ pub struct Notices {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     pub info: SnapshotInfo,
-    /// What makes it of the version before.
+    /// The patch from the previous version.
     pub patch: Option<Bytes>,
 }
 
@@ -53,7 +54,7 @@ impl Notices {
         self.gaps += 1;
     }
 
-    /// A message has come. An empty one says that a lease was released: only those that wait for a turn need to know.
+    /// A message has arrived. An empty one means that a lease was released, which only waiting workers need to know.
     pub fn message(&mut self, message: &[u8]) {
         if message.is_empty() {
             self.count += 1;

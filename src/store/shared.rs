@@ -1,5 +1,5 @@
-//! What everybody in this process who means the same target has in common: one store with one
-//! connection, and the snapshot in it, loaded and decoded once.
+//! The part that all workers of this process with the same target share: one store with one connection, and its
+//! snapshot, loaded and decoded once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Weak};
@@ -25,30 +25,30 @@ use crate::error::Result;
 use crate::runtime::off_runtime;
 use crate::state::State;
 
-/// Those in use. (Worker threads load this addon once for all.)
+/// The stores in use. (Worker threads share one instance of this addon.)
 static IN_USE: LazyLock<Mutex<HashMap<Identity, Weak<SharedStore>>>> = LazyLock::new(Mutex::default);
 
 /// Target, keys, limits, and the place of the local copy.
 type Identity = (Target, String, [Duration; 3], Option<Directory>);
 
-/// A store, and what was found in it.
+/// A store, and its content as last read.
 pub struct SharedStore {
     store: Arc<dyn Store>,
-    /// This host's copy of what is in it, if the options want one.
+    /// This host's copy of its content, if the options ask for one.
     copy: Option<Arc<LocalCopy>>,
-    /// The snapshot that somebody last loaded or published, for as long as somebody holds it.
+    /// The snapshot that was last loaded or published, while a worker holds it.
     newest: Mutex<Weak<Snapshot>>,
-    /// Held by whoever loads.
+    /// Held during a load.
     turn: sync::Mutex<()>,
     round_trip: Mutex<Option<Duration>>,
     users: Mutex<usize>,
 }
 
-/// One worker's use of it, until it is dropped. The last one to go closes the store.
+/// One worker's handle. Dropping the last one closes the store.
 pub struct InUse(Arc<SharedStore>);
 
 impl SharedStore {
-    /// Over a store of its own, without a local copy.
+    /// With its own store, and without a local copy.
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self::with_copy(store, None)
     }
@@ -64,11 +64,11 @@ impl SharedStore {
         }
     }
 
-    /// That of everyone in this process with the same options in what concerns the store, for as long
-    /// as one of them lives. Connects to nothing: the first call does.
+    /// The one for all workers of this process with the same options for the store, while one of them lives. Opens no
+    /// connection; the first call does.
     pub fn open(options: &Options) -> Arc<Self> {
         let limits = match options.target {
-            // Its content is in this process: whoever sees another store sees other content.
+            // Its content is in this process: another store has other content.
             Target::Memory => Default::default(),
             _ => [options.max_age, options.connect_timeout, options.command_timeout],
         };
@@ -102,12 +102,12 @@ impl SharedStore {
         self.copy.as_ref()
     }
 
-    /// How long the store took to answer last.
+    /// How long the store took for its last answer.
     pub fn round_trip(&self) -> Option<Duration> {
         *self.round_trip.lock()
     }
 
-    /// Notes a snapshot that was published: others need not load it.
+    /// Records a snapshot that was published, so that other workers need not load it.
     pub fn published(&self, snapshot: &Arc<Snapshot>) {
         *self.newest.lock() = Arc::downgrade(snapshot);
         if let Some(copy) = &self.copy {
@@ -115,7 +115,7 @@ impl SharedStore {
         }
     }
 
-    /// The snapshot that a notice announces, if somebody in this process has it, or has the one that its patch is for.
+    /// The snapshot that a notice announces, if a worker of this process has it, or has the base of its patch.
     pub async fn announced(&self, published: &Published) -> Option<Arc<Snapshot>> {
         // In turn: whoever waited here finds what the one before has decoded.
         let _turn = self.turn.lock().await;
@@ -125,7 +125,7 @@ impl SharedStore {
             return Some(newest);
         }
         let patch = published.patch.clone().filter(|patch| is_patch(patch))?;
-        // Whatever is wrong with it, the store has the whole.
+        // If the patch is wrong, the store still has the whole text.
         let snapshot = decode(patch, version.clone(), Some(newest)).await.ok()?;
         self.published(&snapshot);
         Some(snapshot)
@@ -142,8 +142,8 @@ impl SharedStore {
         Ok(commit)
     }
 
-    /// The state, and its snapshot unless that is the `held` one. A damaged snapshot is an error of
-    /// its own: the state is known all the same.
+    /// The state, and its snapshot unless that is the `held` one. A corrupt snapshot is a separate error, because the
+    /// state is known all the same.
     pub async fn load(
         &self,
         held: Option<&Arc<Snapshot>>,
@@ -167,7 +167,7 @@ impl SharedStore {
                     // Without a known version a store returns no patch: then these are damaged definitions.
                     let is_patch = known.is_some() && is_patch(&bytes);
                     match decode(bytes, info.version.clone(), known.cloned()).await {
-                        // Whatever is wrong with the patch, the whole may be sound.
+                        // If the patch is wrong, the whole text may still be valid.
                         Err(_) if is_patch => {
                             known = None;
                             continue;
@@ -189,7 +189,7 @@ impl Drop for InUse {
     fn drop(&mut self) {
         let mut users = self.0.users.lock();
         *users -= 1;
-        // Under the lock: who comes now connects anew.
+        // Under the lock, so that a new worker connects again.
         if *users == 0 {
             self.0.store.close();
             if let Some(copy) = &self.0.copy {

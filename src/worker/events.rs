@@ -1,4 +1,4 @@
-//! What happens outside a call: new versions, and troubles in the background.
+//! Events outside a call: new versions, and errors in the background.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,19 +11,19 @@ use crate::store::notices::Notices;
 use crate::worker::mirror::announcements::Announcement;
 use crate::worker::provider::Provider;
 
-/// Minimum delay between two looks at the store after notices.
+/// Minimum delay between two reads of the store after notices.
 const NOTICES_APART: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The store holds this version, and the worker another or none.
+    /// The store has this version, and the worker another one or none.
     Update(String),
     /// Something failed outside a call.
     Trouble(Error),
 }
 
-/// Tells events until the provider is gone or closed. Notices are coalesced: what counts is the state
-/// that is found, not how often somebody knocked. `reports` are those of the provider from now on.
+/// Emits events until the provider is gone or closed. Notices are coalesced, because only the current state counts.
+/// `reports` are those of the provider from now on.
 pub async fn observe(
     provider: Weak<Provider>,
     mut reports: broadcast::Receiver<Error>,
@@ -34,7 +34,7 @@ pub async fn observe(
     else {
         return;
     };
-    // The first look also connects: without it nobody would hear of anything before the first call.
+    // The first read also connects. Without it, there would be no events before the first call.
     notices.mark_changed();
     let mut seen = None;
     loop {
@@ -51,7 +51,7 @@ pub async fn observe(
                     Err(error) => emit(Event::Trouble(error)),
                 }
                 seen = Some(now);
-                // Of many notices in a row the last one counts.
+                // Of many notices in a row, only the last one counts.
                 sleep(NOTICES_APART).await;
             }
             report = reports.recv() => match report {
@@ -95,7 +95,7 @@ fn open(provider: &Weak<Provider>) -> Result<Arc<Provider>> {
     provider.upgrade().ok_or_else(|| Error::new(Code::Closed, "the provider is gone"))
 }
 
-/// The store's next failure in the background; never, where it does nothing there.
+/// The store's next failure in the background. Never resolves for a store without background work.
 async fn next_trouble(trouble: &mut Option<watch::Receiver<Option<Error>>>) -> Error {
     if let Some(trouble) = trouble {
         while trouble.changed().await.is_ok() {

@@ -30,7 +30,7 @@ pub struct Remembered {
     pub held: Option<Held>,
     /// When the store was last seen to hold the same.
     pub seen_at: Option<Instant>,
-    /// When this worker last put back, or dropped, what the store holds.
+    /// When this worker last restored or deleted the store's definitions.
     pub healed_at: Option<Instant>,
     /// Fetched, but not yet known to be in the store.
     pub unpublished: Option<Unpublished>,
@@ -67,18 +67,18 @@ pub struct Announced {
     pub snapshot: Arc<Snapshot>,
     pub info: SnapshotInfo,
     pub at: Instant,
-    /// Whether the client has been given it.
+    /// Whether the client received it.
     pub is_taken: bool,
 }
 
-/// What a worker knows of the posthog-node client that it serves.
+/// What a worker knows about its posthog-node client.
 #[derive(Default)]
 pub struct Client {
-    /// Whether it asks before it reads; one without a secret key does not.
+    /// Whether it calls `shouldFetchFlagDefinitions()`. A client without a secret key does not.
     pub asks: bool,
     /// Whether its requests for the definitions pass through `flagCache.fetch`, which tells how they end.
     pub is_observed: bool,
-    /// The newest grant that it was given.
+    /// Its newest grant.
     pub fence: Option<u64>,
     /// When its last request for the definitions began.
     pub fetched_at: Option<Instant>,
@@ -94,7 +94,7 @@ pub struct Client {
     pub is_pace_reported: bool,
     /// The refusal of PostHog that was last reported.
     pub refusal_reported: Option<Millis>,
-    /// `None` after the shutdown. A call under way has its own.
+    /// `None` after the shutdown. A running call has its own.
     pub in_use: Option<Arc<InUse>>,
 }
 

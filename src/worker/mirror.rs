@@ -1,4 +1,4 @@
-//! One worker's copy of what its fleet shares, kept in step with the store.
+//! One worker's copy of the shared state and definitions, kept up to date with the store.
 
 pub mod announcements;
 mod publishing;
@@ -26,10 +26,10 @@ use crate::worker::memory::{Announced, Held, Memory, Unpublished, Unshared};
 /// Maximum delay before a commit that came too late is prepared again.
 const MAX_RACE_DELAY_MS: u64 = 10;
 
-/// So many reports wait for a listener; older ones are dropped.
+/// The maximum number of reports that wait for a listener. Older ones are dropped.
 const REPORTS: usize = 16;
 
-/// The copy: what was last read, what is held, and what has yet to be published.
+/// The copy: what was last read, what is held, and what is not yet published.
 pub struct Mirror {
     owner: String,
     rule: Rule,
@@ -41,13 +41,13 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Empty; touches nothing yet.
+    /// Empty; opens nothing yet.
     pub fn new(owner: String, options: &Options, shared: Arc<SharedStore>, memory: Arc<Memory>) -> Self {
         Mirror {
             owner,
             rule: options.rule,
             compression: match (&options.target, options.compression) {
-                // No network to spare, and files that a person can read.
+                // They use no network, and people can read the files.
                 (Target::Directory(_) | Target::Memory, Compression::Auto) => Compression::None,
                 (_, compression) => compression,
             },
@@ -58,12 +58,12 @@ impl Mirror {
         }
     }
 
-    /// Where the shared things are.
+    /// Where the shared data is.
     pub fn store(&self) -> &Arc<dyn Store> {
         self.shared.store()
     }
 
-    /// This host's copy of what is in the store, if the options want one.
+    /// This host's copy of the store's content, if the options ask for one.
     pub fn copy(&self) -> Option<&Arc<LocalCopy>> {
         self.shared.copy()
     }
@@ -105,7 +105,7 @@ impl Mirror {
         })
     }
 
-    /// The newest definitions, unless it is so long that the store was last seen to have what this worker has.
+    /// The newest definitions, unless the store was last seen to have them too long ago.
     pub fn younger_than(&self, age: Duration) -> Option<Arc<Snapshot>> {
         let seen_at = self.memory.with(|memory| memory.seen_at);
         seen_at.filter(|seen_at| seen_at.elapsed() < age)?;
@@ -119,12 +119,12 @@ impl Mirror {
         Some(Reading { now: reading.now.saturating_add(passed), ..reading })
     }
 
-    /// How long the store took to answer last.
+    /// How long the store took for its last answer.
     pub fn round_trip(&self) -> Option<Duration> {
         self.shared.round_trip()
     }
 
-    /// Failures that no caller hears of.
+    /// Failures that no call returns.
     pub fn reports(&self) -> broadcast::Receiver<Error> {
         self.reports.subscribe()
     }
@@ -134,9 +134,9 @@ impl Mirror {
         self.reports.clone()
     }
 
-    /// Reports a failure to whoever listens.
+    /// Reports a failure to the listeners.
     pub fn report(&self, error: Error) {
-        // An error here only says that nobody does.
+        // An error here only means that there are none.
         let _ = self.reports.send(error);
     }
 
@@ -166,13 +166,13 @@ impl Mirror {
         });
     }
 
-    /// Commits the change of the state that `rule` names; `false` where it names none.
+    /// Commits the change of the state that `rule` returns; `false` if it returns none.
     pub async fn change(&self, rule: impl Fn(&Reading) -> Option<State>) -> Result<bool> {
         let known = self.last_reading().filter(|reading| rule(reading).is_some());
         self.change_known(known, rule).await
     }
 
-    /// The same, for a change that depends on the store's time: it looks first.
+    /// The same, for a change that depends on the store's time, so it reads first.
     pub async fn look_and_change(&self, rule: impl Fn(&Reading) -> Option<State>) -> Result<bool> {
         self.change_known(None, rule).await
     }
@@ -192,7 +192,7 @@ impl Mirror {
         }
     }
 
-    /// What is known will do for a change: a commit over anything else fails, and tells what the store holds.
+    /// The last known state is enough for a change. If the store has another one, the commit fails and returns it.
     async fn known_or_read(&self, known: Option<Reading>) -> Result<Reading> {
         match known {
             Some(known) => Ok(known),
@@ -200,14 +200,14 @@ impl Mirror {
         }
     }
 
-    /// Commits, and recognises a commit of its own whose reply got lost: then the store has carried
-    /// it out twice, and refused it the second time.
+    /// Commits, and recognises its own commit after a lost reply. The command was then sent twice, and the store
+    /// rejected the second one.
     pub async fn commit(&self, reading: &Reading, next: &State, encoded: Option<Encoded>) -> Result<Commit> {
         let now = match self.shared.commit(reading.state.revision, next, encoded).await? {
             Commit::Committed(now) => now,
             Commit::Conflict(found) if found.state == *next => found.now,
             conflict @ Commit::Conflict(_) => {
-                // Several may race, and a server may refuse for ever.
+                // Several workers may race, and a server may reject for ever.
                 sleep(Duration::from_millis(fastrand::u64(1..=MAX_RACE_DELAY_MS))).await;
                 return Ok(conflict);
             }

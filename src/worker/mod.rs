@@ -1,4 +1,4 @@
-//! One worker of the fleet: what posthog-node asks of it, and its copy of what the fleet shares.
+//! One worker: posthog-node's provider methods, and its copy of the shared state and definitions.
 
 pub mod events;
 pub mod memory;

@@ -1,4 +1,4 @@
-//! Notices that posthog-node polls at another pace than `refreshIntervalMs` says.
+//! Detects that posthog-node's polling interval differs from `refreshIntervalMs`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use crate::config::options::MIN_REFRESH_INTERVAL_MS;
 
-/// So many polls at an even pace make a pace; a reload in between does not.
+/// The number of polls at the same interval from which the interval is known. A reload in between does not count.
 const POLLS: usize = 6;
 
 /// A poll that takes more than this part of the interval delays the next one.
 const LONG_POLL_PART: u32 = 8;
 
-/// Two paces differ when one is more than this much of the other.
+/// Two intervals differ if one is more than this much of the other.
 const TOLERANCE: f64 = 1.25;
 
-/// The pace of this worker's polls.
+/// The interval of this worker's polls.
 #[derive(Default)]
 pub struct PollPace {
     last: Option<Instant>,
@@ -31,12 +31,13 @@ impl PollPace {
             self.gaps.pop_front();
         }
         if now - last < Duration::from_millis(MIN_REFRESH_INTERVAL_MS) {
-            // Faster than posthog-node polls: somebody reloads.
+            // Faster than posthog-node polls, so this is a reload.
             self.gaps.clear();
         }
     }
 
-    /// Notes that the last poll is followed by another delay than the interval: the time until the next one says nothing.
+    /// Records that the delay after the last poll is not the interval, so that the time until the next poll is
+    /// ignored.
     pub fn delay(&mut self) {
         self.last = None;
     }
@@ -48,7 +49,7 @@ impl PollPace {
         }
     }
 
-    /// The interval to set instead of `configured`, once the polls have steadily been at another pace.
+    /// The interval to use instead of `configured`, if the polls have steadily had another interval.
     pub fn mismatch(&self, configured: Duration) -> Option<Duration> {
         let (shortest, longest) = (self.gaps.iter().min()?, self.gaps.iter().max()?);
         let differ = |a: &Duration, b: &Duration| a.as_secs_f64() > b.as_secs_f64() * TOLERANCE;
@@ -61,7 +62,7 @@ impl PollPace {
     }
 }
 
-/// To the two leading digits: what somebody will have written.
+/// Rounded to the two leading digits, which is probably what the user wrote.
 fn round(duration: Duration) -> Duration {
     let millis = duration.as_millis() as u64;
     let unit = 10_u64.pow(millis.max(1).ilog10().saturating_sub(1));

@@ -1,7 +1,7 @@
 //! posthog-node's four provider methods, and what goes with them, as policy over a [`Mirror`].
 //!
-//! Every method is bounded as a whole: posthog-node awaits them without a limit and polls again only
-//! afterwards, so that one which never settles would stop flag updates for good.
+//! Every method as a whole has a timeout. posthog-node awaits them without a timeout and polls again only afterwards,
+//! so a method that never settles would stop flag updates for good.
 
 mod copies;
 mod emergency;
@@ -42,13 +42,13 @@ pub struct Provider {
     when_unavailable: WhenUnavailable,
     when_refused: WhenRefused,
     max_age: Duration,
-    /// For a whole method of a process that has definitions, without waiting for another one's.
+    /// The timeout of a whole method, for a process that has definitions and does not wait for another process's.
     limit: Duration,
     memory: Arc<Memory>,
     mirror: Mirror,
-    /// Wakes those that wait, to see that they need not.
+    /// Wakes the waiting calls, so that they check again.
     closing: Notify,
-    /// Tells whoever waits for definitions beside a request that it is over.
+    /// Tells calls that wait for definitions during a request that the request has ended.
     request_ended: watch::Sender<()>,
 }
 
@@ -82,7 +82,7 @@ pub struct Plan {
 }
 
 impl Provider {
-    /// A worker with an id of its own. Touches nothing yet.
+    /// A worker with its own id. Opens nothing yet.
     pub fn new(options: &Options, store: Arc<SharedStore>) -> Self {
         let host = gethostname::gethostname();
         let owner = format!("{}:{}:{:08x}", host.to_string_lossy(), std::process::id(), fastrand::u32(..));
@@ -119,7 +119,7 @@ impl Provider {
             self.memory.with(|memory| memory.counters.follows += 1);
             return Ok(Poll::Follow(Some(self.bounded(self.definitions(announced, known)).await?)));
         }
-        // It may win one without hearing of it.
+        // It may get a grant without knowing.
         let earlier = self.client(|client| client.fence.take());
         let time = self.time(self.rule.cold_start_wait);
         let outcome = self.within(&time, self.ask(&time, earlier)).await;
@@ -150,12 +150,12 @@ impl Provider {
             return self.bounded(self.definitions(announced, known)).await.map(Some);
         }
         let asks = self.role == Role::Auto && self.client(|client| client.asks);
-        // Who asks first has waited there.
+        // A client that calls `shouldFetchFlagDefinitions()` first has already waited there.
         let wait = if asks { Duration::ZERO } else { self.rule.cold_start_wait };
         let time = self.time(wait);
         let found = self.within(&time, self.look(&time)).await;
         let found = found.or_else(|error| match self.without_store(error, time.began()) {
-            // A worker that does not ask cannot fetch instead.
+            // A client that does not call it cannot fetch instead.
             Err(error) if !asks => {
                 self.copied_snapshot().map(|copied| Some(Found::Snapshot(copied))).ok_or(error)
             }
@@ -168,7 +168,7 @@ impl Provider {
         }
     }
 
-    /// Releases this worker's lease, as well as can be; every later call fails with `Closed`.
+    /// Tries to release this worker's lease. Every later call fails with `Closed`.
     pub async fn shutdown(&self) {
         let (in_use, asks) = self.client(|client| (client.in_use.take(), client.asks));
         self.closing.notify_waiters();
@@ -180,7 +180,7 @@ impl Provider {
             self.mirror.publish().await?;
             self.release().await
         };
-        // An error changes nothing: a lease that is not released lapses.
+        // An error does not matter, because a lease that is not released expires.
         let _ = self.bounded(release).await;
     }
 
@@ -217,7 +217,7 @@ impl Provider {
         newest.or_else(|| self.copied_snapshot()).filter(|snapshot| snapshot.version() == version)
     }
 
-    /// What JavaScript needs to make `snapshot`, having the definitions of the `known` version.
+    /// The parts that JavaScript needs to build `snapshot`, if it has the `known` version.
     pub async fn deliver(&self, snapshot: Arc<Snapshot>, known: Option<String>) -> Result<Delivery> {
         allocator::give_back(snapshot.text().len());
         let earlier = self.client(|client| client.delivered.replace(snapshot.clone()));
@@ -234,7 +234,7 @@ impl Provider {
         Ok(Definitions::Changed(snapshot, delivery))
     }
 
-    /// Failures that no caller hears of.
+    /// Failures that no call returns.
     pub fn reports(&self) -> broadcast::Receiver<Error> {
         self.mirror.reports()
     }
@@ -249,12 +249,12 @@ impl Provider {
         self.mirror.store().trouble()
     }
 
-    /// Counts a failure that its caller hears of.
+    /// Counts a failure that a call returns.
     pub fn count(&self, error: &Error) {
         self.memory.with(|memory| *memory.counters.errors.entry(error.code()).or_default() += 1);
     }
 
-    /// What this worker knows, without asking anybody.
+    /// What this worker knows, without a request.
     pub fn status(&self) -> Status {
         let reading = self.mirror.last_reading().unwrap_or_default();
         let since = |at: Option<u64>| Some(Duration::from_millis(reading.now.saturating_sub(at?)));
@@ -301,7 +301,7 @@ impl Provider {
         self.mirror.change(release).await.map(drop)
     }
 
-    /// Bounds work by the limit of a call that waits for no other process.
+    /// Limits work to the timeout of a call that waits for no other process.
     pub async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         self.within(&self.time(Duration::ZERO), work).await
     }

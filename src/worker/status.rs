@@ -1,4 +1,4 @@
-//! What a worker knows of itself and of its fleet.
+//! What a worker knows about itself and its fleet.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::definitions::snapshot::Snapshot;
 use crate::error::Code;
 use crate::store::Backend;
 
-/// What happened since this worker was made.
+/// Counters since this worker was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// Polls at which it was told to fetch.
@@ -27,7 +27,7 @@ pub struct Counters {
     pub confirms: u64,
     /// Fetched definitions that were not published, because a newer grant had superseded its own.
     pub superseded: u64,
-    /// Times it put back what the store had lost.
+    /// How often it restored what the store had lost.
     pub heals: u64,
     /// Times it waited for another worker's fetch.
     pub waits: u64,
@@ -51,7 +51,7 @@ pub struct Status {
     /// How long ago the newest grant was given.
     #[serde(rename = "lastGrantMsAgo", serialize_with = "in_ms")]
     pub granted: Option<Duration>,
-    /// How long the fleet still keeps off the API.
+    /// How long no worker calls the API.
     #[serde(rename = "retryInMs", serialize_with = "in_ms")]
     pub pause: Option<Duration>,
     /// Fetches of this worker that failed in a row; 0 after one that succeeded.
@@ -59,10 +59,10 @@ pub struct Status {
     /// The same, of all workers of the fleet.
     pub fleet_failed_fetches: u32,
     pub counters: Counters,
-    /// The interval to set, where posthog-node's polls do not match it.
+    /// The interval to set, if posthog-node's polls do not match the configured one.
     #[serde(rename = "suggestedRefreshIntervalMs", serialize_with = "in_ms")]
     pub suggested_refresh_interval: Option<Duration>,
-    /// How long the store took to answer last, when no definitions were written.
+    /// How long the store took for its last answer to a call that wrote no definitions.
     #[serde(rename = "roundTripMs", serialize_with = "in_ms")]
     pub round_trip: Option<Duration>,
     pub backend: Backend,
@@ -87,7 +87,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// What these definitions say of themselves.
+    /// The metadata of these definitions.
     pub fn of(snapshot: &Snapshot) -> Self {
         Held {
             version: snapshot.version().to_owned(),

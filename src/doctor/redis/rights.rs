@@ -1,4 +1,4 @@
-//! Checks whether our user has the permissions that docs/redis.md lists under "Rights".
+//! Checks whether our user has the permissions that docs/redis.md lists under "Required Redis permissions (ACL)".
 //!
 //! Each command is sent in a form that changes nothing even if it is allowed. (`ACL DRYRUN` needs a permission of its
 //! own, and Redis 7.)

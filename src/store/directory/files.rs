@@ -22,13 +22,13 @@ use crate::store::{Commit, Reading, is_kept};
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 
-/// The longest `state.json` that is read: many times what a state takes.
+/// The maximum length of `state.json` that is read. A state takes much less.
 const MAX_STATE_BYTES: u64 = 64 * 1024;
 
-/// What stands for itself in a file name on every system.
+/// Characters that are safe in a file name on every system.
 const FILE_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
-/// From this length on a name is cut, and told apart by its hash.
+/// A longer name is cut and gets a hash, so that it stays unique.
 const LONGEST_NAME: usize = 160;
 
 /// What the files are for.
@@ -38,7 +38,7 @@ enum Purpose {
     LocalCopy,
 }
 
-/// Where the files are, and how long they count.
+/// The location of the files, and their maximum age.
 pub(crate) struct Files {
     pub base: Directory,
     /// `base/prefix/project`.
@@ -50,7 +50,7 @@ pub(crate) struct Files {
     seen: Mutex<u128>,
 }
 
-/// What `state.json` holds.
+/// The content of `state.json`.
 #[derive(Default, Serialize, Deserialize)]
 struct Record {
     expires_at: Millis,
@@ -59,12 +59,13 @@ struct Record {
 }
 
 impl Files {
-    /// Those of a store.
+    /// The files of a store.
     pub fn new(base: Directory, options: &Options) -> Self {
         Self::named(base, file_name(&options.project_key), Purpose::Store, options)
     }
 
-    /// Those of this host's copy of a store in Redis. Each store has its own: two environments may have one project.
+    /// The files of this host's copy of a store in Redis. Each store has its own copy, because two environments may
+    /// use the same project.
     pub fn of_copy(base: Directory, store: &Endpoint, options: &Options) -> Self {
         // The URL without credentials.
         let store = xxh3_128(store.to_string().as_bytes());
@@ -78,13 +79,13 @@ impl Files {
         Files { base, path, purpose, names, max_age: options.max_age, seen: Mutex::default() }
     }
 
-    /// Whether other users must have no access. For a store in a given directory its permissions decide.
+    /// Whether other users must have no access. For a store in a configured directory, its permissions decide.
     fn is_private(&self) -> bool {
         self.base.is_default || self.purpose == Purpose::LocalCopy
     }
 
-    /// The state, with the snapshot's bytes where they are wanted. Takes no lock: where the bytes are
-    /// not what the state says, it is read again, for they may have been replaced in between.
+    /// The state, with the snapshot's bytes if they are requested. Takes no lock. If the bytes do not match the
+    /// state, it reads again, because they may have been replaced in between.
     pub fn read(&self, wanted: impl Fn(&State) -> bool) -> Result<(Reading, Option<Bytes>)> {
         let Some(folder) = self.open()? else {
             self.note(None);
@@ -124,7 +125,7 @@ impl Files {
         Ok((Reading { state, now: now() }, None))
     }
 
-    /// Does the work while this process alone may write; `None`: another one has the lock.
+    /// Does the work while this process has the lock; `None`: another process has it.
     pub fn try_locked<T>(
         &self,
         deadline: Instant,
@@ -163,11 +164,11 @@ impl Files {
         if current.revision != expected || !(bytes.is_some() || is_kept(&found.state, next)) {
             return Ok(Commit::Conflict(found));
         }
-        // Before anything is written: a disk that leftovers have filled has room again.
+        // Before anything is written, so that a disk full of old files has space again.
         sweep(folder, &current);
         let written = self.write(folder, next, bytes);
         if written.is_err() && found.state.snapshot.is_none() {
-            // On a full disk: the others would wait for an outcome that finds no room either.
+            // On a full disk, so that the others do not wait for a result that cannot be written either.
             let _ = folder.clear(STATE);
         }
         sweep(folder, if written.is_ok() { next } else { &current });
@@ -198,15 +199,16 @@ impl Files {
         folder.has(STATE).map_err(|cause| self.failed("read", cause))
     }
 
-    /// Forgets everything. Only for the holder of the lock.
+    /// Deletes everything. Only for the holder of the lock.
     pub fn clear(&self, folder: &Folder) -> Result<bool> {
         let removed = folder.clear(STATE).map_err(|cause| self.failed("write", cause))?;
-        // The lock stays: who has it open would no longer exclude who makes it anew.
+        // The lock file stays. If it were created again, a process that has the old file open would no longer exclude
+        // the others.
         sweep(folder, &State::default());
         Ok(removed)
     }
 
-    /// When everything expires: 0 where there is nothing.
+    /// When everything expires; 0 if there is nothing.
     pub fn expires_at(&self) -> Result<Millis> {
         let Some(folder) = self.open()? else { return Ok(0) };
         Ok(self.record(&folder)?.expires_at)
@@ -285,7 +287,7 @@ impl Files {
     fn record(&self, folder: &Folder) -> Result<Record> {
         let text = self.state_text(folder)?;
         self.note(text.as_deref());
-        // Damaged by whatever: as good as empty, and overwritten by the next commit.
+        // Corrupt: treated as empty, and overwritten by the next commit.
         let mut record: Record = serde_json::from_slice(&text.unwrap_or_default()).unwrap_or_default();
         record.state = if now() < record.expires_at { record.state.sanitized() } else { State::default() };
         Ok(record)
@@ -349,12 +351,12 @@ fn fingerprint(text: Option<&[u8]>) -> u128 {
     text.map_or(0, xxh3_128)
 }
 
-/// The file of a snapshot. A version from a foreign hand must not lead out of the directory.
+/// The file of a snapshot. A version that another program wrote must not lead out of the directory.
 fn snapshot_name(version: &str) -> String {
     format!("{}.json", file_name(version))
 }
 
-/// A name for what may hold any character, and more of them than a file name may have.
+/// A file name for a text that may be long and contain any character.
 fn file_name(name: &str) -> String {
     let encoded = utf8_percent_encode(name, FILE_NAME).to_string();
     match encoded.get(..LONGEST_NAME) {

@@ -1,5 +1,5 @@
-//! A directory that is open. Whatever takes its place in the path meanwhile, everything happens in this one; and no
-//! symbolic link in it is followed, because another user may have put it there.
+//! An open directory. Even if the path is replaced meanwhile, all operations use this directory. They follow no
+//! symbolic link in it, because another user may have created it.
 
 #[cfg(not(unix))]
 mod portable;
@@ -16,7 +16,7 @@ pub use unix::Folder;
 /// Who may read a new file.
 #[derive(Clone, Copy)]
 pub enum FileMode {
-    /// Whoever the umask lets.
+    /// As the umask allows.
     Shared,
     /// This user.
     Private,
@@ -36,7 +36,7 @@ impl Folder {
         Ok(Some(content))
     }
 
-    /// Puts a file in this place, whole or not at all.
+    /// Writes a file, either completely or not at all.
     pub fn replace(&self, name: &str, content: &[u8], mode: FileMode) -> io::Result<()> {
         let temporary = format!("{:016x}.tmp", fastrand::u64(..));
         let mut file = self.create_file(&temporary, mode)?;
@@ -56,12 +56,12 @@ impl Folder {
         replaced
     }
 
-    /// Gives a directory that somebody has put in the place of a file another name.
+    /// Renames a directory that is in the place of a file.
     fn move_aside(&self, name: &str) -> io::Result<()> {
         self.rename(name, &format!("{:016x}.moved", fastrand::u64(..)))
     }
 
-    /// Removes a file, or what is in its place; says whether there was anything.
+    /// Removes a file, or whatever is in its place. Returns whether there was anything.
     pub fn clear(&self, name: &str) -> io::Result<bool> {
         match self.remove(name) {
             Err(cause) if cause.kind() == io::ErrorKind::IsADirectory => self.move_aside(name).map(|()| true),

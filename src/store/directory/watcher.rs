@@ -11,10 +11,10 @@ use super::files::Files;
 use crate::blocking::Blocking;
 use crate::store::notices::Notices;
 
-/// How often the watcher looks at the state file.
+/// How often the watcher checks the state file.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// The task that looks at the state file, while somebody listens.
+/// The task that checks the state file while there are listeners.
 pub(super) struct Watcher {
     notices: watch::Sender<Notices>,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -25,7 +25,7 @@ impl Watcher {
         Watcher { notices: watch::Sender::default(), task: Mutex::default() }
     }
 
-    /// Changes when the file is another one than this process last read, or than at the last look.
+    /// Changes when the file differs from the one that this process last read or checked.
     pub fn subscribe(self: &Arc<Self>, files: &Arc<Files>, blocking: &Blocking) -> watch::Receiver<Notices> {
         let mut task = self.task.lock();
         let receiver = self.notices.subscribe();
@@ -36,13 +36,13 @@ impl Watcher {
         receiver
     }
 
-    /// Looks at the file until nobody listens any more. A poll: what the systems offer instead differs
-    /// between them and fails on some mounts, and reading a few hundred bytes costs microseconds.
+    /// Checks the file until there are no more listeners. It polls, because the notification APIs differ between
+    /// systems and fail on some mounts, and reading a few hundred bytes costs microseconds.
     async fn watch(self: Arc<Self>, files: Arc<Files>, blocking: Blocking, mut last: u128) {
         loop {
             tokio::time::sleep(INTERVAL).await;
             {
-                // Under the lock under which listeners come: none is left without a watcher.
+                // Under the lock with which listeners are added, so that none is left without a watcher.
                 let mut task = self.task.lock();
                 if self.notices.receiver_count() == 0 {
                     *task = None;
@@ -50,7 +50,7 @@ impl Watcher {
                 }
             }
             let files = files.clone();
-            // What cannot be read is a change too: whoever reads it learns why.
+            // A file that cannot be read counts as a change. The listener then reads it and gets the error.
             let current =
                 blocking.run(move || files.fingerprint().unwrap_or_default()).await.unwrap_or_default();
             if current != last {

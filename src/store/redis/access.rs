@@ -13,29 +13,30 @@ use crate::config::credentials::Credentials;
 use crate::config::target::{Endpoint, Login};
 use crate::config::tls::Tls;
 
-/// Credentials are renewed this long after they were got, at the earliest.
+/// Credentials are renewed at the earliest after this time.
 const RENEWED_AFTER: Duration = Duration::from_secs(1);
 
-/// The same for credentials that had expired already: either clock may be wrong.
+/// The same for credentials that have already expired: one of the clocks may be wrong.
 const EXPIRED_RENEWED_AFTER: Duration = Duration::from_secs(30);
 
 /// What one login needs.
 pub struct Access {
     pub login: Login,
-    /// When to log in anew; `None`: never.
+    /// When to log in again; `None`: never.
     pub renew_at: Option<Instant>,
     tls: Option<Tls>,
     encryption: OnceCell<Option<Encryption>>,
 }
 
 impl Access {
-    /// As the options say.
+    /// From the options.
     pub fn fixed(endpoint: &Endpoint) -> Self {
         let Endpoint { login, tls, .. } = endpoint.clone();
         Access { login, renew_at: None, tls, encryption: OnceCell::new() }
     }
 
-    /// As the function says, and the options where it says nothing. Fails where it wants TLS and the URL does not.
+    /// From the function, and from the options for fields that it does not set. Fails if the function returns TLS
+    /// settings and the URL has no TLS.
     pub fn granted(endpoint: &Endpoint, credentials: Credentials) -> io::Result<Self> {
         let Endpoint { login: given, tls: given_tls, .. } = endpoint.clone();
         let Credentials { login, tls, lifetime } = credentials;

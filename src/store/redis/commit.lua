@@ -1,4 +1,4 @@
--- Replaces the state, if its revision is still the expected one, and if it has the definitions that are to be kept. Follows
+-- Replaces the state, if its revision is still the expected one, and if the definitions to keep are there. Follows
 -- state.lua and publish.lua.
 --
 -- KEYS[1]  the definitions        KEYS[2]  the state
@@ -36,7 +36,7 @@ for place = 7, #ARGV, 2 do
   stale[ARGV[place]] = nil
 end
 
--- First what can be refused for lack of memory.
+-- First the command that can fail because memory is full.
 if ARGV[4] == 'set' then
   redis.call('SET', KEYS[1], ARGV[5], 'PX', ARGV[2])
 elseif ARGV[4] == 'keep' then
@@ -48,7 +48,7 @@ local kind = redis.call('TYPE', KEYS[2]).ok
 if kind ~= 'hash' and kind ~= 'none' then
   redis.call('DEL', KEYS[2])
 end
--- Never without a state in between: a cluster that is moving the slot away creates no key anew.
+-- The state is never deleted in between: a cluster that is moving the slot away does not create a key again.
 for place = 7, #ARGV, 2 do
   redis.call('HSET', KEYS[2], ARGV[place], ARGV[place + 1])
 end
@@ -57,7 +57,7 @@ for field in pairs(stale) do
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 
--- A released lease is news too: whoever waits for definitions may fetch them.
+-- A released lease is announced too, because a waiting worker may now fetch.
 local is_news = ARGV[4] == 'set' or stale.owner
 local is_unsent = is_news and not publish()
 local time = redis.call('TIME')

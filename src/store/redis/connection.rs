@@ -73,7 +73,7 @@ impl Connection {
         })
     }
 
-    /// Fails if the server wants a password and was given none. With RESP2 nothing in the login says so.
+    /// Fails if the server requires a password and none was given. With RESP2, the login itself does not show this.
     pub async fn ensure_login(self) -> RedisResult<Self> {
         match self.send(&redis::cmd("PING")).await {
             Err(cause) if needs_new_connection(&cause) => Err(cause),
@@ -81,7 +81,7 @@ impl Connection {
         }
     }
 
-    /// Its credentials expire: it is to be replaced at this time.
+    /// Its credentials expire, so it must be replaced at this time.
     pub fn with_renewal(self, renew_at: Option<Instant>) -> Self {
         Connection { renew_at, ..self }
     }

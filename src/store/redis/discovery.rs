@@ -45,8 +45,8 @@ struct Learnt {
     redirect: Option<Redirect>,
     /// The seed that answered last, and the nodes that it named.
     seeds: Vec<Address>,
-    /// A server refused `HELLO 3`. From then on this process uses RESP2, which every server speaks: asking again would cost
-    /// each reconnect a connection in vain.
+    /// A server rejected `HELLO 3`. From then on this process uses RESP2, which every server supports. Trying RESP3
+    /// again would cost one connection at each reconnect.
     lacks_resp3: bool,
     /// The two passwords that the function in `credentials` returned last: no message may contain them.
     passwords: VecDeque<String>,
@@ -100,7 +100,7 @@ impl Discovery {
         }
     }
 
-    /// How to log in now.
+    /// The login to use now.
     pub async fn access(&self) -> Result<Arc<Access>> {
         let Some(CredentialsFunction(provider)) = &self.endpoint.credentials else {
             return Ok(self.fixed.clone());
@@ -134,7 +134,7 @@ impl Discovery {
         }
     }
 
-    /// Those that no message may contain.
+    /// The passwords that no message may contain.
     pub fn passwords(&self) -> Vec<String> {
         self.endpoint.passwords().map(str::to_owned).chain(self.learnt().passwords.iter().cloned()).collect()
     }
@@ -162,7 +162,7 @@ impl Discovery {
             Ok(connection) => return Ok(connection),
             Err(errors) => errors,
         };
-        // Any other code tells more than `Unavailable`.
+        // Any other code is more specific than `Unavailable`.
         let error = errors.into_iter().max_by_key(|error| error.code() != Code::Unavailable);
         Err(error
             .unwrap_or_else(|| Error::new(Code::Unavailable, format!("{} names no server", self.endpoint))))

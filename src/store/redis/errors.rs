@@ -12,7 +12,7 @@ use rustls::{CertificateError, Error as TlsError};
 use super::reply_limit::Refused;
 use crate::error::{Code, Error};
 
-/// What Redis and Valkey say of a script that they do not have (src/script.c).
+/// The error of Redis and Valkey for a script that they do not have (src/script.c).
 const NO_SCRIPT: [&str; 2] = ["No matching script. Please use EVAL.", "No matching script."];
 
 const REFUSED: &str = "refuses our credentials or rights";
@@ -62,7 +62,7 @@ fn lacks_permission(detail: &str) -> bool {
     detail.contains("The user executing the script can't") || detail.contains("ACL failure in script")
 }
 
-/// Whether the server has no scripts: Redis where they are renamed, and Garnet without `--lua`.
+/// Whether the server has no scripts: Redis with renamed commands, or Garnet without `--lua`.
 pub fn lacks_scripts(cause: &RedisError) -> bool {
     let detail = cause.detail().unwrap_or_default().to_ascii_lowercase();
     (detail.starts_with("unknown command") && detail.contains("eval"))
@@ -90,8 +90,8 @@ fn certificate_fault(cause: &RedisError) -> Option<&'static str> {
     })
 }
 
-/// The same error, with the size of the definitions if the server may have refused them for it: it said so, or it broke the
-/// connection.
+/// The same error, with the size of the definitions if they may be too large for the server: it said so, or it closed
+/// the connection.
 pub fn with_size(error: Error, bytes: usize) -> Error {
     let is_for_size = |cause: &RedisError| is_too_large(cause) || is_cut(cause);
     if bytes < LARGE_BYTES || !redis_error(&error).is_some_and(is_for_size) {

@@ -51,11 +51,11 @@ static READ: LazyLock<Script> = LazyLock::new(|| Script::new(&[STATE, include_st
 const COMMIT: &str = include_str!("commit.lua");
 static COMMIT_AND_PUBLISH: LazyLock<Script> =
     LazyLock::new(|| Script::new(&[STATE, include_str!("publish.lua"), COMMIT]));
-/// For servers that refuse each script with `PUBLISH` in it.
+/// For servers that reject every script that contains `PUBLISH`.
 static COMMIT_ALONE: LazyLock<Script> =
     LazyLock::new(|| Script::new(&[STATE, "local function publish() return false end", COMMIT]));
 
-/// A script, and the hash by which the server knows it after its first run.
+/// A script, and the hash under which the server stores it after its first run.
 struct Script {
     code: String,
     hash: String,
@@ -81,14 +81,14 @@ pub struct RedisStore {
     state_key: String,
     channel: String,
     max_age: Duration,
-    /// The server has refused the script with `PUBLISH` in it, and taken the one without.
+    /// The server rejected the script with `PUBLISH`, and accepted the one without.
     refuses_publish: AtomicBool,
-    /// The script that the server lacks too, most probably: it lacked the other one.
+    /// A script that the server probably lacks, because it lacked the other one.
     lacking: Mutex<Option<&'static Script>>,
 }
 
 impl RedisStore {
-    /// Connects to nothing yet.
+    /// Opens no connection yet.
     pub fn new(endpoint: &Endpoint, options: &Options) -> Self {
         RedisStore {
             supervisor: Supervisor::new(endpoint, options),
@@ -119,7 +119,7 @@ impl RedisStore {
         self.supervisor.send(&command("EVAL", &script.code)).await
     }
 
-    /// Runs the script that publishes too, or the one that does not if the server refuses that.
+    /// Runs the script with `PUBLISH`, or the one without it if the server rejects that.
     async fn run_commit(&self, arguments: &[&[u8]]) -> Result<Value> {
         if self.refuses_publish.load(Ordering::Relaxed) {
             return self.run(&COMMIT_ALONE, arguments).await;
@@ -240,7 +240,7 @@ fn is_unknown_script(error: &Error) -> bool {
     redis_error(error).is_some_and(|cause| cause.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
 }
 
-/// Whether the server refused the script as it is: the error of a script that runs names a place in it
+/// Whether the server rejected the whole script: the error of a script that runs names a place in it
 /// (src/script_lua.c).
 fn is_refused_script(error: &Error) -> bool {
     redis_error(error).is_some_and(|cause| {

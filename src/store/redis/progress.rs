@@ -1,4 +1,4 @@
-//! Tells a slow server from a silent one: notices bytes that arrive and leave.
+//! Distinguishes a slow server from a silent one, by the bytes that arrive and leave.
 //!
 //! It counts on the socket, below TLS, so that a part of an encrypted record is progress too. Bytes leave when the peer
 //! acknowledges them. Only Linux tells when. Elsewhere a full send buffer that drains is progress, and the last of a
@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout};
 
-/// How often a wait looks for progress, in one timeout.
+/// How often a wait checks for progress within one timeout.
 const LOOKS: u32 = 8;
 
 /// The progress of one connection; clones share it.
@@ -29,12 +29,12 @@ struct Counts {
     written: AtomicU64,
     /// The send buffer was full at the last write.
     is_full: AtomicBool,
-    /// A descriptor of its own: the stream may be closed while somebody still looks.
+    /// A separate descriptor, because the stream may be closed while another task still checks it.
     #[cfg(target_os = "linux")]
     socket: OwnedFd,
 }
 
-/// How far a connection was at one moment.
+/// The progress of a connection at one moment.
 struct Look {
     arrived: u64,
     left: u64,

@@ -7,8 +7,8 @@
 --
 -- Reply: the time in seconds and microseconds, the length of the definitions, the definitions or a patch or false, and the state
 --
--- A script, so that state, time and definitions are of one moment, in one round trip. Definitions that are longer than they
--- may be are not read, because that would take the time of everybody else on this server.
+-- A script, so that state, time and definitions are of one moment, in one round trip. Definitions above the maximum
+-- length are not read, because that would block the server's other clients.
 
 local state, length, definitions = read_state(), definitions_length(), false
 local is_sound = length <= tonumber(ARGV[3]) and length == tonumber(state[8] or '')

@@ -1,9 +1,9 @@
--- What both scripts begin with: reads the state, without which neither of them can go on.
+-- The beginning of both scripts: reads the state, which both need.
 --
 -- KEYS[1]  the definitions        KEYS[2]  the state
 --
--- A key of another type counts as absent: the next commit replaces it. A field of more than 2 KiB is not read, because that
--- would take the time of everybody else on this server: then only the revision is, if that is shorter.
+-- A key of another type counts as absent: the next commit replaces it. A field of more than 2 KiB is not read,
+-- because that would block the server's other clients. Then only the revision is read, if it is shorter.
 
 local names = { 'revision', 'fence', 'owner', 'expires_at', 'granted_at', 'version', 'etag', 'bytes', 'published_at',
   'confirmed_at', 'retry_at', 'invalidated_at', 'failures', 'refused_at', 'outdated_at' }
@@ -18,7 +18,7 @@ local function read_state()
     is_short = is_short and redis.call('HSTRLEN', KEYS[2], name) <= 2048
   end
   if is_short then
-    -- Without unpack(): later versions of Lua have it under another name, and some proxies refuse scripts that use it.
+    -- Without unpack(): later versions of Lua have another name for it, and some proxies reject scripts that use it.
     return redis.call('HMGET', KEYS[2], names[1], names[2], names[3], names[4], names[5], names[6], names[7], names[8],
       names[9], names[10], names[11], names[12], names[13], names[14], names[15])
   elseif redis.call('HSTRLEN', KEYS[2], 'revision') <= 2048 then

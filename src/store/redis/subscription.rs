@@ -12,8 +12,8 @@ use super::progress::Progress;
 use super::reply_limit::Bounded;
 use crate::config::target::Address;
 
-/// How long it may be quiet before the server is asked whether it is still there. Nothing else is sent on this
-/// connection, so nothing else would find a dead one that TCP believes to be alive, as behind a proxy.
+/// How long the connection may be silent before a `PING`. Nothing else is sent on it, so a dead connection behind a
+/// proxy, which TCP still considers alive, would not be noticed otherwise.
 const PING_AFTER: Duration = Duration::from_secs(15);
 
 /// Dropping it closes the connection.
@@ -46,7 +46,7 @@ impl Subscription {
             if let Ok(message) = timeout(PING_AFTER, self.messages.next()).await {
                 return message.map(|message| message.get_payload_bytes().to_vec());
             }
-            // Any reply will do, a refusal too.
+            // Any reply is enough, even an error.
             let _: RedisResult<Value> = self.progress.unless_silent(silence, self.sink.ping()).await?;
         }
     }

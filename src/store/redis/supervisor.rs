@@ -110,7 +110,7 @@ impl Supervisor {
         self.shared.discovery.endpoint()
     }
 
-    /// What is known of the connection.
+    /// What is known about the connection.
     pub fn link(&self) -> Link {
         self.shared.link().clone()
     }
@@ -127,7 +127,7 @@ impl Supervisor {
     /// Sends a command and waits for its reply. If the connection is lost, or leads to the wrong server, sends the
     /// command once more on the next connection, so every command must tolerate to be executed twice.
     ///
-    /// It ends when the server is silent for `commandTimeoutMs`. The caller bounds the whole.
+    /// It ends when the server is silent for `commandTimeoutMs`. The caller limits the whole time.
     pub async fn send(&self, command: &Cmd) -> Result<Value> {
         let shared = &self.shared;
         let mut is_last = false;
@@ -259,8 +259,8 @@ impl Shared {
         }
     }
 
-    /// Introduces this client and subscribes, beside the first commands: it costs no round trip. Ends only with the
-    /// connection.
+    /// Sends the client name and subscribes, together with the first commands, so it costs no round trip. Ends only
+    /// with the connection.
     async fn set_up(&self, connection: Connection, number: u64) -> Infallible {
         let protocol = connection.protocol();
         self.link().protocol = Some(protocol::name(protocol));
@@ -312,11 +312,11 @@ impl Shared {
         }
     }
 
-    /// A half-open connection reports no error. After a timeout the server is asked once more, at once: the next call may be
-    /// an interval away, and should not have to find out.
+    /// A half-open connection reports no error. After a timeout a `PING` follows at once. Otherwise only the next
+    /// call, perhaps an interval later, would notice.
     async fn probe(self: Arc<Self>, connection: Connection, number: u64, error: Error) {
         let ping = redis::cmd("PING");
-        // Any reply will do, a refusal too.
+        // Any reply is enough, even an error.
         if connection.unless_silent(self.command_timeout, connection.send(&ping)).await.is_none() {
             self.lose(number, &error);
         }

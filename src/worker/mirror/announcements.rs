@@ -1,4 +1,4 @@
-//! Definitions that a notice carries. They serve until the worker looks at the store, which decides.
+//! Definitions from a notice. They are used until the worker reads the store, which decides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,18 @@ use crate::definitions::snapshot::Snapshot;
 use crate::store::notices::Published;
 use crate::worker::memory::{Announced, Remembered};
 
-/// How long definitions that a notice brought answer a poll. It mostly follows at once, as the listener's.
+/// How long definitions from a notice may answer a poll. Usually the poll follows at once, because the listener
+/// causes it.
 const ANSWERS_FOR: Duration = Duration::from_secs(5);
 
-/// What a worker makes of a notice.
+/// How a worker uses a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announcement {
-    /// It has these definitions, or newer ones.
+    /// It already has these definitions, or newer ones.
     Known,
     /// It has taken them from the notice.
     Taken,
-    /// It has to look at the store.
+    /// It must read the store.
     Unusable,
 }
 
@@ -32,7 +33,7 @@ impl Mirror {
         }
         let Some(snapshot) = self.shared.announced(published).await else { return Announcement::Unusable };
         self.memory.with(|memory| {
-            // Meanwhile a poll may have looked.
+            // A poll may have read the store meanwhile.
             judge(memory, published).unwrap_or_else(|| {
                 let (info, at) = (published.info.clone(), Instant::now());
                 memory.announced = Some(Announced { snapshot, info, at, is_taken: false });
@@ -41,12 +42,12 @@ impl Mirror {
         })
     }
 
-    /// What the client has from a notice, while that is newer than what was last seen in the store.
+    /// The client's definitions from a notice, while they are newer than those last seen in the store.
     pub fn taken(&self) -> Option<Announced> {
         self.memory.with(|memory| memory.announced().filter(|announced| announced.is_taken).cloned())
     }
 
-    /// What a notice has brought, once: an answer for the poll that it causes.
+    /// The definitions from a notice, once: they answer the poll that it causes.
     pub fn take_announced(&self) -> Option<Arc<Snapshot>> {
         let longest = ANSWERS_FOR.min(self.rule.refresh_interval);
         self.memory.with(|memory| {
@@ -58,7 +59,7 @@ impl Mirror {
     }
 }
 
-/// What is known of a notice without applying its patch.
+/// What is known about a notice before its patch is applied.
 fn judge(memory: &Remembered, published: &Published) -> Option<Announcement> {
     let Some((held, seen)) = &memory.held else { return Some(Announcement::Unusable) };
     let (version, at) = match memory.announced() {
@@ -68,6 +69,7 @@ fn judge(memory: &Remembered, published: &Published) -> Option<Announcement> {
     if version == published.info.version || at >= Some(published.info.published_at) {
         return Some(Announcement::Known);
     }
-    // Its own are newer than the store's; only a look at the store tells whether these are newer still.
+    // This worker's definitions are newer than the store's. Only a read of the store shows whether these are even
+    // newer.
     (memory.unpublished.is_some() || memory.unshared.is_some()).then_some(Announcement::Unusable)
 }

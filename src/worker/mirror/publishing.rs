@@ -13,7 +13,7 @@ use crate::store::{Commit, Reading};
 use crate::worker::memory::{Unpublished, Unshared};
 
 impl Mirror {
-    /// Takes fetched definitions; `publish` makes them the fleet's.
+    /// Stages fetched definitions; `publish` publishes them.
     pub fn stage(&self, snapshot: Arc<Snapshot>, etag: Option<String>, fence: Option<u64>) {
         self.memory.with(|memory| {
             let fetched_at = memory.client.fetched_at;
@@ -26,7 +26,7 @@ impl Mirror {
         self.memory.with(|memory| memory.unpublished = None);
     }
 
-    /// Takes definitions of this version once more that could not be shared; says whether there are any.
+    /// Stages definitions of this version again, which could not be shared. Returns whether there are any.
     pub fn stage_unshared(&self, version: &str, fence: Option<u64>) -> bool {
         self.memory.with(|memory| {
             let unshared = memory.unshared.as_ref().filter(|unshared| unshared.snapshot.version() == version);
@@ -46,12 +46,12 @@ impl Mirror {
         });
         let Some(staged) = staged else { return Ok(()) };
         if staged.was_tried {
-            // First, because the store may take all the time there is to fail once more.
+            // First, because a store that fails again may take all the time.
             let _ = self.outdate(Some(staged.snapshot.version())).await;
         }
         let outcome = self.try_publish(&staged).await;
         match &outcome {
-            // Where no write passes, each poll hears of it.
+            // If no write succeeds, each poll reports it.
             Err(error) if error.code() == Code::ReadOnly => self.memory.with(|memory| {
                 memory.unpublished.iter_mut().for_each(|unpublished| unpublished.was_tried = false);
             }),
@@ -63,7 +63,7 @@ impl Mirror {
             self.shared.published(&staged.snapshot);
         }
         self.memory.with(|memory| {
-            // Unless newer ones took their place meanwhile.
+            // Unless newer definitions have replaced them meanwhile.
             memory.unpublished = memory.unpublished.take().filter(|other| !other.is(&staged));
             let Unpublished { snapshot, etag, fetched_at, .. } = staged;
             let counters = &mut memory.counters;
@@ -121,9 +121,9 @@ impl Mirror {
         }
     }
 
-    /// Tells the others that the stored definitions are older than those of this version, which the store does not
-    /// take (`None`: they are too large to have a version). So small a commit may pass where definitions do not; if it
-    /// fails too, the others hear for themselves that the store does not work.
+    /// Tells the other workers that the stored definitions are older than those of this version, which the store
+    /// rejects (`None`: they are too large to have a version). Such a small commit may succeed although the
+    /// definitions are rejected. If it fails too, the others notice themselves that the store does not work.
     pub async fn outdate(&self, version: Option<&str>) -> Result<()> {
         let outdate =
             |reading: &Reading| self.rule.outdate(&reading.state, reading.now, &self.owner, version);

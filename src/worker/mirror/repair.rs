@@ -1,4 +1,4 @@
-//! Looks at the store, and repairs it: puts back definitions that it has lost, and drops damaged ones.
+//! Reads the store and repairs it: restores lost definitions, and deletes corrupt ones.
 
 use std::sync::Arc;
 
@@ -10,27 +10,28 @@ use crate::error::{Error, Result};
 use crate::state::{SnapshotInfo, State};
 use crate::store::Reading;
 
-/// Minimum time between two repairs of the store, as a part of the interval: who damages it again and again must not
-/// make every worker write all definitions as often.
+/// Minimum time between two repairs of the store, as a part of the interval. Otherwise repeated corruption would make
+/// every worker write all definitions each time.
 const REPAIRS_APART_PART: u32 = 10;
 
-/// Maximum number of commits of one repair: one drops what is damaged, another one puts back what is held.
+/// Maximum number of commits of one repair: one deletes corrupt definitions, another one restores those that are
+/// held.
 const REPAIR_COMMITS: u32 = 2;
 
-/// What a worker finds when it looks.
+/// The result of a read.
 pub struct Synced {
     pub reading: Reading,
-    /// The snapshot that the store holds. The state may name one that this worker holds, and could not put back.
+    /// The snapshot in the store. The state may name one that this worker holds and could not restore.
     pub stored: Option<SnapshotInfo>,
     pub damage: Option<Error>,
 }
 
 impl Mirror {
-    /// Reads the state, and makes the store's snapshot and the held one the same: mostly by loading
-    /// what is new, but where the store lost what this worker holds, by putting it back.
+    /// Reads the state, and makes the store's snapshot and the held one the same. Usually it loads new definitions.
+    /// If the store lost those that this worker holds, it restores them.
     ///
-    /// A damaged snapshot is dropped, so that whoever holds a sound one learns of it, and counts as
-    /// none; the damage is returned, for who can do nothing about it.
+    /// A corrupt snapshot is deleted, so that workers with a valid one notice this, and it counts as absent. The
+    /// error is returned, for callers that cannot repair it.
     pub async fn sync(&self) -> Result<Synced> {
         let mut damage = None;
         let mut commits = self.repair_commits();
@@ -61,7 +62,7 @@ impl Mirror {
                     }
                     continue;
                 }
-                // It goes on as if it had put them back, until the next repair is due.
+                // It continues as if it had restored them, until the next repair is due.
                 Some((_, next)) => reading.state = State { revision: reading.state.revision, ..next },
                 None => {}
             }

@@ -1,4 +1,4 @@
-//! What a worker does with its host's copy of the definitions.
+//! How a worker uses its host's local copy of the definitions.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ impl Provider {
         tokio::spawn(async move {
             if let Err(error) = local.keep(copy).await {
                 let failed = Error::new(error.code(), "cannot keep the local copy").caused_by(error);
-                // An error here only says that nobody listens.
+                // An error here only means that there are no listeners.
                 let _ = reporter.send(failed);
             }
         });

@@ -1,5 +1,5 @@
-//! A client without definitions that requests them although it was told not to. Definitions that reach the store meanwhile
-//! will do as well.
+//! An emergency fetch: a client without definitions requests them although it was told not to. Definitions that reach
+//! the store meanwhile answer the request as well.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{Poll, Provider};
 use crate::definitions::slices::Definitions;
 use crate::error::Result;
 
-/// How often to look at the store while no notice comes.
+/// How often to read the store while no notice arrives.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Provider {
@@ -37,7 +37,7 @@ impl Provider {
             loop {
                 let _ = timeout(LOOK_EVERY, notices.changed()).await;
                 let time = self.time(Duration::ZERO);
-                // While the store fails, there is the request.
+                // If the store fails, the request still continues.
                 if let Ok(Some(found)) = self.within(&time, self.look(&time)).await {
                     return self.bounded(self.definitions(found, known)).await.map(Some);
                 }

@@ -1,4 +1,4 @@
-//! How a worker hears of an edit between two polls: from a notice that carries it, or by a look at the store.
+//! How a worker notices an edit between two polls: from a notice that contains it, or by reading the store.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::error::Result;
 use crate::store::notices::{Notices, Published};
 use crate::worker::mirror::announcements::Announcement;
 
-/// Over so many round trips the looks of a fleet are spread that a notice has caused.
+/// The reads that a notice causes are spread over this many round trips.
 const LOOKS_SPREAD_OVER: u32 = 100;
 
-/// The maximum delay of such a look.
+/// The maximum delay of such a read.
 const MAX_LOOK_DELAY: Duration = Duration::from_secs(1);
 
 impl Provider {
@@ -30,7 +30,7 @@ impl Provider {
         Ok(self.mirror.announce(published).await)
     }
 
-    /// How long to wait before looking at the store after a notice that every worker has been given at the same moment.
+    /// How long to wait before reading the store after a notice, which all workers get at the same moment.
     pub fn look_delay(&self) -> Duration {
         let longest = self.mirror.round_trip().unwrap_or_default() * LOOKS_SPREAD_OVER;
         longest.min(MAX_LOOK_DELAY).mul_f64(fastrand::f64())

@@ -13,8 +13,8 @@ use crate::state::millis;
 use crate::store::Reading;
 
 impl Provider {
-    /// The definitions to go on with although the store has failed a call that `began` then. Nobody but the listeners hears
-    /// of the failure then.
+    /// The definitions to keep using although the store failed a call that `began` at this time. Only the listeners
+    /// then get the error.
     pub(super) fn without_store(&self, error: Error, began: Instant) -> Result<Found> {
         let Some(snapshot) = self.held_over(began) else { return Err(error) };
         self.count(&error);

@@ -1,4 +1,4 @@
-//! What the client tells of its requests, and what follows from it.
+//! The outcomes of the client's requests, and their effects.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::store::Reading;
 impl Provider {
     /// Publishes fetched definitions: `onFlagDefinitionsReceived(data)`.
     ///
-    /// What cannot be published now is kept, and published at the next poll unless somebody newer
-    /// came first: the API will answer 304 from now on, so nobody would send it again.
+    /// Definitions that cannot be published now are kept, and published at the next poll unless there are newer ones.
+    /// The API would not send them again, because it answers 304 from now on.
     pub async fn received(&self, snapshot: Arc<Snapshot>, etag: Option<String>) -> Result<()> {
         let _in_use = self.require_writer()?;
         self.client(|client| client.received = Some(snapshot.clone()).filter(|_| !client.is_observed));
@@ -25,8 +25,8 @@ impl Provider {
         published
     }
 
-    /// Notes that the API has answered 304 to the ETag of this version. Where the store does not have it, it is
-    /// published: the API will not send it again.
+    /// Notes that the API has answered 304 to the ETag of this version. If the store does not have it, it is
+    /// published, because the API will not send it again.
     pub async fn confirmed(&self, version: &str) -> Result<()> {
         let _in_use = self.require_writer()?;
         let fence = self.succeeded();
@@ -41,7 +41,7 @@ impl Provider {
         Ok(())
     }
 
-    /// Notes that the API has answered 304 to the client's own ETag: what it received last is current. Where the store
+    /// Notes that the API has answered 304 to the client's own ETag: what it received last is current. If the store
     /// has something else, it is published.
     pub async fn received_is_current(&self) -> Result<()> {
         let _in_use = self.require_writer()?;
@@ -57,7 +57,7 @@ impl Provider {
     /// Notes that a fetch has failed.
     pub async fn failed(&self, failure: Failure) -> Result<()> {
         let _in_use = self.require_writer()?;
-        // Known to this worker even while it cannot tell the others.
+        // This worker remembers it even if it cannot tell the others.
         self.note_failure(self.mirror.last_reading().unwrap_or_default().now);
         self.bounded(self.release_after(failure)).await
     }
@@ -70,8 +70,8 @@ impl Provider {
         self.bounded(self.mirror.outdate(None)).await
     }
 
-    /// Tells the fleet why posthog-node's definitions cannot be shared. If that fails, nobody hears of it: the caller
-    /// already reports the first error.
+    /// Tells the other workers why posthog-node's definitions cannot be shared. A failure of this is not reported,
+    /// because the caller already reports the first error.
     pub async fn note_unusable(&self, error: &Error) {
         let _ = match error.code() {
             // Another worker may be answered with definitions. `flagCache.fetch` has told of it.
@@ -81,7 +81,7 @@ impl Provider {
         };
     }
 
-    /// Has the next load of this worker fetch, whatever the interval says.
+    /// Makes the next load of this worker fetch, even if the interval is not over.
     pub async fn invalidate(&self) -> Result<()> {
         let _in_use = self.require_writer()?;
         self.client(|client| client.impatient = true);

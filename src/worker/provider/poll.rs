@@ -1,4 +1,4 @@
-//! What a worker does at a poll: it looks, decides by the rule, and waits where that is worth it.
+//! A poll: the worker reads the store, decides by the rule, and waits if necessary.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,35 +15,35 @@ use crate::state::{Millis, State};
 use crate::store::Commit;
 use crate::worker::mirror::repair::Synced;
 
-/// How often a waiting worker looks although no notice came.
+/// How often a waiting worker reads the store without a notice.
 const WAIT_POLL: Duration = Duration::from_millis(100);
 
-/// By how much the store's clock may differ from what this worker expects. If it differs by more (it was set, or this machine
-/// was asleep), the worker looks, and decides again.
+/// By how much the store's clock may differ from what this worker expects. If it differs by more (it was set, or this
+/// machine was asleep), the worker reads the store and decides again.
 const CLOCK_TOLERANCE: Millis = 1_000;
 
 /// The result of a poll.
 pub(super) enum Outcome {
     /// This worker fetches.
     Fetch,
-    /// It uses what the fleet has.
+    /// It uses the shared definitions.
     Follow(Option<Found>),
 }
 
-/// What the fleet has.
+/// The shared definitions.
 pub(super) enum Found {
     Snapshot(Arc<Snapshot>),
-    /// PostHog refuses the definitions, and the options say to go on without any.
+    /// PostHog refuses the definitions, and the options say to drop them.
     Refused,
 }
 
 impl Provider {
-    /// `earlier` is the grant that this worker was given before this poll.
+    /// `earlier` is the grant that this worker had before this poll.
     pub(super) async fn ask(&self, time: &Time, earlier: Option<u64>) -> Result<Outcome> {
         self.mirror.publish().await?;
-        // Before it looks: who has only just loaded an old snapshot still waits for the new one.
+        // Before it reads, because a worker that has just loaded an old snapshot still waits for the new one.
         let held = self.mirror.held();
-        // The leader need not look: if somebody else has committed anything since, its own commit is refused.
+        // The leader need not read: if another worker has committed since, the leader's own commit is rejected.
         let mut led = self.mirror.led();
         let mut won = None;
         loop {
@@ -75,7 +75,7 @@ impl Provider {
                     won
                 }
                 _ if is_led => continue,
-                // It was given by another time than the store's, but it was given.
+                // The grant is based on a wrong time, but it is valid.
                 _ if won.is_some() && self.rule.leads(&reading.state, &self.owner, won) => won,
                 Decision::Wait(_) | Decision::Follow if reading.state.outdated_at.is_some() => {
                     return Err(Error::new(
@@ -132,7 +132,7 @@ impl Provider {
         }
     }
 
-    /// What to go on with, given this state of the store, which was just read.
+    /// The definitions to use, for this state of the store, which was just read.
     fn found(&self, state: &State) -> Option<Found> {
         state.snapshot.as_ref()?;
         if state.refused_at.is_some() && self.when_refused == WhenRefused::Clear {
@@ -159,8 +159,8 @@ impl Provider {
         time.waited(began.elapsed());
     }
 
-    /// Whether the fetch of the `earlier` grant failed unheard: posthog-node polls again, and the cache is
-    /// still empty.
+    /// Whether the fetch of the `earlier` grant failed unnoticed: posthog-node polls again, and the cache is still
+    /// empty.
     fn has_failed_unobserved(&self, state: &State, earlier: Option<u64>) -> bool {
         let leads = earlier.is_some() && self.rule.leads(state, &self.owner, earlier);
         let is_unanswered = state.snapshot.is_none() && leads;

@@ -1,4 +1,4 @@
-//! What a worker reports although no call of its fails.
+//! Errors that a worker reports although none of its calls fails.
 
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ impl Provider {
         }
     }
 
-    /// Reports a refusal that any worker of the fleet was given, once.
+    /// Reports once that PostHog refused any worker of the fleet.
     pub(super) fn note_refusal(&self, state: &State) {
         let is_new = self.client(|client| {
             let is_new = state.refused_at.is_some() && client.refusal_reported != state.refused_at;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::FileMode;
 
-/// By its path: elsewhere than on Unix, the directories in question are the user's own, and making links takes rights.
+/// By its path: on other systems than Unix, these directories belong to the user, and creating links needs a
+/// permission.
 pub struct Folder(PathBuf);
 
 impl Folder {

@@ -17,7 +17,7 @@ const DIRECTORY: OFlags = OPEN.union(OFlags::RDONLY).union(OFlags::DIRECTORY);
 impl FileMode {
     fn bits(self) -> Mode {
         match self {
-            // What `File::create` gives, less what the umask takes.
+            // The mode that `File::create` uses, before the umask.
             FileMode::Shared => Mode::from_raw_mode(0o666),
             FileMode::Private => Mode::RUSR | Mode::WUSR,
         }
@@ -37,7 +37,7 @@ impl Folder {
     /// Makes a directory for this user alone, with all above it, where there is nothing.
     pub fn make(path: &Path) -> io::Result<()> {
         match DirBuilder::new().recursive(true).mode(0o700).create(path) {
-            // What is there, is seen when it is opened.
+            // If it exists, it is checked when it is opened.
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
         }
@@ -50,7 +50,7 @@ impl Folder {
         }
     }
 
-    /// Takes the permissions of all other users away; `false`: it belongs to another user.
+    /// Removes the permissions of all other users; `false`: it belongs to another user.
     pub fn make_private(&self) -> io::Result<bool> {
         let (owner, mode) = self.owner_and_mode()?;
         if owner != rustix::process::geteuid().as_raw() {
@@ -68,7 +68,7 @@ impl Folder {
         Ok((found.st_uid, u32::from(Mode::from_raw_mode(found.st_mode).bits())))
     }
 
-    /// Opens a regular file; `None` where there is none. Never waits, as for the writer of a FIFO.
+    /// Opens a regular file; `None` where there is none. Never blocks, for example on a FIFO without a writer.
     pub fn open_file(&self, name: &str) -> io::Result<Option<File>> {
         match sys::openat(&self.0, name, OPEN | OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
             Ok(file) => Ok(regular(file)?),
@@ -135,7 +135,7 @@ impl Folder {
 fn opened(directory: rustix::io::Result<OwnedFd>) -> io::Result<Folder> {
     match directory {
         Ok(directory) => Ok(Folder(directory)),
-        // What the last link of a path comes to differs between systems.
+        // The result for a link at the end of the path differs between systems.
         Err(Errno::LOOP) => Err(Errno::NOTDIR.into()),
         Err(cause) => Err(cause.into()),
     }

@@ -23,7 +23,7 @@ impl Shared {
                         self.notices.send_modify(|notices| notices.message(&message));
                     }
                     self.link().notices = Some(Delivery::None);
-                    // One that was lost at once may be lost at once again.
+                    // A connection that was lost at once may be lost at once again.
                     if since.elapsed() > RETRY_FROM {
                         waits = backoff();
                         continue;
