@@ -29,7 +29,7 @@ export interface FlagDefinitionCacheOptions {
    * The project API key that you also pass to posthog-node (`phc_…`). It is part of the name of each key in the store: all processes
    * with the same project key, prefix and store share one copy of the definitions.
    *
-   * Required. At most 200 characters, without spaces, control characters and braces.
+   * Required. At most 200 characters. Spaces, control characters and braces are not allowed.
    */
   projectKey: string
 
@@ -57,7 +57,7 @@ export interface FlagDefinitionCacheOptions {
   /**
    * The beginning of each key (in a directory: of each entry). Use different prefixes for processes that must not share definitions.
    *
-   * At most 200 characters, without spaces, control characters and braces.
+   * At most 200 characters. Spaces, control characters and braces are not allowed.
    *
    * @default 'posthog:flags'
    */
@@ -227,14 +227,14 @@ export interface FlagDefinitionCacheOptions {
   credentials?: (() => FlagCacheCredentials | Promise<FlagCacheCredentials>) | undefined
 
   /**
-   * The ACL user for the Sentinels. Only with `redis-sentinel://` and the like. Has no effect on `file:` and `memory:`.
+   * The ACL user for the Sentinels. Only with a Sentinel URL. Has no effect on `file:` and `memory:`.
    *
    * @default the Sentinels' default user
    */
   sentinelUsername?: string | undefined
 
   /**
-   * The password for the Sentinels, which have their own. Never part of a message. Only with `redis-sentinel://` and the like. Has no
+   * The password for the Sentinels, which have their own. Never part of a message. Only with a Sentinel URL. Has no
    * effect on `file:` and `memory:`.
    *
    * @default none
@@ -242,10 +242,10 @@ export interface FlagDefinitionCacheOptions {
   sentinelPassword?: string | undefined
 
   /**
-   * How connections are encrypted, including those to Sentinels. Only with `rediss://` and the like. Has no effect on `file:` and
-   * `memory:`.
+   * How connections are encrypted, including those to Sentinels. Only with a TLS URL, such as `rediss://`. Has no effect on `file:`
+   * and `memory:`.
    *
-   * @default with `rediss://` and the like: the system's CAs, and the host name in the certificate
+   * @default with a TLS URL: the system's CAs, and the host name in the certificate
    */
   tls?: FlagCacheTlsOptions | undefined
 
@@ -280,8 +280,8 @@ export interface FlagCacheCredentials {
   expiresAt?: number | undefined
 
   /**
-   * Certificates for this login. Each field that is set overrides the same field of the option `tls`. Only with `rediss://` and the
-   * like.
+   * Certificates for this login. Each field that is set overrides the same field of the option `tls`. Only with a TLS
+   * URL.
    *
    * @default the option `tls`
    */
@@ -388,7 +388,7 @@ export declare class FlagDefinitionCache implements Provider {
    *
    * In each `refreshIntervalMs`, it resolves to `true` in one process. It also does so as soon as the store has no definitions, or
    * after a failed fetch. While another process fetches, it waits for at most `coldStartWaitMs` if this process has no definitions, or
-   * if the fetch before failed. With `role: 'reader'`, it always resolves to `false`.
+   * if the previous fetch failed. With `role: 'reader'`, it always resolves to `false`.
    *
    * @returns `true` if this process should fetch, `false` if it should use the result of `getFlagDefinitions()`
    * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`, `ERR_FLAG_CACHE_READONLY`: the
@@ -435,7 +435,7 @@ export declare class FlagDefinitionCache implements Provider {
    *
    * Without it, a process that becomes the leader downloads all definitions again (10 billed requests instead of 1), and the processes
    * can miss that the definitions were changed back to an earlier version. With it, each request for this project's definitions
-   * carries the ETag of the shared definitions. What posthog-node gets depends on the answer:
+   * carries the ETag of the shared definitions. What happens then depends on PostHog's answer:
    *
    * - Unchanged definitions (304): posthog-node gets a 200 with the shared definitions. They are the same objects as before if this
    *   process has them.
@@ -444,7 +444,7 @@ export declare class FlagDefinitionCache implements Provider {
    * - Anything else (an error status, a network error, an answer that is not definitions): another process fetches next, and the
    *   listeners of `onError()` are called. After 402, 429 or `Retry-After`, no process with definitions calls PostHog for the time
    *   that PostHog asked for (at least an interval, at most an hour). A process without definitions may get a 503 from this function.
-   * - 402: see {@link FlagDefinitionCacheOptions.whenRefused}.
+   * - 402: see `whenRefused`.
    *
    * All other requests pass through unchanged. If the store fails, the request is sent all the same.
    *
@@ -453,8 +453,8 @@ export declare class FlagDefinitionCache implements Provider {
   readonly fetch: Fetch
 
   /**
-   * The options that a PostHog client needs for this cache: the cache itself as `flagDefinitionCacheProvider`,
-   * {@link FlagDefinitionCache.fetch}, and {@link FlagDefinitionCacheOptions.refreshIntervalMs} as `featureFlagsPollingInterval`.
+   * The options that a PostHog client needs for this cache: the cache itself as `flagDefinitionCacheProvider`, `flagCache.fetch` as
+   * `fetch`, and `refreshIntervalMs` as `featureFlagsPollingInterval`.
    *
    * @example
    * ```typescript
@@ -468,7 +468,7 @@ export declare class FlagDefinitionCache implements Provider {
   }
 
   /**
-   * Returns the same as {@link FlagDefinitionCache.fetch}, but based on another fetch: for example, one with a proxy or with tracing.
+   * Returns the same as `flagCache.fetch`, but based on another fetch: for example, one with a proxy or with tracing.
    *
    * @param fetch - makes the requests: the global `fetch`, or any function that posthog-node accepts as `fetch`
    * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if it is not a function
@@ -481,12 +481,12 @@ export declare class FlagDefinitionCache implements Provider {
   withFetch(fetch: Fetch): Fetch
 
   /**
-   * Reloads the client's definitions if the last reload was at least `maxAgeMs` ago, and waits for the reload. Otherwise it returns at
+   * Reloads the client's definitions if the last reload was too long ago, and waits for the reload. Otherwise it returns at
    * once. Call it at the start of each request in a serverless function, where no timer runs between requests. Concurrent calls share
    * one reload. If the reload fails, posthog-node reports it, and the client keeps the definitions that it has.
    *
    * @param posthog - the client of this cache
-   * @param maxAgeMs - in milliseconds
+   * @param maxAgeMs - the maximum age, in milliseconds
    * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if the arguments are something else
    */
   ensureFresh(posthog: { reloadFeatureFlags(): Promise<void> }, maxAgeMs: number): Promise<void>
