@@ -25,13 +25,13 @@ describe('a fleet shares again, has lost no evaluation, and leaves nothing behin
   }
 })
 
-describe('the same holds where the server lacks RESP3, after', { concurrency: 3 }, () => {
+describe('the same is true if the server lacks RESP3, after', { concurrency: 3 }, () => {
   for (const family of ['the network to Redis', 'the server']) {
     for (const fault of FAULTS[family]) test(`${family}: ${fault.name}`, (t) => suffer(t, { ...fault, resp2: true }))
   }
 })
 
-describe("with whenUnavailable: 'stale' it makes no call more than without a fault, and recovers as well, after", {
+describe("with whenUnavailable: 'stale' it makes no more requests than without a fault, and recovers, after", {
   concurrency: 3,
 }, () => {
   for (const [family, faults] of Object.entries(FAULTS)) {
@@ -52,7 +52,7 @@ describe("with whenUnavailable: 'stale' it makes no call more than without a fau
   }
 })
 
-describe('shorter than an interval, it causes no call beyond one an interval, and is reported to onError alone', { concurrency: 6 }, () => {
+describe('shorter than an interval, it causes no request beyond one per interval, and only onError reports it', { concurrency: 6 }, () => {
   for (const [family, faults] of Object.entries(FAULTS)) {
     for (const fault of faults) {
       test(`${family}: ${fault.name}`, async (t) => beyond.set(fault, await sufferBriefly(t, fault)))

@@ -8,7 +8,7 @@ import { now } from '../../dev/harness/clock.mjs'
 import { startWatched } from '../../dev/harness/deployments.mjs'
 import * as judge from './judge.mjs'
 
-test('two halves of a fleet, each with a master of its own, become one again, with the newest definitions', async (t) => {
+test('two halves of a fleet, each with its own primary, become one again, with the newest definitions', async (t) => {
   const lab = await openChaosLab({ topology: startWatched })
   t.after(() => lab.close())
   const { api, fleet, sentinels, keys, admin: former } = lab

@@ -67,7 +67,7 @@ describe('help', () => {
     }
   })
 
-  test('every option of the class is an option here, a secret of the environment, or of no use', async () => {
+  test('every option of the class is a command-line option, a secret in the environment, or not needed', async () => {
     const { CLASS_OPTIONS, SECRETS } = createRequire(import.meta.url)('../../lib/cli/options.js')
     const ours = [...Object.values(CLASS_OPTIONS), ...Object.values(SECRETS)].map(({ option }) => option)
     const tls = [...TLS_OPTIONS.keys()].map((name) => `tls.${name}`)
@@ -159,7 +159,7 @@ describe('a command line that cannot be understood ends with 2, and says what is
 })
 
 describe('options and environment', () => {
-  test('an option counts more than its variable, and an empty variable is none', async (t) => {
+  test('an option overrides its variable, and an empty variable counts as not set', async (t) => {
     const { url, projectKey } = place(t)
     const env = { POSTHOG_PROJECT_KEY: 'phc_other', POSTHOG_FLAG_CACHE_URL: '', REDIS_URL: 'redis://127.0.0.1:1' }
     const { stdout } = await cli(['status', '--json', '--project-key', projectKey, `--url=${url}`], { env })
@@ -191,7 +191,7 @@ describe('output', () => {
     })
   }
 
-  test('a reader that has seen enough is no failure', async (t) => {
+  test('a reader that stops early (head) is no failure', async (t) => {
     const { url, projectKey, env } = place(t)
     await publish(openCache(t, { url, projectKey }), { flags: [{ key: 'x'.repeat(4_000_000) }] })
     const { child, ended } = startCli(['get'], { env })

@@ -47,7 +47,7 @@ const troubles = ({ isUsable, ...findings }) =>
 describe('doctor over Redis', () => {
   const project = (url) => environment({ url, projectKey: newProjectKey() })
 
-  test('finds nothing wrong with a sound one, a line for each check', async (t) => {
+  test('finds no error in a valid one, and prints a line for each check', async (t) => {
     const { url } = await redisFor(t)
     const { code, stdout, stderr } = await cli(['doctor'], { env: project(url) })
     assert.deepEqual([code, stderr], [0, ''])
@@ -61,7 +61,7 @@ describe('doctor over Redis', () => {
     assert.match(stdout, /^ok +definitions +none yet/m)
   })
 
-  test('tells the size of what is stored, and how long it takes to load', async (t) => {
+  test('shows the stored size, and how long it takes to load', async (t) => {
     const { url } = await redisFor(t)
     const env = project(url)
     await publish(openCache(t, { url, projectKey: env.POSTHOG_PROJECT_KEY }), DATA)
@@ -108,13 +108,13 @@ describe('doctor over Redis', () => {
     assert.equal((await examine(project(replica.url), ['--role', 'reader'])).isUsable, true)
   })
 
-  test('where nobody listens it says so at once', async () => {
+  test('if nothing listens there it says so at once', async () => {
     const found = await examine(project(`redis://127.0.0.1:${await closedPort()}`))
     assert.deepEqual(troubles(found), ['connection', 'login', 'definitions'])
     assert.match(found.connection.advice, /nothing listens there/)
   })
 
-  test('damaged definitions are an error', async (t) => {
+  test('corrupt definitions are an error', async (t) => {
     const store = await STORES.redis()
     t.after(() => store.close())
     const env = project(store.url)
@@ -139,7 +139,7 @@ describe('doctor over a directory', () => {
     }
   }
 
-  test('one that is not there yet is well, and is not made', async (t) => {
+  test('one that does not exist yet is ok, and is not created', async (t) => {
     const { directory, env } = place(t)
     const found = await examine(env)
     assert.deepEqual(troubles(found), [])
@@ -147,7 +147,7 @@ describe('doctor over a directory', () => {
     assert.deepEqual(readdirSync(directory), [])
   })
 
-  test('one in use is well, and stays as it is', async (t) => {
+  test('one in use is ok, and is not changed', async (t) => {
     const { url, projectKey, path, env } = place(t)
     await publish(openCache(t, { url, projectKey }), DATA)
     const before = readdirSync(path)
@@ -210,7 +210,7 @@ describe('doctor over a directory', () => {
     assert.match(found.path.advice, /^chown root '/)
   })
 
-  test('one that is a link within the directory is an error, for it is not followed', unix, async (t) => {
+  test('one that is a link within the directory is an error, because it is not followed', unix, async (t) => {
     const [{ directory, env }, elsewhere] = [place(t), temporaryDirectory(t)]
     symlinkSync(elsewhere, join(directory, 'posthog%3Aflags'))
     const found = await examine(env)
@@ -218,7 +218,7 @@ describe('doctor over a directory', () => {
     assert.match(found.directory.message, /is a symbolic link below .*, where links are not followed/)
   })
 
-  test('a default directory that somebody else prepared is an error', unix, async (t) => {
+  test('a default directory that another user prepared is an error', unix, async (t) => {
     const [TMPDIR, elsewhere] = [temporaryDirectory(t), temporaryDirectory(t)]
     symlinkSync(elsewhere, join(TMPDIR, `posthog-flag-cache-${UID}`))
     const found = await examine({ TMPDIR, POSTHOG_PROJECT_KEY: newProjectKey() })
@@ -234,7 +234,7 @@ describe('doctor over a directory', () => {
     assert.equal(found.isUsable, false)
   })
 
-  test('a lock that somebody keeps is an error', { skip: process.platform !== 'linux' && 'flock(1) is of Linux' }, async (t) => {
+  test('a lock that another process keeps is an error', { skip: process.platform !== 'linux' && 'flock(1) is of Linux' }, async (t) => {
     const { path, env } = place(t)
     mkdirSync(path, { recursive: true, mode: 0o700 })
     closeSync(openSync(join(path, 'lock'), 'a'))

@@ -26,7 +26,7 @@ for (const kind of ['redis', 'directory']) {
       return { store, api, env, refresh, worker, statuses, fill }
     }
 
-    test('publishes what PostHog answers, asked as posthog-node asks', async (t) => {
+    test("publishes PostHog's answer to a request like posthog-node's", async (t) => {
       const { store, api, refresh, statuses } = await open(t)
       const seen = []
       api.on('request', (call) => seen.push(call.sentEtag))
@@ -38,7 +38,7 @@ for (const kind of ['redis', 'directory']) {
       assert.equal(JSON.parse(await store.stored(api.projectKey)).flags.length, 24)
     })
 
-    test('asks again with the ETag of the fleet, which costs 1, and finds an edit', async (t) => {
+    test('fetches again with the shared ETag, which costs 1 request, and finds an edit', async (t) => {
       const { api, env, refresh, statuses } = await open(t)
       const { outcome: first } = await refresh()
       const { outcome: second } = await refresh()
@@ -51,7 +51,7 @@ for (const kind of ['redis', 'directory']) {
       assert.ok(!stdout.includes(first.version))
     })
 
-    test('reaches a fleet that runs, and gives the turn back to nobody: the interval goes on', async (t) => {
+    test('reaches running processes and releases the lease, and the interval continues', async (t) => {
       const { api, refresh, worker, statuses } = await open(t)
       const fleet = worker({ push: true })
       await fleet.ready()
@@ -64,7 +64,7 @@ for (const kind of ['redis', 'directory']) {
       assert.equal(fleet.cache.status().leader, null)
     })
 
-    test('--if-due asks only when the interval is over', async (t) => {
+    test('--if-due fetches only when the interval is over', async (t) => {
       const { refresh, statuses } = await open(t)
       const first = await refresh(['--if-due'])
       assert.equal(first.outcome.outcome, 'published')
@@ -75,7 +75,7 @@ for (const kind of ['redis', 'directory']) {
       assert.deepEqual(statuses(), [200, 304])
     })
 
-    test('of several at once one asks, and the others have its answer', async (t) => {
+    test('of several at once one fetches, and the others use its answer', async (t) => {
       const { api, refresh, statuses } = await open(t)
       const release = api.hold()
       const asked = api.nextRequest()
@@ -142,7 +142,7 @@ for (const kind of ['redis', 'directory']) {
       })
     }
 
-    test('JSON that is no definitions is refused as such', async (t) => {
+    test('JSON that is not definitions is rejected with that reason', async (t) => {
       const { api, refresh } = await open(t)
       api.next('not-flags')
       const { code, stderr } = await refresh()
@@ -152,7 +152,7 @@ for (const kind of ['redis', 'directory']) {
   })
 }
 
-test('where PostHog is not, it says where it looked', async (t) => {
+test('if PostHog is not there, it says where it looked', async (t) => {
   const api = await standIn(t)
   const host = `http://127.0.0.1:${await closedPort()}`
   const { code, stderr } = await cli(['refresh', '--host', `${host}/`], { env: environment({ url: 'memory:', api }) })
@@ -161,7 +161,7 @@ test('where PostHog is not, it says where it looked', async (t) => {
   assert.match(stderr, /ECONNREFUSED/)
 })
 
-test('without the store it asks nobody', async (t) => {
+test('without the store it makes no request to PostHog', async (t) => {
   const api = await standIn(t)
   const url = `redis://127.0.0.1:${await closedPort()}`
   const { code, stderr } = await cli(['refresh'], { env: environment({ url, api }) })
@@ -203,7 +203,7 @@ test('a reader cannot refresh', async (t) => {
   assert.deepEqual(api.calls, [])
 })
 
-test('it ends as soon as it is done, whatever connection PostHog would keep open', async (t) => {
+test('it exits as soon as it is done, even if PostHog would keep a connection open', async (t) => {
   const api = await standIn(t)
   const { ended } = startCli(['refresh'], { env: environment({ url: 'memory:', api }), timeoutMs: 4_000 })
   assert.equal((await ended).code, 0)

@@ -23,7 +23,7 @@ async function start(t, { args = [], url = 'memory:', ...env } = {}) {
   return { api, url: place, ...started }
 }
 
-test('it listens on this host only, and serves definitions', async (t) => {
+test('it listens only on this host, and serves definitions', async (t) => {
   const { api, url } = await start(t)
   assert.match(url, /^http:\/\/127\.0\.0\.1:\d+$/)
   const asked = ask(url, api)
@@ -41,7 +41,7 @@ test('--address, --upstream and --no-proxy say where it listens, and where PostH
   assert.equal((await exchange(`${closed}/flags`)).status, 404)
 })
 
-test('over TLS it passes requests on to those whom Node.js trusts, and to nobody else', async (t) => {
+test('over TLS it passes requests on only to servers that Node.js trusts', async (t) => {
   const authority = startAuthority(t)
   const received = []
   const upstream = createServer(authority.identity('posthog'), (request, response) => {
@@ -131,7 +131,7 @@ describe('what cannot be', () => {
     })
   }
 
-  test('a port that is taken ends it with 1', async (t) => {
+  test('it exits with 1 if the port is in use', async (t) => {
     const upstream = await startUpstream(t)
     const api = await standIn(t)
     const { code, stderr } = await cli(['relay', '--port', new URL(upstream.url).port], { env: environment({ url: 'memory:', api }) })

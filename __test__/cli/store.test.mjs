@@ -26,7 +26,7 @@ for (const kind of ['redis', 'directory']) {
       return { store, projectKey, env: environment({ url: store.url, projectKey }) }
     }
 
-    test('status of an empty store says so, and ends with 1', async (t) => {
+    test('status of an empty store says so, and exits with 1', async (t) => {
       const { env, projectKey, store } = await open(t)
       const { code, stdout, stderr } = await cli(['status'], { env })
       assert.deepEqual([code, stderr], [1, ''])
@@ -55,7 +55,7 @@ for (const kind of ['redis', 'directory']) {
       assert.equal(await store.stored(projectKey), undefined, 'it writes nothing')
     })
 
-    test('status of a fleet whose fetches fail shows since when, and how', async (t) => {
+    test('status of a fleet whose fetches fail shows the failures, and since when', async (t) => {
       const { env, projectKey, store } = await open(t)
       const api = await standIn(t, { projectKey })
       t.mock.method(console, 'warn', () => {})
@@ -70,7 +70,7 @@ for (const kind of ['redis', 'directory']) {
       assert.doesNotMatch(stdout, /^outdated/m)
     })
 
-    test('status of a fleet shows what it shares, and who leads it', async (t) => {
+    test('status shows what a fleet shares, and its leader', async (t) => {
       const { env, projectKey, store } = await open(t)
       const api = await standIn(t, { projectKey })
       const { cache, ready } = startSharing(t, { api, url: store.url, refreshIntervalMs: 60_000, maxAgeMs: 3_600_000 })
@@ -94,7 +94,7 @@ for (const kind of ['redis', 'directory']) {
       assert.equal(api.calls.length, 1, 'it calls nobody')
     })
 
-    test('status of damaged definitions says so, and ends with 1', async (t) => {
+    test('status of corrupt definitions says so, and exits with 1', async (t) => {
       const { env, projectKey, store } = await open(t)
       await publish(openCache(t, { url: store.url, projectKey }), DATA)
       await store.damage(projectKey, Buffer.from('{"flags":[]}'))
@@ -128,7 +128,7 @@ for (const kind of ['redis', 'directory']) {
       assert.match(missing.stderr, /none of the 2 flags has this key/)
     })
 
-    test('purge deletes this project alone, and says whether there was anything', async (t) => {
+    test('purge deletes only this project, and says whether there was anything', async (t) => {
       const { env, projectKey, store } = await open(t)
       const other = newProjectKey()
       for (const key of [projectKey, other]) await publish(openCache(t, { url: store.url, projectKey: key }), DATA)
@@ -142,7 +142,7 @@ for (const kind of ['redis', 'directory']) {
       assert.deepEqual(JSON.parse((await cli(['purge', '--yes', '--json'], { env })).stdout), { purged: false })
     })
 
-    test('a purge that nobody confirmed deletes nothing', async (t) => {
+    test('a purge that is not confirmed deletes nothing', async (t) => {
       const { env, projectKey, store } = await open(t)
       await publish(openCache(t, { url: store.url, projectKey }), DATA)
       const { code } = await cli(['purge'], { env })
@@ -150,7 +150,7 @@ for (const kind of ['redis', 'directory']) {
       assert.equal(String(await store.stored(projectKey)), JSON.stringify(DATA))
     })
 
-    test('at a terminal purge asks, and takes no for an answer', terminal, async (t) => {
+    test('on a terminal purge asks, and accepts a no', terminal, async (t) => {
       const { env, projectKey, store } = await open(t)
       await publish(openCache(t, { url: store.url, projectKey }), DATA)
       const prompt = '[y/N] '
@@ -163,7 +163,7 @@ for (const kind of ['redis', 'directory']) {
       assert.equal(await store.stored(projectKey), undefined)
     })
 
-    test('a fleet that runs puts back what was purged, and fetches nothing for it', async (t) => {
+    test('running processes restore what was purged, without a fetch', async (t) => {
       const { env, projectKey, store } = await open(t)
       const api = await standIn(t, { projectKey })
       const clients = [1, 2].map(() => startClient(t, { api, url: store.url, refreshIntervalMs: 60_000, ...elsewhere() }))

@@ -138,7 +138,7 @@ describe('whatever a state in Redis holds, no command writes a control character
     )
   })
 
-  test('get is a byte for byte copy in a pipe', async (t) => {
+  test('get prints a byte-for-byte copy to a pipe', async (t) => {
     const { stdout } = await cli(['get'], { env: await open(t, () => {}) })
     assert.equal(JSON.parse(stdout).flags[0].key, HOSTILE)
     assert.ok(stdout.includes('\u202e'))

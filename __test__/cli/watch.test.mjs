@@ -27,7 +27,7 @@ for (const kind of ['redis', 'directory']) {
       return { store, api, env: environment({ url: store.url, api }) }
     }
 
-    test('tells each change on a line, and ends with 0 at Ctrl-C', async (t) => {
+    test('prints each change on a line, and exits with 0 after Ctrl-C', async (t) => {
       const { api, env } = await open(t)
       const { child, line, ended } = startCli(['watch'], { env, timeoutMs: 60_000 })
       assert.match(await line(), /^\d{4}-\d\d-\d\dT[\d:.]+Z {2}no definitions$/)
@@ -45,7 +45,7 @@ for (const kind of ['redis', 'directory']) {
       assert.deepEqual([code, signal, stderr], [0, null, ''])
     })
 
-    test('with --json each line is an object as of status', async (t) => {
+    test('with --json each line is an object like that of status', async (t) => {
       const { env, api } = await open(t)
       const { child, line, ended } = startCli(['watch', '--json'], { env, timeoutMs: 60_000 })
       assert.equal(JSON.parse(await line()).definitions, null)
@@ -70,7 +70,7 @@ for (const kind of ['redis', 'directory']) {
   })
 }
 
-test('at a terminal the table is drawn over the one before, and the cursor comes back', terminal, async (t) => {
+test('on a terminal the table is redrawn in place, and the cursor returns', terminal, async (t) => {
   const store = await STORES.redis()
   t.after(() => store.close())
   const api = await standIn(t)
@@ -95,7 +95,7 @@ test('at a terminal the table is drawn over the one before, and the cursor comes
   assert.match(shown, /\x1b\[\?25l.*\x1b\[\d+A\r.*\x1b\[\?25h/s)
 })
 
-test('an outage is told once, and survived', async (t) => {
+test('an outage is shown once, and survived', async (t) => {
   const store = await STORES.redis()
   t.after(() => store.close())
   const api = await standIn(t)
@@ -112,7 +112,7 @@ test('an outage is told once, and survived', async (t) => {
   assert.equal((await ended).code, 0)
 })
 
-test('a store that cannot be read at the beginning ends it with 1', async () => {
+test('it exits with 1 if the store cannot be read at the beginning', async () => {
   const { code, stdout, stderr } = await cli(['watch'], { env: environment({ url: 'redis://127.0.0.1:1', projectKey: 'phc_x' }) })
   assert.deepEqual([code, stdout], [1, ''])
   assert.match(stderr, /^error \[ERR_FLAG_CACHE_UNAVAILABLE\]/)

@@ -103,7 +103,7 @@ for (const kind of ['redis', 'directory']) {
       })
     }
 
-    test('that look like a patch are reported as damage by status and doctor', async (t) => {
+    test('that look like a patch are reported as corrupt by status and doctor', async (t) => {
       const { projectKey } = await published(t)
       await store.damage(projectKey, Buffer.from('PATCH2:'))
       const env = environment({ url: store.url, projectKey })

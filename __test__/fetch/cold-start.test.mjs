@@ -51,7 +51,7 @@ async function assertAnswered(response) {
 }
 
 describe('a request of a client without definitions', () => {
-  test('is answered with those that another process has published meanwhile, without PostHog', async (t) => {
+  test('is answered with definitions that another process has published meanwhile, without PostHog', async (t) => {
     const { leader, other, sent, fetch } = await start(t, { coldStartWaitMs: 10 })
     await comesAwayEmpty(other)
     await leader.onFlagDefinitionsReceived(DATA)
@@ -59,7 +59,7 @@ describe('a request of a client without definitions', () => {
     assert.deepEqual(sent, [])
   })
 
-  test('that is under way is given up for those that another process publishes', async (t) => {
+  test('that is running is aborted for definitions that another process publishes', async (t) => {
     const { leader, other, sent, fetch } = await start(t, { coldStartWaitMs: 10 })
     const { signal } = new AbortController()
     const { answer } = await requestUnderWay(other, sent, () => fetch(signal))
@@ -81,7 +81,7 @@ describe('a request of a client without definitions', () => {
     await assert.rejects(fetch(AbortSignal.abort(reason)), reason)
   })
 
-  test('that is under way ends when it is aborted', async (t) => {
+  test('that is running ends when it is aborted', async (t) => {
     const { other, sent, fetch } = await start(t, { coldStartWaitMs: 10 })
     const reason = new Error('given up')
     const control = new AbortController()

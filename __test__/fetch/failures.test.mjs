@@ -129,7 +129,7 @@ for (const [what, failure] of Object.entries(FAILURES)) {
 }
 
 describe('on an empty cache', () => {
-  test('a process whose fetch failed is told locally to wait a moment, and the others are not', async (t) => {
+  test('a process whose fetch failed must wait a moment, and the others need not', async (t) => {
     const api = await standIn(t)
     api.next(429, { retryAfter: 120 })
     const options = { api, url: store.url, refreshIntervalMs: INTERVAL_MS, coldStartWaitMs: 0 }
@@ -144,7 +144,7 @@ describe('on an empty cache', () => {
     assert.equal(await second.evaluate(), 'v1')
   })
 
-  test('Retry-After keeps nobody from flags when PostHog answers again, whoever was asked to wait', async (t) => {
+  test('Retry-After keeps no process from its flags when PostHog answers again, whichever process got the header', async (t) => {
     const api = await standIn(t)
     api.always(429, { retryAfter: 3_600 })
     const options = { api, url: store.url, refreshIntervalMs: 1_000, coldStartWaitMs: 20 }
@@ -167,7 +167,7 @@ describe('on an empty cache', () => {
 })
 
 describe('a refusal', () => {
-  test('does not bring back what the fleet goes on without', async (t) => {
+  test('does not restore definitions that the fleet has dropped', async (t) => {
     t.mock.method(console, 'warn', () => {})
     const api = await standIn(t)
     const options = { api, url: store.url, refreshIntervalMs: INTERVAL_MS, whenRefused: 'clear' }
@@ -300,7 +300,7 @@ describe('without its store', () => {
     assert.ok(cache.status().counters.errors.ERR_FLAG_CACHE_UNAVAILABLE >= 3)
   })
 
-  test('an unchanged poll costs a 304, as it does without us', async (t) => {
+  test('an unchanged poll costs a 304, as it does without the cache', async (t) => {
     const api = await standIn(t)
     const { load } = await startAlone(t, api)
     for (let n = 0; n < 3; n += 1) await load()
@@ -310,7 +310,7 @@ describe('without its store', () => {
     )
   })
 
-  test('definitions that came while it was away are fetched in full once', async (t) => {
+  test('definitions published during the outage are fetched in full once', async (t) => {
     const redis = await STORES.redis()
     t.after(() => redis.close())
     const api = await standIn(t)
@@ -329,7 +329,7 @@ describe('without its store', () => {
     )
   })
 
-  test('that went while definitions were on their way they arrive, and are published when it is back', async (t) => {
+  test('that failed during a fetch, the definitions arrive, and are published when it is back', async (t) => {
     const redis = await STORES.redis()
     t.after(() => redis.close())
     const api = await standIn(t)

@@ -115,7 +115,7 @@ test('an answer with definitions can be read in every way, and as JSON again', a
   assert.deepEqual([response.status, response.headers.get('etag'), await response.text()], [200, '"e"', text])
 })
 
-test('an answer that is larger than definitions may be is passed on as it comes, and not kept', async (t) => {
+test('an answer above the size limit is passed on as it arrives, and not kept', async (t) => {
   const projectKey = newProjectKey()
   const cache = openCache(t, { projectKey, url: 'memory:' })
   const troubles = []
@@ -138,7 +138,7 @@ test('an answer that is larger than definitions may be is passed on as it comes,
   assert.match(troubles[0].message, /more than 67108864 bytes/)
 })
 
-test('definitions that are too large to share cost each process what they cost without the cache', async (t) => {
+test('definitions that are too large to share cost each process the same as without the cache', async (t) => {
   const api = await standIn(t)
   const options = { api, url: store.url, refreshIntervalMs: 100 }
   const fleet = [startSharing(t, options), startSharing(t, options)]
@@ -161,7 +161,7 @@ test('definitions that are too large to share cost each process what they cost w
   assert.equal((await store.stored(api.projectKey)).includes(small), true, 'and shared again when they are small again')
 })
 
-test('what an error of the inner fetch says is cut, and no secret of an answer is told', async (t) => {
+test('the message of an error of the inner fetch is cut, and contains no secret of an answer', async (t) => {
   const projectKey = newProjectKey()
   const secret = 'phs_topsecret'
   const answers = [
@@ -186,7 +186,7 @@ test('what an error of the inner fetch says is cut, and no secret of an answer i
   }
 })
 
-test('an answer that takes longer to read than a call may is passed on as it came', async (t) => {
+test('an answer that takes longer to read than a call may take is passed on unchanged', async (t) => {
   const projectKey = newProjectKey()
   // The limit of a call is 3 ms: to parse these and to hash them takes ten times as long.
   const cache = openCache(t, { projectKey, url: 'memory:', connectTimeoutMs: 1, commandTimeoutMs: 1 })
@@ -236,7 +236,7 @@ describe('a request for the definitions', () => {
     assert.equal(await first.evaluate(), 'v2')
   })
 
-  test('that finds unchanged what the client holds gives it the same objects, and confirms them to the fleet', async (t) => {
+  test("that finds the client's definitions unchanged returns the same objects, and confirms them in the store", async (t) => {
     const api = await standIn(t)
     const { cache, ready, fetch, requests } = startSharing(t, { api, ...shared() })
     await ready()
@@ -279,7 +279,7 @@ describe('a request for the definitions', () => {
   })
 
   for (const holds of ['nothing', 'another version']) {
-    test(`that finds unchanged what the fleet has becomes a 200 from the snapshot for a client that holds ${holds}`, async (t) => {
+    test(`that finds the shared definitions unchanged becomes a 200 from the snapshot for a client that holds ${holds}`, async (t) => {
       const api = await standIn(t)
       const options = { api, url: store.url, refreshIntervalMs: 60_000 }
       const leader = startSharing(t, options)

@@ -43,7 +43,7 @@ describe('new definitions', () => {
     })
   }
 
-  test('of an emergency fill an empty cache, though another process was told to fetch and never answers', async (t) => {
+  test('of an emergency fill an empty cache, even if another process was told to fetch and never answers', async (t) => {
     const api = await standIn(t)
     const holder = openCache(t, { projectKey: api.projectKey, url: store.url })
     assert.equal(await holder.shouldFetchFlagDefinitions(), true)
@@ -69,7 +69,7 @@ describe('new definitions', () => {
     assert.deepEqual([errors, troubles, cache.status().counters.errors], [[], [], {}])
   })
 
-  test('come by the older path as well', async (t) => {
+  test('come from the older path as well', async (t) => {
     const api = await standIn(t)
     const cache = openCache(t, { projectKey: api.projectKey, url: store.url, refreshIntervalMs: 100 })
     const options = { method: 'GET', headers: { Authorization: `Bearer ${api.secretKey}` } }

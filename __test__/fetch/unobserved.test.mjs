@@ -68,7 +68,7 @@ for (const [what, { answer, retryAfter, isClosed, posthogOptions, isKnownLater, 
   })
 }
 
-test('on an empty cache another process fetches as soon as the first one has failed', async (t) => {
+test('with an empty cache another process fetches as soon as the first one has failed', async (t) => {
   const api = await standIn(t)
   api.next(500)
   const first = startClient(t, { api, url: store.url, refreshIntervalMs: INTERVAL_MS, coldStartWaitMs: 30_000 })
@@ -92,7 +92,7 @@ test('a process that was refused before it had definitions takes those of the ot
   assert.equal(await refused.evaluate(), 'v1')
 })
 
-test('after a 304 the fleet has what that client received, although the store had something else', async (t) => {
+test('after a 304 the store has what that client received, although it had something else', async (t) => {
   const api = await standIn(t)
   // The first one is to see v2 before its turn to fetch comes again.
   const options = { api, url: store.url, refreshIntervalMs: 1_000 }
@@ -148,7 +148,7 @@ describe('nothing is noted', () => {
     assert.equal(listens(), false)
   })
 
-  test('twice, where `flagCache.fetch` has told of it', async (t) => {
+  test('twice, if `flagCache.fetch` has reported it', async (t) => {
     const api = await standIn(t)
     const { cache, load, troubles } = startSharing(t, { api, url: store.url, refreshIntervalMs: INTERVAL_MS })
     api.next(500)

@@ -31,7 +31,7 @@ describe('on an empty cache', () => {
       ['silence', 'is never answered', 1],
       ['stalled', 'is answered by half a body', 2],
     ]) {
-      test(`over ${kind}, the first request ${what}: one process takes over for all, the first one included`, async (t) => {
+      test(`over ${kind}, the first request ${what}: one process takes over for all, including the first one`, async (t) => {
         const { api, fleet } = await openSharingFleet(t, stores[kind], { ...PATIENT, coldStartWaitMs: 500 })
         api.next(answer)
         await fleet.start(4, { together: true })

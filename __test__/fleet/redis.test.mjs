@@ -10,7 +10,7 @@ import { STORES } from '../support/stores.mjs'
 
 describe('a fleet over Redis', () => fleetSuite(STORES.redis))
 
-test('a fleet that loses its Redis fetches for itself, and is back to one fetch an interval when it returns', async (t) => {
+test('processes that lose their Redis fetch for themselves, and are back to one fetch per interval when it returns', async (t) => {
   let redis = await startRedis()
   t.after(() => redis.stop())
   const { api, begin, fleet } = await openFleet(t, redis, { leaseTtlMs: 20 * POLL_MS, clientName: 'of-the-fleet' })

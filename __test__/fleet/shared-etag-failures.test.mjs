@@ -74,7 +74,7 @@ for (const [what, { pauseMs, calls = 6, ...failure }] of Object.entries(FAILURES
       })
     }
 
-    test('a fleet that starts without definitions gets them afterwards, by one call', async (t) => {
+    test('a fleet that starts without definitions gets them afterwards, with one request', async (t) => {
       const store = stores.redis
       const { api, fleet } = await openSharingFleet(t, store, options)
       const failed = failures(api, calls, failure)
@@ -93,7 +93,7 @@ for (const [what, { pauseMs, calls = 6, ...failure }] of Object.entries(FAILURES
   })
 }
 
-test('while PostHog refuses the key of a fleet each of its processes asks at most once an interval', async (t) => {
+test('while PostHog rejects the key, each process fetches at most once per interval', async (t) => {
   const { api, fleet } = await openSharingFleet(t, stores.redis)
   await fleet.start(1)
   await fleet.start(3, { together: true })

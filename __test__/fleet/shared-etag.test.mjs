@@ -41,7 +41,7 @@ for (const kind of ['redis', 'directory']) {
     })
 
     const lives = kind === 'redis' ? 20 : 6
-    test(`${lives} processes that live shortly, one after another, cost one full fetch`, async (t) => {
+    test(`${lives} short-lived processes, one after another, cost one full fetch`, async (t) => {
       const { api, fleet } = await openSharingFleet(t, store)
       for (let n = 0; n < lives; n += 1) {
         const [worker] = await fleet.start(1)
@@ -58,7 +58,7 @@ for (const kind of ['redis', 'directory']) {
       assert.deepEqual(fleet.errors, [])
     })
 
-    test('v1, v2, back to v1 while the leadership moves by SIGSTOP: everyone is back within two polls', async (t) => {
+    test('v1, v2, back to v1 while SIGSTOP changes the leader: every process is back on v1 within two polls', async (t) => {
       const { api, fleet } = await openSharingFleet(t, store)
       const [first] = await fleet.start(1)
       const others = await fleet.start(2)
@@ -82,7 +82,7 @@ for (const kind of ['redis', 'directory']) {
       assert.deepEqual(fleet.errors, [])
     })
 
-    test('v1, v2, back to v1 while the leaders are killed: everyone is back within two polls', async (t) => {
+    test('v1, v2, back to v1 while the leaders are killed: every process is back on v1 within two polls', async (t) => {
       const { api, fleet } = await openSharingFleet(t, store)
       const [first] = await fleet.start(1)
       const [second] = await fleet.start(1)

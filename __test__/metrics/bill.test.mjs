@@ -57,7 +57,7 @@ for (const [how, start] of [
       })
     }
 
-    test('of a client that was told not to make any are counted', async (t) => {
+    test('of a client that was told not to fetch are counted', async (t) => {
       const { url } = await storeFor(t, 'memory')
       const api = await standIn(t)
       const client = start(t, { api, url, role: 'reader', coldStartWaitMs: 0 })
@@ -75,7 +75,7 @@ for (const [how, start] of [
       assert.equal(sum(clients, 'requestsBilled'), 20)
     })
 
-    test('billed and saved together are what the same clients without a cache are billed', async (t) => {
+    test('billed and saved add up to the bill of the same clients without a cache', async (t) => {
       const { url } = await storeFor(t, 'redis')
       const [api, other] = [await standIn(t), await standIn(t)]
       // Without a change of the leader, which costs 10 without `flagCache.fetch`.
@@ -105,7 +105,7 @@ for (const [how, start] of [
 }
 
 describe('saved', () => {
-  test('is 10 for a process that starts on a warm cache, and nothing for reloads within an interval', async (t) => {
+  test('is 10 for a process that starts with a warm cache, and 0 for reloads within an interval', async (t) => {
     const { url } = await storeFor(t, 'memory')
     const api = await standIn(t)
     const saved = []
@@ -117,7 +117,7 @@ describe('saved', () => {
     assert.deepEqual([saved, api.bill], [[0, 10], 10])
   })
 
-  test('is nothing for a process that is alone', async (t) => {
+  test('is 0 for a single process', async (t) => {
     const { url } = await storeFor(t, 'memory')
     const api = await standIn(t)
     const { cache, load } = startSharing(t, { api, url, refreshIntervalMs: INTERVAL_MS })
@@ -138,7 +138,7 @@ describe('saved', () => {
     assert.deepEqual([cache.status().counters.requestsSaved, api.bill], [0, 25])
   })
 
-  test('never decreases, and grows again only after what was billed in addition', (t) => {
+  test('never decreases, and grows again only after the difference is made up', (t) => {
     let now = 0
     t.mock.method(performance, 'now', () => now)
     const bill = new Bill(1_000, () => false)
@@ -156,7 +156,7 @@ describe('saved', () => {
     assert.equal(poll('b'), 23)
   })
 
-  test('is nothing while PostHog is down, and nothing for a client without a key', async (t) => {
+  test('is 0 while PostHog is down, and 0 for a client without a key', async (t) => {
     const { url } = await storeFor(t, 'memory')
     const api = await standIn(t)
     const options = { api, url, refreshIntervalMs: INTERVAL_MS, leaseTtlMs: 60_000 }

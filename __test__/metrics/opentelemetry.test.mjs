@@ -103,7 +103,7 @@ test('names, units and kinds are as the conventions have them', async (t) => {
   }
 })
 
-test('each collection reads what is so then, until it is ended', async (t) => {
+test('each collection reads the current values, until the registration ends', async (t) => {
   const { caches } = await startFleet(t)
   const { meter, collect } = startMeter(t)
   const cache = caches[1]
@@ -128,7 +128,7 @@ test('each collection reads what is so then, until it is ended', async (t) => {
   assert.equal(reads, 1)
 })
 
-test('caches of a project are told apart, and a place is free again once its cache has ended', async (t) => {
+test('caches of a project have different numbers, and a number is free again when its cache has ended', async (t) => {
   const [projectKey, otherKey] = [newProjectKey(), newProjectKey()]
   const open = (projectKey) => openCache(t, { projectKey, url: 'memory:' })
   const { meter, collect } = startMeter(t)
@@ -152,7 +152,7 @@ test('caches of a project are told apart, and a place is free again once its cac
   last()
 })
 
-test('what is missing is refused', (t) => {
+test('missing options are rejected', (t) => {
   const cache = openCache(t, { projectKey: newProjectKey(), url: 'memory:' })
   for (const given of [[], [cache], [cache, {}], [{}, startMeter(t).meter]]) {
     assert.throws(

@@ -123,7 +123,7 @@ function leaves(value, path = []) {
   return Object.assign({}, ...Object.entries(value).map(([name, inner]) => leaves(inner, [...path, name])))
 }
 
-test('before any definitions, what is not known is left out', (t) => {
+test('before any definitions, unknown values are left out', (t) => {
   const found = samplesIn(prometheus(openCache(t, { projectKey: newProjectKey(), url: 'memory:' })))
   const named = (name) => found.filter(([sample]) => sample === `posthog_flag_cache_${name}`).map(([, value]) => value)
   assert.deepEqual(named('definitions_loaded'), [0])
@@ -155,7 +155,7 @@ test('labels are bounded: a project, a number, and the words of a list', async (
   assert.equal(new Set(series).size, series.length, 'no series is there twice')
 })
 
-test('what is no cache is refused', () => {
+test('a value that is not a cache is rejected', () => {
   for (const given of [undefined, {}, 'cache']) {
     assert.throws(
       () => prometheus(given),

@@ -110,7 +110,7 @@ const environmentOf = (api) => ({
 
 for (const [bundler, args] of Object.entries(BUNDLERS)) {
   describe(`the example, built with ${bundler}`, () => {
-    test('runs as two servers that share one fetch an interval and show an edit at once', async (t) => {
+    test('runs as two servers that share one fetch per interval and show an edit at once', async (t) => {
       const folder = await build(t, args)
       const api = await startPostHogApi({ projectKey: newProjectKey() })
       t.after(() => api.close())
@@ -140,7 +140,7 @@ for (const [bundler, args] of Object.entries(BUNDLERS)) {
       }
     })
 
-    test('gives the turn back when a server is told to stop', async (t) => {
+    test('releases the lease when a server is told to stop', async (t) => {
       const api = await startPostHogApi({ projectKey: newProjectKey() })
       t.after(() => api.close())
       const server = await serve(t, join(app, '.next/standalone'), environmentOf(api))
@@ -156,7 +156,7 @@ for (const [bundler, args] of Object.entries(BUNDLERS)) {
       assert.equal(await leader(), null)
     })
 
-    test('says what to do where a route of the edge runtime makes a cache', async (t) => {
+    test('says what to do if a route of the edge runtime creates a cache', async (t) => {
       const { url } = await serve(t, join(app, '.next/standalone'), {})
       assert.match(await (await fetch(`${url}/edge`)).text(), /^FlagCacheError \[ERR_FLAG_CACHE_RUNTIME\]: /)
     })
@@ -183,7 +183,7 @@ describe('the example', () => {
     assert.deepEqual(api.calls, [])
   })
 
-  test('without a project key asks nobody', async (t) => {
+  test('without a project key makes no request', async (t) => {
     const api = await startPostHogApi({ projectKey: newProjectKey() })
     t.after(() => api.close())
     const { url } = await serve(t, join(app, '.next/standalone'), { ...environmentOf(api), POSTHOG_PROJECT_KEY: '' })

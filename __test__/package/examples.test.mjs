@@ -67,7 +67,7 @@ async function leader(api) {
 
 const statuses = (api) => api.calls.map(({ status }) => status)
 
-test('Express evaluates, shows an edit that a webhook told of, and gives the turn back at SIGTERM', { timeout: TIMEOUT_MS }, async (t) => {
+test('Express evaluates, shows an edit that a webhook reported, and releases the lease at SIGTERM', { timeout: TIMEOUT_MS }, async (t) => {
   const { api, env, url } = await setting(t)
   const { child, line, ended } = start(t, 'express', { ...env, WEBHOOK_SECRET: 'told' })
   assert.equal(await line(), 'listening')
@@ -85,7 +85,7 @@ test('Express evaluates, shows an edit that a webhook told of, and gives the tur
   assert.equal(await leader(api), null)
 })
 
-test("NestJS's shutdown hooks give the turn back", { timeout: TIMEOUT_MS }, async (t) => {
+test("NestJS's shutdown hooks release the lease", { timeout: TIMEOUT_MS }, async (t) => {
   const { api, env } = await setting(t)
   const { child, line, ended } = start(t, 'nestjs', env)
   assert.equal(JSON.parse(await line())[VERSION_FLAG], 'v1')
@@ -115,7 +115,7 @@ test('a cluster shares one fetch through a directory, and one that died does not
   assert.equal(await ended, 0)
 })
 
-test('a cron job asks once a run, and readers without the key follow', { timeout: TIMEOUT_MS }, async (t) => {
+test('a cron job fetches once per run, and readers without the key follow', { timeout: TIMEOUT_MS }, async (t) => {
   const { api, env } = await setting(t)
   const write = async () => assert.equal(await start(t, 'cron-writer', env).ended, 0)
   await write()

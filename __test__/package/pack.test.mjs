@@ -78,7 +78,7 @@ const project = newProject({ after }, published.registry)
 await npm(project, 'install', NAME, `--cache=${join(project, '.npm')}`)
 
 describe('the published packages', () => {
-  test('hold exactly the files that are needed', () => {
+  test('contain exactly the files that are needed', () => {
     assert.deepEqual(published.root.files, FILES)
     assert.deepEqual(published.host.files, ['LICENSE', 'README.md', 'THIRD_PARTY_LICENSES', 'package.json', `${NAME}.${HOST}.node`])
   })

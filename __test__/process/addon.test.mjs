@@ -72,7 +72,7 @@ for (const kind of Object.keys(STORES)) {
       assert.equal(stdout, 'done\n')
     })
 
-    test('that makes many calls at once, of which some fail, hears of each, and ends', async () => {
+    test('that makes many calls at once, some of which fail, gets each result, and ends', async () => {
       const main = async () => {
         const cache = cacheOf()
         await use(cache)
@@ -86,7 +86,7 @@ for (const kind of Object.keys(STORES)) {
       assert.equal(await assertEnds(`(${main})()`, { env: env(store.url) }), burst.repeat(3))
     })
 
-    test('that waited for another one to fetch ends as well', async () => {
+    test("that waited for another process's fetch ends as well", async () => {
       // The wait starts whatever watches the store.
       const source = `
         cacheOf().shouldFetchFlagDefinitions()
@@ -96,7 +96,7 @@ for (const kind of Object.keys(STORES)) {
       assert.equal(await assertEnds(source, { env: env(store.url) }), 'false\n')
     })
 
-    test('that lets posthog-node poll ends once the poller is stopped', async (t) => {
+    test('that lets posthog-node poll ends when polling is stopped', async (t) => {
       const api = await standIn(t)
       const source = `
         const { PostHog } = require('posthog-node')
@@ -113,7 +113,7 @@ for (const kind of Object.keys(STORES)) {
       assert.equal(api.calls.length, 1)
     })
 
-    test('may call process.exit() in the middle of calls', async () => {
+    test('may call process.exit() during calls', async () => {
       const source = `
         const caches = Array.from({ length: 20 }, () => cacheOf({ coldStartWaitMs: 10_000 }))
         for (const cache of caches) use(cache).catch(() => {}).then(() => cache.shutdown())
@@ -128,7 +128,7 @@ for (const kind of Object.keys(STORES)) {
       }
     })
 
-    test('dies of an uncaught exception in the middle of calls, as any other does', async () => {
+    test('ends after an uncaught exception during calls, like any process', async () => {
       const source = `
         for (let n = 0; n < 20; n += 1) use(cacheOf()).catch(() => {})
         setTimeout(() => { throw new Error('mine') }, 1)
@@ -138,7 +138,7 @@ for (const kind of Object.keys(STORES)) {
       assert.match(stderr, /Error: mine/)
     })
 
-    test('ends at a signal, as any other does', async () => {
+    test('ends after a signal, like any process', async () => {
       for (const name of ['SIGTERM', 'SIGINT']) {
         const source = `
           const cache = cacheOf()
@@ -155,7 +155,7 @@ for (const kind of Object.keys(STORES)) {
       }
     })
 
-    test('survives workers that are terminated in the middle of calls, and uses the cache afterwards', async () => {
+    test('survives workers that are terminated during calls, and uses the cache afterwards', async () => {
       const { code, signal, stdout, stderr } = await runNode(WORKERS, {
         env: { ...env(store.url, { coldStartWaitMs: 10_000 }), HEAD },
         timeoutMs: 60_000,

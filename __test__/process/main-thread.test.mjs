@@ -110,7 +110,7 @@ test('one changed flag of 2,500 costs a small part of parsing all of them', asyn
   assert.ok(characters > 0 && characters * 500 < text.length, `${characters} of ${text.length} characters parsed`)
 })
 
-test('a first read parses slices, with the event loop free between them', async (t) => {
+test('a first read parses slices, and the event loop runs between them', async (t) => {
   const { options, text } = await fleet(t)
   const slices = []
   const loop = countTurns()
@@ -129,7 +129,7 @@ test('a first read parses slices, with the event loop free between them', async 
   assert.equal(new Set(large.map(({ turn }) => turn)).size, large.length, 'a turn of the event loop for each')
 })
 
-test('with the shared fetch the leader parses only what changed, and writes nothing as JSON', async (t) => {
+test('with the shared fetch the leader parses only what changed, and does not call JSON.stringify', async (t) => {
   const api = await standIn(t, { flags: FLAGS })
   const { ready, fetch, evaluate } = startSharing(t, { api, url: store.url, refreshIntervalMs: 100 })
   await ready()
@@ -144,7 +144,7 @@ test('with the shared fetch the leader parses only what changed, and writes noth
   assert.deepEqual(definitions, [])
 })
 
-test('what JSON.stringify makes is handed over in parts, with the event loop free between them', async (t) => {
+test('the result of JSON.stringify is passed on in parts, and the event loop runs between them', async (t) => {
   const { leader, edit, text } = await fleet(t)
   const { prototype } = NativeText
   const parts = []
@@ -161,7 +161,7 @@ test('what JSON.stringify makes is handed over in parts, with the event loop fre
   assert.equal(new Set(parts.map(({ turn }) => turn)).size, parts.length, 'a turn of the event loop for each')
 })
 
-test('unchanged definitions cost as little, however many they are, and no payload on the wire', async (t) => {
+test('unchanged definitions cost the same, however large they are, and are not transferred', async (t) => {
   const { follower, text } = await fleet(t)
   const sent = async () => Number(/total_net_output_bytes:(\d+)/.exec(await store.client.info('stats'))[1])
   const received = async () => Number(/total_net_input_bytes:(\d+)/.exec(await store.client.info('stats'))[1])

@@ -25,7 +25,7 @@ const INSTANCE = `
   createInterface({ input: process.stdin }).on('line', async () => console.log(await handler()))
 `
 
-test('an instance that was frozen has an edit at its next request, whatever became of its connection', {
+test('an instance that was frozen gets an edit at its next request, whatever happened to its connection', {
   skip: process.platform === 'win32',
 }, async (t) => {
   const [api, store] = [await standIn(t), await STORES.redis()]

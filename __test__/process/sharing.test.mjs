@@ -79,7 +79,7 @@ test('two threads serve all of them, though worker threads come and go', { skip:
 })
 
 for (const kind of ['redis', 'directory']) {
-  test(`200 worker threads over ${kind}, terminated or left in the middle of calls, bring nobody down`, async (t) => {
+  test(`200 worker threads over ${kind}, terminated or left during calls, crash nothing`, async (t) => {
     const store = await STORES[kind]()
     t.after(() => store.close())
     const source = `

@@ -76,7 +76,7 @@ describe('the function in `credentials`', () => {
     })
   }
 
-  test('is not called for logins that have been given up while it blocked the event loop', async (t) => {
+  test('is not called for logins that timed out while it blocked the event loop', async (t) => {
     let calls = 0
     const blocking = () => {
       calls += 1
@@ -89,7 +89,7 @@ describe('the function in `credentials`', () => {
     assert.ok(calls <= 2, `${calls} calls`)
   })
 
-  test('is a function, and takes the place of a password', (t) => {
+  test('is a function, and replaces a password', (t) => {
     const options = (code) => ({ code: 'ERR_FLAG_CACHE_OPTIONS', message: code })
     assert.throws(() => open(t, { url: 'redis://h' }, PASSWORD), options(/option 'credentials' is a string/))
     assert.throws(
@@ -111,7 +111,7 @@ describe('the function in `credentials`', () => {
   })
 })
 
-describe('in a process of its own the function', () => {
+describe('in a separate process the function', () => {
   const run = async (t, source, options) => {
     const OPTIONS = JSON.stringify({ projectKey: newProjectKey(), url: (await server(t)).url, clientName: 'own' })
     const { code, stdout, stderr } = await runNode(
@@ -169,7 +169,7 @@ describe('in a process of its own the function', () => {
     assert.equal(stdout, 'true\n')
   })
 
-  test('is not held once its cache is gone', async (t) => {
+  test('is not kept in memory after its cache is gone', async (t) => {
     const stdout = await run(
       t,
       `

@@ -20,7 +20,7 @@ function nextTrouble(cache, code, { timeoutMs = 30_000 } = {}) {
 
 describe('a listener of onError()', () => {
   for (const kind of ['redis', 'directory']) {
-    test(`hears of definitions found damaged over ${kind}, once a minute`, async (t) => {
+    test(`gets an error for corrupt definitions over ${kind}, once a minute`, async (t) => {
       const store = await STORES[kind]()
       t.after(() => store.close())
       const options = { projectKey: newProjectKey(), url: store.url }
@@ -45,7 +45,7 @@ describe('a listener of onError()', () => {
     })
   }
 
-  test('hears of a lost connection though nothing is called, once a minute, and of no password', async (t) => {
+  test('gets an error for a lost connection without a call, once a minute, and without a password', async (t) => {
     const redis = await startRedis({ args: ['--requirepass', 's3cret'] })
     t.after(() => redis.stop())
     const cache = openCache(t, { projectKey: newProjectKey(), url: `redis://:s3cret@127.0.0.1:${redis.port}` })
@@ -63,7 +63,7 @@ describe('a listener of onError()', () => {
     assert.equal(troubles.length, 1)
   })
 
-  test('hears of a store that was never there', async (t) => {
+  test('gets an error for a store that was never reachable', async (t) => {
     const redis = await startRedis()
     await redis.stop()
     const cache = openCache(t, { projectKey: newProjectKey(), url: redis.url })
@@ -79,7 +79,7 @@ describe('a listener of onError()', () => {
     assert.ok(cause === undefined || cause instanceof Error, `${typeof cause}`)
   })
 
-  test('hears of a trouble of which there was nobody to hear before', async (t) => {
+  test('gets an earlier error that had no listener', async (t) => {
     const projectKey = newProjectKey()
     const cache = openCache(t, { projectKey, url: 'memory:' })
     await refused(cache, projectKey)
@@ -88,7 +88,7 @@ describe('a listener of onError()', () => {
     await told
   })
 
-  test('that unsubscribed hears nothing more', async (t) => {
+  test('is not called after it unsubscribed', async (t) => {
     const projectKey = newProjectKey()
     const cache = openCache(t, { projectKey, url: 'memory:' })
     const stop = cache.onError(() => assert.fail('it was told'))
@@ -132,7 +132,7 @@ test('without a listener failures are silent: nothing on the console, no unhandl
   assert.ok(JSON.parse(stdout).ERR_FLAG_CACHE_UNAVAILABLE > 0, stdout)
 })
 
-describe('a pace of polls', () => {
+describe('a polling interval', () => {
   test('that is not refreshIntervalMs is reported once, with the value to set', async (t) => {
     const api = await standIn(t)
     const { cache, troubles } = startSharing(t, { api, url: 'memory:', pollingIntervalMs: 200, refreshIntervalMs: 2_000 })
@@ -157,7 +157,7 @@ describe('a pace of polls', () => {
     assert.deepEqual(troubles, [])
   })
 
-  test('is not made of loads one right after another', async (t) => {
+  test('is not measured between loads one right after another', async (t) => {
     const api = await standIn(t)
     const { cache, load, troubles } = startSharing(t, { api, url: 'memory:', refreshIntervalMs: 30_000 })
     for (let n = 0; n < 50; n += 1) await load()

@@ -45,7 +45,7 @@ describe('the constructor refuses', () => {
     assert.match(refusal({ projectKey: undefined }).message, /^option 'projectKey' is required/)
   })
 
-  test('what is not text where text belongs', () => {
+  test('a value that is not text for a text option', () => {
     for (const name of TEXTS) {
       for (const value of [null, 7, NaN, true, 7n, Symbol(SECRET), [], {}, () => SECRET, new String('auto'), new Date(), '']) {
         // An empty `url` is that of an empty environment variable.
@@ -54,7 +54,7 @@ describe('the constructor refuses', () => {
     }
   })
 
-  test('what is not a whole number of milliseconds of a sensible length where a duration belongs', () => {
+  test('a duration that is not a whole number of milliseconds within the limits', () => {
     for (const name of DURATIONS) {
       // biome-ignore format: many values to a line
       for (const value of [
@@ -95,14 +95,14 @@ describe('the constructor refuses', () => {
     for (const value of [null, 7, 7n, Symbol(SECRET), [], {}, () => SECRET, '', 'true', 'cache', '/', '/a\0b']) refused('localCopy', value)
   })
 
-  test('an option that there is not', () => {
+  test('an unknown option', () => {
     for (const name of ['refreshInterval', 'ttl', 'toString', 'URL', '', 'tls ']) refused(name, 1)
     refused('fetch', () => {})
     assert.match(refused('refreshInterval', 1), /is not an option; allowed: projectKey, url, .*tls, clientName$/)
     refusal(JSON.parse('{"projectKey":"phc_x","url":"memory:","__proto__":{"role":"reader"}}'))
   })
 
-  test('a URL that names no store, whatever of it is wrong', () => {
+  test('a URL that names no store, whichever part is wrong', () => {
     // biome-ignore format: many values to a line
     for (const url of [
       'localhost:6379', 'localhost', '/var/cache', 'C:\\cache', '//host', 'http://host', 'https://host', 'rediss', 'redis', 'redis:',
@@ -167,7 +167,7 @@ describe('the constructor refuses', () => {
     assert.equal(refusal({ projectKey: 'phc_x', url, tls }).cause, thrown)
   })
 
-  test('an option whose getter throws, and keeps what it threw as the cause', () => {
+  test('an option whose getter throws, with its error as the cause', () => {
     const thrown = new Error('the vault is closed')
     for (const name of ['projectKey', 'url', 'role', 'refreshIntervalMs', 'unknown']) {
       const options = { projectKey: 'phc_x', url: 'memory:' }

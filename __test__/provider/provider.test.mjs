@@ -73,7 +73,7 @@ for (const kind of Object.keys(STORES)) {
       assert.equal(await cache.shouldFetchFlagDefinitions(), true)
     })
 
-    test('gives to another instance what was published, unknown fields included, without undefined ones', async (t) => {
+    test('returns to another process what was published, with unknown fields and without undefined ones', async (t) => {
       const shared = options()
       const data = received()
       await publish(openCache(t, shared), data)
@@ -82,7 +82,7 @@ for (const kind of Object.keys(STORES)) {
       assert.ok(!('property_matching_version' in found))
     })
 
-    test('returns the same object as long as nothing changed, and to the publisher its own', async (t) => {
+    test('returns the same object while nothing changes, and to the publisher its own object', async (t) => {
       const shared = options()
       const [publisher, follower] = [openCache(t, shared), openCache(t, shared)]
       const data = received()
@@ -153,7 +153,7 @@ for (const kind of Object.keys(STORES)) {
       assert.deepEqual(await reader.getFlagDefinitions(), asJson(received()))
     })
 
-    test('gives the turn back when it is shut down, but nobody fetches before the interval is over', async (t) => {
+    test('releases the lease at shutdown, but no process fetches before the interval is over', async (t) => {
       const shared = options()
       const [leader, next] = [openCache(t, shared), openCache(t, shared)]
       await publish(leader, received())
@@ -162,7 +162,7 @@ for (const kind of Object.keys(STORES)) {
       assert.deepEqual(await next.getFlagDefinitions(), asJson(received()))
     })
 
-    test('lets another one fetch at once where the fetcher of an empty cache shut down', async (t) => {
+    test('lets another process fetch at once if the leader of an empty cache shuts down', async (t) => {
       const shared = options({ coldStartWaitMs: 60_000 })
       const [leader, next] = [openCache(t, shared), openCache(t, shared)]
       assert.equal(await leader.shouldFetchFlagDefinitions(), true)
@@ -173,7 +173,7 @@ for (const kind of Object.keys(STORES)) {
       assert.ok(now() - leftAt < 10_000, 'it waited for the lease to end, which takes 45 s')
     })
 
-    test('shuts down as often as it is told to, after which every other call rejects', async () => {
+    test('can be shut down several times, after which every other call rejects', async () => {
       const cache = new FlagDefinitionCache(options())
       await publish(cache, received())
       assert.deepEqual(await Promise.all([cache.shutdown(), cache.shutdown()]), [undefined, undefined])

@@ -49,7 +49,7 @@ function fieldsIn(value, path = []) {
 
 const within = (value, least, most) => assert.ok(value >= least && value <= most, `${value} is not from ${least} to ${most}`)
 
-test('before any contact status() knows nothing, and connects to nothing', async (t) => {
+test('before any contact status() knows nothing, and opens no connection', async (t) => {
   const projectKey = newProjectKey()
   const cache = openCache(t, { projectKey, url: `redis://user:s3cret@127.0.0.1:${await closedPort()}/3`, role: 'reader' })
   const { worker, backend, ...others } = cache.status()
@@ -73,7 +73,7 @@ test('before any contact status() knows nothing, and connects to nothing', async
   })
 })
 
-test('after shutdown() it still tells what was known last', async (t) => {
+test('after shutdown() it still shows the last known state', async (t) => {
   const api = await standIn(t)
   const { client, cache, ready } = startSharing(t, { api, url: 'memory:' })
   await ready()
@@ -134,7 +134,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       assert.ok(later.definitions.ageMs >= third.definitions.ageMs && later.lastGrantMsAgo >= third.lastGrantMsAgo)
     })
 
-    test('tells of a pause, of healing, and of failures by their code', async (t) => {
+    test('shows a pause, restores, and failures by their code', async (t) => {
       const store = await STORES[kind]()
       t.after(() => store.close())
       const api = await standIn(t)
@@ -159,7 +159,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       assert.equal(cache.status().counters.errors.ERR_FLAG_CACHE_DATA, 2)
     })
 
-    test('tells of the store, without its password', async (t) => {
+    test('shows the store, without its password', async (t) => {
       if (kind !== 'redis') {
         const store = await STORES[kind]()
         t.after(() => store.close())

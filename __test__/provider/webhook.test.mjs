@@ -62,7 +62,7 @@ describe('webhookHandler()', () => {
     assert.ok(api.calls.length - before <= 2, `${api.calls.length - before} requests`)
   })
 
-  test('refuses whoever does not know the secret, and anything but a POST, and asks nobody', async (t) => {
+  test('rejects a wrong secret and any method but POST, without a request to PostHog', async (t) => {
     const { api, handle } = await called(t)
     const before = api.calls.length
     for (const secret of ['', 'wrong', SECRET.slice(1), SECRET.toUpperCase(), 'é'.repeat(9)]) {
@@ -93,7 +93,7 @@ describe('webhookHandler()', () => {
     assert.ok(sent <= 2, `${sent} pieces were read`)
   })
 
-  test('answers 503 where the edit cannot be noted, and reports why', async (t) => {
+  test('answers 503 if the edit cannot be recorded, and reports why', async (t) => {
     const api = await standIn(t)
     const url = `redis://127.0.0.1:${await closedPort()}`
     const { cache, client, troubles } = startClient(t, { api, url })
@@ -102,7 +102,7 @@ describe('webhookHandler()', () => {
     assert.ok(troubles.some(({ code }) => code === 'ERR_FLAG_CACHE_UNAVAILABLE'))
   })
 
-  test('refuses to be made without its parts', (t) => {
+  test('rejects options without its parts', (t) => {
     const cache = openCache(t, { projectKey: newProjectKey(), url: 'memory:' })
     const posthog = { reloadFeatureFlags: async () => {} }
     for (const options of [undefined, null, {}, { secret: SECRET }, { posthog }, { secret: '', posthog }, { secret: 1, posthog }]) {

@@ -32,7 +32,7 @@ describe('clientOptions', () => {
 })
 
 describe('ensureFresh()', () => {
-  test('has the client look, once for all that call it, and not again before it is time', async (t) => {
+  test('reloads the client, once for all callers, and not again before the time is over', async (t) => {
     const api = await standIn(t)
     const { cache, client, ready } = startClient(t, { api, url: 'memory:', refreshIntervalMs: 100 })
     await ready()
@@ -73,7 +73,7 @@ describe('ensureFresh()', () => {
     assert.equal(await other.evaluate(), version)
   })
 
-  test('goes by the time of day, and takes a clock that was set back for a reason to look', async (t) => {
+  test('uses the wall clock, and reloads if the clock was set back', async (t) => {
     const api = await standIn(t)
     const { cache, client, ready } = startClient(t, { api, url: 'memory:' })
     await ready()
@@ -101,7 +101,7 @@ describe('ensureFresh()', () => {
     assert.ok(client)
   })
 
-  test('refuses what is no client, and what is no time', async (t) => {
+  test('rejects arguments that are not a client or not a time', async (t) => {
     const cache = openCache(t, memory())
     const client = { reloadFeatureFlags: async () => {} }
     for (const [posthog, maxAgeMs] of [[undefined, 1], [{}, 1], [client], [client, -1], [client, NaN], [client, '1s']]) {
@@ -140,7 +140,7 @@ test('parameters of other clients in the url are reported once, to the first lis
   )
 })
 
-test('an empty url is none', (t) => {
+test('an empty url counts as not set', (t) => {
   const cache = openCache(t, { projectKey: newProjectKey(), url: '' })
   assert.equal(cache.status().backend.kind, 'directory')
 })

@@ -31,7 +31,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
     }
     const statuses = ({ calls }) => calls.map(({ status }) => status)
 
-    test('has the next load of that process fetch, whoever fetched before, and no other load', async (t) => {
+    test('makes the next load of that process fetch, whichever process fetched before, and no other load', async (t) => {
       const { api, first, second } = await twoClients(t)
       api.edit()
       await second.load()
@@ -47,7 +47,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       assert.deepEqual(statuses(api), [200, 200])
     })
 
-    test('resolves without a call, and costs a 304 where nothing changed', async (t) => {
+    test('resolves without a request, and costs a 304 if nothing changed', async (t) => {
       const { api, second } = await twoClients(t)
       assert.equal(await second.cache.invalidate(), undefined)
       assert.deepEqual(statuses(api), [200])
@@ -55,7 +55,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       assert.deepEqual(statuses(api), [200, 304])
     })
 
-    test('counts as one when it is called by many within a second', async (t) => {
+    test('calls of many processes within a second count as one', async (t) => {
       const { api, first, second } = await twoClients(t)
       api.edit()
       await Promise.all([first, second, first, second].map(({ cache }) => cache.invalidate()))
@@ -88,7 +88,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       assert.ok(second.cache.status().retryInMs > 2_000)
     })
 
-    test('is taken up by the process whose turn it is, where the one that said so never loads', async (t) => {
+    test('reaches the leader, if the process that called it never loads', async (t) => {
       const { api, first, second } = await twoClients(t)
       api.edit()
       await second.cache.invalidate()
@@ -109,7 +109,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
   })
 }
 
-test('invalidate() fails while the store is out of reach', async (t) => {
+test('invalidate() fails while the store is unreachable', async (t) => {
   const cache = openCache(t, { projectKey: newProjectKey(), url: `redis://127.0.0.1:${await closedPort()}` })
   assert.equal((await failure(cache.invalidate())).code, 'ERR_FLAG_CACHE_UNAVAILABLE')
 })

@@ -17,7 +17,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
     after(() => store.close())
     const options = (more) => ({ projectKey: newProjectKey(), url: store.url, ...more })
 
-    test('is told of what others publish, with its version, but not of what its process has', async (t) => {
+    test('is called for versions of other processes, but not for versions that its process has', async (t) => {
       const shared = options()
       const [publisher, follower] = [openCache(t, shared), openCache(t, shared)]
       publisher.onUpdate(() => assert.fail('told of its own'))
@@ -41,7 +41,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       assert.ok(told.length <= 4, `${told.length} times of 4 versions`)
     })
 
-    test('that comes late is told of what is there already', async (t) => {
+    test('that subscribes late is called for the current version', async (t) => {
       const shared = options()
       await publish(openCache(t, shared), definitions())
       const late = openCache(t, shared)
@@ -50,7 +50,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       assert.equal(late.status().definitions.version, version)
     })
 
-    test('is never called from inside a call, however many there are, and ends on the newest version', async (t) => {
+    test('is never called during a call, however many there are, and ends on the newest version', async (t) => {
       const api = await standIn(t)
       const shared = { projectKey: api.projectKey, url: store.url }
       const publisher = openCache(t, shared)
@@ -91,7 +91,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       assert.equal(api.calls.length, 0)
     })
 
-    test('that may not be called because calls are under way is called after the last of them', async (t) => {
+    test('that must not be called during calls is called after the last one', async (t) => {
       const shared = options()
       const [publisher, follower, other] = [openCache(t, shared), openCache(t, shared), openCache(t, shared)]
       await publish(publisher, definitions({ version: 'v1' }))
@@ -110,7 +110,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       assert.deepEqual(await told, { version: await othersTold, isBusy: false })
     })
 
-    test('that reloads while a load is under way still ends on the newest version', async (t) => {
+    test('that reloads during a load still ends on the newest version', async (t) => {
       const api = await standIn(t)
       const options = { api, url: store.url, refreshIntervalMs: 200, leaseTtlMs: 200 }
       const slow = startSharing(t, { ...options, push: true })
@@ -132,7 +132,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       await slow.until('v2', 5_000)
     })
 
-    test('that throws or rejects harms nobody, and is reported', async (t) => {
+    test('that throws or rejects affects no other, and is reported', async (t) => {
       const shared = options()
       const [publisher, follower] = [openCache(t, shared), openCache(t, shared)]
       const [errors, told] = [[], []]
@@ -165,7 +165,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
       assert.ok(told.length >= 2)
     })
 
-    test('that unsubscribes, once or twice, is told no more; the same function may listen twice', async (t) => {
+    test('is not called after it unsubscribes, once or twice; the same function may subscribe twice', async (t) => {
       const shared = options()
       const [publisher, follower] = [openCache(t, shared), openCache(t, shared)]
       const told = []
@@ -205,7 +205,7 @@ for (const kind of ['redis', 'directory', 'memory']) {
   })
 }
 
-test('a listener that is no function is an error of the options', (t) => {
+test('a listener that is not a function is an option error', (t) => {
   const cache = openCache(t, { projectKey: newProjectKey(), url: 'memory:' })
   for (const method of ['onUpdate', 'onError']) {
     for (const wrong of [undefined, null, {}, 'function']) {

@@ -34,7 +34,7 @@ for (const [kind, [open, notices]] of Object.entries(KINDS)) {
     before(async () => (store = await open()))
     after(() => store.close())
 
-    test('sees an edit everywhere a fraction of a poll after the first process, without an extra call', async (t) => {
+    test('sees an edit in every process a fraction of a poll after the first one, without an additional request', async (t) => {
       const options = { refreshIntervalMs: LEADER_POLL_MS, leaseTtlMs: POLL_MS }
       const { api, fleet } = await openSharingFleet(t, store, { push: true, pollMs: POLL_MS, ...options })
       const [leader] = await fleet.start(1, { pollingIntervalMs: LEADER_POLL_MS })
@@ -59,7 +59,7 @@ for (const [kind, [open, notices]] of Object.entries(KINDS)) {
       assert.deepEqual(fleet.errors, [])
     })
 
-    test('sees an edit everywhere one call after invalidate() and a reload in one process', async (t) => {
+    test('sees an edit in every process one request after invalidate() and a reload in one process', async (t) => {
       const { api, fleet } = await openSharingFleet(t, store, { push: true, pollMs: 120_000 })
       await fleet.start(1)
       await fleet.start(FLEET - 1, { together: true })

@@ -37,8 +37,8 @@ const idsOf = async (redis, name) => {
     .map((line) => /^id=(\d+)/.exec(line)[1])
 }
 
-describe('a process that was told by push', () => {
-  test('is told of what was published while its connection was killed', async (t) => {
+describe('a process that got an update notification', () => {
+  test('is called for a version that was published while its connection was killed', async (t) => {
     const store = await STORES.redis()
     t.after(() => store.close())
     const { follower, fleet, api, publish } = await publisherAndFollower(t, store, { clientName: 'follower' })
@@ -59,7 +59,7 @@ describe('a process that was told by push', () => {
     assert.equal(api.calls.length, 0)
   })
 
-  test('is told again after every subscriber was thrown out while it ran', async (t) => {
+  test('is called again after every subscriber was disconnected', async (t) => {
     const store = await STORES.redis()
     t.after(() => store.close())
     const { fleet, publish } = await publisherAndFollower(t, store, { clientName: 'follower' })
@@ -75,7 +75,7 @@ describe('a process that was told by push', () => {
     await fleet.everyone({ version: 'v2', timeoutMs: 30_000 })
   })
 
-  test('is told again after its server was restarted, and lost everything', async (t) => {
+  test('is called again after its server was restarted and lost everything', async (t) => {
     const first = await startRedis()
     t.after(() => first.stop())
     const { fleet, api, publish } = await publisherAndFollower(t, first)

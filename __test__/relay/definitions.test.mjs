@@ -42,7 +42,7 @@ for (const [way, start] of Object.entries(WAYS)) {
     }
 
     for (const path of ['/flags/definitions', '/flags/definitions/', '/api/feature_flag/local_evaluation', '//flags//%64efinitions']) {
-      test(`${path} gives what PostHog answered, byte for byte, for one call of PostHog`, async (t) => {
+      test(`${path} returns PostHog's answer, byte for byte, with one request to PostHog`, async (t) => {
         const { api, definitions } = await open(t)
         const first = await definitions({ path })
         assert.deepEqual([first.status, first.body.toString()], [200, api.text])
@@ -54,7 +54,7 @@ for (const [way, start] of Object.entries(WAYS)) {
       })
     }
 
-    test('its ETag is answered with 304, alone, weak or strong, or among others; a different one is not', async (t) => {
+    test('its ETag gets a 304, alone or among others, weak or strong; a different ETag does not', async (t) => {
       const { definitions } = await open(t)
       const { etag } = (await definitions()).headers
       for (const known of [etag, etag.slice(2), `"other", ${etag}`, '*']) {
@@ -101,7 +101,7 @@ for (const [way, start] of Object.entries(WAYS)) {
       })
     }
 
-    test('other methods are answered as by PostHog', async (t) => {
+    test("other methods get PostHog's answer", async (t) => {
       const { api, definitions } = await open(t)
       const [head, options, post] = [await definitions({}, 'HEAD'), await definitions({}, 'OPTIONS'), await definitions({}, 'POST')]
       assert.deepEqual([head.status, Number(head.headers['content-length']), head.body.length], [200, Buffer.byteLength(api.text), 0])
@@ -109,7 +109,7 @@ for (const [way, start] of Object.entries(WAYS)) {
       assert.deepEqual([post.status, post.headers.allow], [405, 'GET, OPTIONS, HEAD'])
     })
 
-    test('before there are any it answers 503 with Retry-After, and is alive but not ready', async (t) => {
+    test('while there are none it answers 503 with Retry-After, and is alive but not ready', async (t) => {
       const api = await standIn(t)
       api.always(500)
       const { url, get } = await start(t, { api, refreshIntervalMs: 60_000 })
@@ -120,7 +120,7 @@ for (const [way, start] of Object.entries(WAYS)) {
       assert.equal((await get(`${url}/readyz`)).status, 503)
     })
 
-    test('a request that comes before the first answer of PostHog waits for it', async (t) => {
+    test("a request before PostHog's first answer waits for that answer", async (t) => {
       const api = await standIn(t)
       const release = api.hold()
       const asked = api.nextRequest()
@@ -204,7 +204,7 @@ describe('what PostHog would have answered', () => {
     })
   }
 
-  test('is made of what a posthog-node without flagCache.fetch has published', async (t) => {
+  test('is correct for definitions from a posthog-node without flagCache.fetch', async (t) => {
     const { api, store, cache } = await place(t)
     const { flags, cohorts, group_type_mapping } = JSON.parse(api.text)
     const minimal = { minimal_flag_called_events: true, minimalFlagCalledEvents: true }
@@ -213,7 +213,7 @@ describe('what PostHog would have answered', () => {
     assert.equal(await served(t, store, api), JSON.stringify(expected))
   })
 
-  test('is made of what an older posthog-node has published, which knows only its own names', async (t) => {
+  test('is correct for definitions from an older posthog-node, which knows only its own names', async (t) => {
     const { api, store, cache } = await place(t)
     const { flags, cohorts, group_type_mapping } = JSON.parse(api.text)
     await publish(cache, { flags, groupTypeMapping: group_type_mapping, cohorts })
@@ -221,7 +221,7 @@ describe('what PostHog would have answered', () => {
     assert.deepEqual(found, { flags, cohorts, group_type_mapping })
   })
 
-  test('has one ETag, whichever relay of the fleet is asked, before and after an edit', async (t) => {
+  test('has the same ETag in every relay, before and after an edit', async (t) => {
     const store = await STORES.redis()
     t.after(() => store.close())
     const api = await standIn(t)
@@ -263,7 +263,7 @@ describe('createRelay', () => {
     })
   }
 
-  test('without compress no body has an encoding: a framework might hide which', async (t) => {
+  test('without compress no body has an encoding, because a framework might hide the header', async (t) => {
     const api = await standIn(t)
     const upstream = await startUpstream(t, ({ headers }, response) => response.end(headers['accept-encoding']))
     const relay = createRelay(optionsFor(api))
@@ -275,7 +275,7 @@ describe('createRelay', () => {
     assert.equal(await (await proxy.fetch(new Request('http://relay.example/flags', { headers }))).text(), 'identity')
   })
 
-  test('connects to nothing before its first request, and keeps nothing alive', async (t) => {
+  test('opens no connection before its first request, and keeps no process alive', async (t) => {
     const api = await standIn(t)
     const relay = createRelay(optionsFor(api, { url: `redis://127.0.0.1:${await closedPort()}` }))
     await relay.close()

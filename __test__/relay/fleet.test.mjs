@@ -8,8 +8,8 @@ import { until } from '../support/relay.mjs'
 import { addEveryKind, USERS } from '../support/every-kind.mjs'
 import { openRelayedFleet } from '../support/relayed-fleet.mjs'
 
-describe('clients of posthog-node that know only a relay', { timeout: 120_000 }, () => {
-  test('evaluate as the fleet does, have an edit after one poll, and cost no call of PostHog', async (t) => {
+describe('posthog-node clients that use only a relay', { timeout: 120_000 }, () => {
+  test('evaluate like the fleet, get an edit after one poll, and cause no request to PostHog', async (t) => {
     const { api, fleet, startRelay, startClient, assertPaced } = await openRelayedFleet(t)
     const begunAt = now()
     await startRelay()
@@ -66,7 +66,7 @@ describe('clients of posthog-node that know only a relay', { timeout: 120_000 },
     await early.until(api.edit())
   })
 
-  test('keep their flags while Redis is down, and have edits all the same', async (t) => {
+  test('keep their flags while Redis is down, and still get edits', async (t) => {
     const { api, redis, startRelay, startClient } = await openRelayedFleet(t)
     await startRelay()
     const early = startClient()
@@ -80,7 +80,7 @@ describe('clients of posthog-node that know only a relay', { timeout: 120_000 },
     assert.deepEqual([...new Set([...early.statuses, ...late.statuses])].sort(), [200, 304])
   })
 
-  test('have one failed poll at most when the relay restarts, and PostHog no call more', async (t) => {
+  test('have at most one failed poll when the relay restarts, without a request to PostHog', async (t) => {
     const { api, startRelay, startClient, assertPaced } = await openRelayedFleet(t)
     const { child, ended } = await startRelay()
     const client = startClient()

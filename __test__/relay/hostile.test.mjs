@@ -69,7 +69,7 @@ describe('request smuggling', LIMIT, () => {
     })
   }
 
-  test('an encoding besides chunked is refused: what is below it could not be passed on', async (t) => {
+  test('a transfer encoding besides chunked is rejected, because it could not be passed on', async (t) => {
     const { upstream, port } = await open(t)
     const text = lines('POST /batch/ HTTP/1.1', 'Host: relay', 'Connection: close', 'Transfer-Encoding: gzip, chunked', '', '0', '')
     assert.deepEqual(statuses(await raw(port, text)), [501])
@@ -173,7 +173,7 @@ describe('slow and many', LIMIT, () => {
     assert.ok(troubles.some(({ message }) => /ETIMEDOUT/.test(message)))
   })
 
-  test('more requests than may be under way get a 503 at once', async (t) => {
+  test('requests above the limit of concurrent requests get a 503 at once', async (t) => {
     const held = []
     const answer = (_, response) => held.push(response)
     const { url } = await open(t, { proxyLimits: { maxRequests: 3 }, answer })
@@ -201,7 +201,7 @@ describe('slow and many', LIMIT, () => {
     await Promise.all(idle.map((socket) => socket.closed || once(socket.resume(), 'close')))
   })
 
-  test('a body that nobody wants is read for a while: the client has its answer, and no reset', async (t) => {
+  test('an unused body is read for a while: the client gets its answer, and no reset', async (t) => {
     const { api, url } = await open(t)
     const asked = ask(url, api)
     const sending = request(asked.url, { method: 'POST', headers: asked.headers })
@@ -280,7 +280,7 @@ describe('in a process of its own', LIMIT, () => {
     assert.ok(peakBytes() - before < FEW, `${peakBytes() - before} bytes`)
   })
 
-  test('a body of 1 GB that nobody wants is not read', proc, async (t) => {
+  test('an unused body of 1 GB is not read', proc, async (t) => {
     const { api, url, peakBytes } = await start(t)
     const before = peakBytes()
     const asked = ask(url, api)

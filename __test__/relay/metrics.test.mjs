@@ -18,7 +18,7 @@ const values = (text, name, label) =>
       .map(([, value, labels]) => [labels[label], value]),
   )
 
-test('/metrics tells what was answered, what was passed on, and what that saved', async (t) => {
+test('/metrics shows what was answered, what was passed on, and what that saved', async (t) => {
   const api = await standIn(t)
   const { url, relay } = await startRelay(t, { api })
   const definitions = (headers, token) => {

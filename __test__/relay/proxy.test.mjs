@@ -56,7 +56,7 @@ for (const [way, start] of Object.entries(WAYS)) {
       assert.equal(seen.headers.host, new URL(upstream.url).host)
     })
 
-    test('an answer arrives as PostHog sent it, not decoded, nor followed', async (t) => {
+    test('an answer arrives as PostHog sent it: not decoded, and redirects not followed', async (t) => {
       const cookies = ['a=1; Path=/', 'b=2']
       const { url, send } = await open(t, (_, response) => {
         response.writeHead(302, 'Over There', {
@@ -103,7 +103,7 @@ for (const [way, start] of Object.entries(WAYS)) {
       assert.deepEqual([seen['proxy-authorization'], seen['x-kept']], [undefined, '1'])
     })
 
-    test('where PostHog is not, the answer is 502, and listeners are told', async (t) => {
+    test('if PostHog is not there, the answer is 502, and the error is reported', async (t) => {
       const api = await standIn(t)
       const { url, send, troubles } = await start(t, { api, upstream: `http://127.0.0.1:${await closedPort()}` })
       const { status, body } = await send(`${url}/flags?token=phc_hidden`, { method: 'POST', body: 'x' })
@@ -113,7 +113,7 @@ for (const [way, start] of Object.entries(WAYS)) {
       assert.doesNotMatch(told.message, /phc_hidden/)
     })
 
-    test('without a proxy everything else is answered with 404, and nothing passed on', async (t) => {
+    test('without a proxy all other requests get a 404, and nothing is passed on', async (t) => {
       const { upstream, url, send } = await open(t, undefined, { proxy: false })
       const { status, body } = await send(`${url}/batch/`, { method: 'POST', body: EVENTS })
       assert.deepEqual([status, JSON.parse(body).code], [404, 'not_found'])
@@ -181,7 +181,7 @@ describe('streams', () => {
     })
   }
 
-  test('a client that leaves before there is an answer ends the request to PostHog', { timeout: 15_000 }, async (t) => {
+  test('a client that disconnects before the answer ends the request to PostHog', { timeout: 15_000 }, async (t) => {
     const api = await standIn(t)
     let left
     const gone = new Promise((resolve) => (left = resolve))
@@ -209,7 +209,7 @@ describe('streams', () => {
     })
   }
 
-  test('an upload that cannot be passed on is answered while it is under way', async (t) => {
+  test('an upload that cannot be passed on is answered before it ends', async (t) => {
     const api = await standIn(t)
     const { url } = await startRelay(t, { api, upstream: `http://127.0.0.1:${await closedPort()}` })
     const sending = request(`${url}/s/`, { method: 'POST', headers: { 'content-length': 1_000_000 } })
@@ -220,7 +220,7 @@ describe('streams', () => {
     sending.destroy()
   })
 
-  test('an answer that comes before the end of an upload arrives, and ends the upload', async (t) => {
+  test('an answer before the end of an upload reaches the client, and ends the upload', async (t) => {
     const api = await standIn(t)
     const upstream = await startUpstream(t, (_, response) => response.writeHead(413, { connection: 'close' }).end('too much'))
     const { url } = await startRelay(t, { api, upstream: upstream.url })

@@ -12,7 +12,7 @@ import { startWorkerd } from '../../dev/harness/sdks/workerd.mjs'
 import { addEveryKind, USERS } from '../support/every-kind.mjs'
 import { openRelayedFleet, POLL_MS } from '../support/relayed-fleet.mjs'
 
-test('Python, edge functions and Node.js evaluate the same through one relay, for one call of PostHog per interval', {
+test('Python, edge functions and Node.js evaluate the same through one relay, with one request to PostHog per interval', {
   timeout: 300_000,
 }, async (t) => {
   const { api, fleet, host, startRelay, startClient, assertPaced } = await openRelayedFleet(t)

@@ -36,14 +36,14 @@ const definitionsIn = (directory, projectKey) => {
 
 const PUBLISHED = '{"flags":[{"key":"here"}]}'
 
-test('without an option POSTHOG_FLAG_CACHE_URL counts, even where REDIS_URL is set', async (t) => {
+test('without an option POSTHOG_FLAG_CACHE_URL counts, even if REDIS_URL is set', async (t) => {
   const [directory, projectKey] = [temporaryDirectory(t), newProjectKey()]
   const env = { POSTHOG_FLAG_CACHE_URL: pathToFileURL(directory).href, REDIS_URL: 'redis://127.0.0.1:1' }
   assert.equal(await publishWith(env, { projectKey }), 'published')
   assert.equal(definitionsIn(directory, projectKey), PUBLISHED)
 })
 
-test('without that one REDIS_URL counts', async (t) => {
+test('without this variable REDIS_URL counts', async (t) => {
   const store = await STORES.redis()
   t.after(() => store.close())
   const projectKey = newProjectKey()
@@ -51,7 +51,7 @@ test('without that one REDIS_URL counts', async (t) => {
   assert.equal(String(await store.stored(projectKey)), PUBLISHED)
 })
 
-test('the option counts more than both, and undefined is no option', async (t) => {
+test('the option overrides both, and undefined counts as not set', async (t) => {
   const [directory, projectKey] = [temporaryDirectory(t), newProjectKey()]
   const url = pathToFileURL(directory).href
   const env = { POSTHOG_FLAG_CACHE_URL: 'redis://127.0.0.1:1', REDIS_URL: 'redis://127.0.0.1:1' }
@@ -61,7 +61,7 @@ test('the option counts more than both, and undefined is no option', async (t) =
   assert.match(answer, /^ERR_FLAG_CACHE_UNAVAILABLE: redis:\/\/127\.0\.0\.1:1\/0 /)
 })
 
-test('an environment variable that is no store is a bad option, without its password in the message', async () => {
+test('an environment variable that names no store is an option error, without its password in the message', async () => {
   const { code, stderr } = await runNode(
     "const { FlagDefinitionCache } = require('posthog-flag-cache'); new FlagDefinitionCache({ projectKey: 'phc_x' })",
     { env: { REDIS_URL: 'http://somebody:s3cret@host' } },
@@ -81,7 +81,7 @@ test('otherwise a directory is used that is private to this user', unix, async (
   assert.equal(definitionsIn(directory, projectKey), PUBLISHED)
 })
 
-test('the default directory is made private again where somebody opened it', unix, async (t) => {
+test('the default directory is made private again if it was opened to others', unix, async (t) => {
   const TMPDIR = temporaryDirectory(t)
   const directory = join(TMPDIR, `posthog-flag-cache-${UID}`)
   mkdirSync(directory)
@@ -90,7 +90,7 @@ test('the default directory is made private again where somebody opened it', uni
   assert.equal(statSync(directory).mode & 0o777, 0o700)
 })
 
-test('the default directory is refused where somebody else put a link in its place', unix, async (t) => {
+test('the default directory is rejected if another user put a link in its place', unix, async (t) => {
   const [TMPDIR, elsewhere] = [temporaryDirectory(t), temporaryDirectory(t)]
   symlinkSync(elsewhere, join(TMPDIR, `posthog-flag-cache-${UID}`))
   assert.match(await publishWith({ TMPDIR }), /^ERR_FLAG_CACHE_AUTH: .* belongs to somebody else: name another with `url`$/)

@@ -12,7 +12,7 @@ import { closedPort, newProjectKey, redisFor, temporaryDirectory } from '../supp
 
 const unix = { skip: process.platform === 'win32' && 'there are no FIFOs' }
 
-test('a FIFO in the place of the state holds up neither its own cache nor another one of the process', unix, async (t) => {
+test('a FIFO in the place of the state blocks neither its own cache nor another one of the process', unix, async (t) => {
   const [directory, projectKey, redis] = [temporaryDirectory(t), newProjectKey(), await redisFor(t)]
   const project = join(directory, 'posthog%3Aflags', projectKey)
   mkdirSync(project, { recursive: true })
@@ -45,7 +45,7 @@ test('a FIFO in the place of the state holds up neither its own cache nor anothe
   assert.equal(typeof JSON.parse(readFileSync(state, 'utf8')).revision, 'number', 'it was replaced')
 })
 
-test('certificates that cannot be read hold up their own cache only', unix, async (t) => {
+test('certificates that cannot be read block only their own cache', unix, async (t) => {
   const [redis, directory] = [await redisFor(t), temporaryDirectory(t)]
   const certificates = join(directory, 'certificates.pem')
   execFileSync('mkfifo', [certificates])

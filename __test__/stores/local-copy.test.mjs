@@ -124,7 +124,7 @@ describe('while neither Redis nor PostHog can be reached, a process starts with 
     })
   }
 
-  test('but a key that PostHog rejects is told to posthog-node', async (t) => {
+  test('but a key that PostHog rejects is reported to posthog-node', async (t) => {
     for (const answer of [401, 403]) {
       const { api, options } = await hostWithCopy(t)
       api.always(answer)
@@ -174,7 +174,7 @@ describe('while neither Redis nor PostHog can be reached, a process starts with 
     assert.deepEqual([await client.evaluate(), held(client)], [undefined, null])
   })
 
-  test('and, while PostHog shall be left alone, without a request', async (t) => {
+  test('and, during a pause, without a request', async (t) => {
     const { api, options, port } = await hostWithCopy(t)
     await redisFor(t, { port })
     api.always(503)
@@ -209,7 +209,7 @@ describe('while neither Redis nor PostHog can be reached, a process starts with 
 })
 
 describe('on a host with the copy', () => {
-  test('processes that start at once over a narrow line fetch nothing', async (t) => {
+  test('processes that start at once over a slow link fetch nothing', async (t) => {
     const [redis, api] = [await redisFor(t), await standIn(t, { flags: 2_000 })]
     const localCopy = temporaryDirectory(t)
     const options = { api, localCopy, compression: 'none', refreshIntervalMs: 60_000 }
@@ -229,7 +229,7 @@ describe('on a host with the copy', () => {
     assert.equal(api.calls.length, length)
   })
 
-  test('a process has what Redis has, as a patch to the copy', async (t) => {
+  test("a process gets Redis's definitions as a patch to the copy", async (t) => {
     const [redis, api] = [await redisFor(t), await standIn(t, { flags: 2_000 })]
     const localCopy = temporaryDirectory(t)
     const proxy = await startFaultProxy(redis.port)
@@ -258,7 +258,7 @@ describe('on a host with the copy', () => {
     await until(() => stateIn(localCopy).snapshot.etag === api.etag)
   })
 
-  test('of several processes that have a new version at the same time one writes it, for this user alone', unix, async (t) => {
+  test('of several processes that get a new version at the same time one writes it, only for this user', unix, async (t) => {
     const [redis, api] = [await redisFor(t), await standIn(t)]
     const localCopy = temporaryDirectory(t)
     const OPTIONS = JSON.stringify({ projectKey: api.projectKey, host: api.url, url: redis.url, localCopy })
@@ -279,7 +279,7 @@ describe('on a host with the copy', () => {
     assert.equal(api.count(200), 1)
   })
 
-  test('a process ends although it has just begun to write', async (t) => {
+  test('a process ends even if it has just started to write', async (t) => {
     const [redis, api] = [await redisFor(t), await standIn(t, { flags: 2_000 })]
     const OPTIONS = JSON.stringify({
       projectKey: api.projectKey,

@@ -9,7 +9,7 @@ import { failure, openCache, publish, standIn, startClient } from '../support/cl
 import { closedPort, newProjectKey, redisFor } from '../support/stores.mjs'
 
 describe('a Redis that refuses', () => {
-  test('the password: says so, without telling it, and posthog-node fetches for itself', async (t) => {
+  test('the password: says so, without the password, and posthog-node fetches for itself', async (t) => {
     const redis = await redisFor(t, { args: ['--requirepass', 'the-right-one'] })
     const api = await standIn(t)
     for (const url of [redis.url, redis.url.replace('//', '//:s3cret@'), redis.url.replace('//', '//nobody:s3cret@')]) {
@@ -26,7 +26,7 @@ describe('a Redis that refuses', () => {
     assert.equal(await openCache(t, options).shouldFetchFlagDefinitions(), true)
   })
 
-  test('the rights of our user: says so', async (t) => {
+  test('the permissions of our user: says so', async (t) => {
     const redis = await redisFor(t)
     await redis.client().call('ACL', 'SETUSER', 'reader', 'on', '>s3cret', '~*', '&*', '+@all', '-@scripting')
     const url = redis.url.replace('//', '//reader:s3cret@')
@@ -35,7 +35,7 @@ describe('a Redis that refuses', () => {
     assert.doesNotMatch(inspect(error, { showHidden: true, depth: null }), /s3cret/)
   })
 
-  test('writes, as a replica does: says so, and still gives what it has', async (t) => {
+  test('writes, like a replica: says so, and still returns its definitions', async (t) => {
     const redis = await redisFor(t)
     const options = { projectKey: newProjectKey(), url: redis.url }
     const publisher = openCache(t, options)
@@ -49,7 +49,7 @@ describe('a Redis that refuses', () => {
     assert.equal((await failure(cache.shouldFetchFlagDefinitions())).code, 'ERR_FLAG_CACHE_READONLY')
   })
 
-  test('writes for lack of memory: posthog-node fetches for itself', async (t) => {
+  test('writes because its memory is full: posthog-node fetches for itself', async (t) => {
     const redis = await redisFor(t)
     await redis.client().config('SET', 'maxmemory', '1')
     const api = await standIn(t)

@@ -133,7 +133,7 @@ const SOURCE = `
   run()
 `
 
-describe('nothing that is thrown, reported, logged or shown holds the password or the secret key', { concurrency: 4 }, () => {
+describe('nothing that is thrown, reported, logged or shown contains the password or the secret key', { concurrency: 4 }, () => {
   for (const [trouble, arrange] of Object.entries(TROUBLES)) {
     for (const [way, configure] of Object.entries(WAYS)) {
       test(`when ${trouble}, given ${way}`, async (t) => {

@@ -15,7 +15,7 @@ async function openSecured(t) {
   return { url: `rediss://127.0.0.1:${port}`, tls: { ca: authority.ca, ...authority.identity('worker') } }
 }
 
-test('where both sides know each other, one process publishes over TLS and another one reads', async (t) => {
+test('with mutual TLS, one process publishes and another one reads', async (t) => {
   const { url, tls } = await openSecured(t)
   const api = await standIn(t)
   const client = startClient(t, { api, url, tls })
@@ -28,7 +28,7 @@ test('where both sides know each other, one process publishes over TLS and anoth
   assert.equal(api.calls.length, 1)
 })
 
-test('a server of an unknown authority is refused, and so is who shows no certificate or one of another authority', async (t) => {
+test("a server with an unknown CA is rejected, and so is a client without a certificate or with another CA's", async (t) => {
   const { url, tls } = await openSecured(t)
   const another = startAuthority(t, 'another authority')
   const refused = async (given, why) => {

@@ -57,7 +57,7 @@ describe("without its Redis a client with whenUnavailable: 'fetch'", () => {
     assert.equal(api.calls.length, 2)
   })
 
-  test('is told by the report which kind of failure it is', async (t) => {
+  test('reads the kind of the failure from the report', async (t) => {
     // posthog-node hands on no error of ours, only its text: the code must be in there.
     const api = await standIn(t)
     const client = startClient(t, { api, url: `redis://127.0.0.1:${await closedPort()}` })
@@ -65,7 +65,7 @@ describe("without its Redis a client with whenUnavailable: 'fetch'", () => {
     assert.match(client.errors[0], /FlagCacheError \[ERR_FLAG_CACHE_UNAVAILABLE\]: /)
   })
 
-  test('does so when the server dies, and shares again when it is back', async (t) => {
+  test('does so when the server is killed, and shares again when it is back', async (t) => {
     const api = await standIn(t)
     const redis = await redisFor(t)
     const client = startClient(t, { api, url: redis.url, refreshIntervalMs: 100 })
@@ -96,7 +96,7 @@ describe("without its Redis a client with whenUnavailable: 'fetch'", () => {
 })
 
 describe("without its Redis a client with whenUnavailable: 'stale'", () => {
-  test('makes no call and reports nothing while it holds definitions that are young enough', async (t) => {
+  test('makes no request and reports nothing while it has definitions that are young enough', async (t) => {
     const api = await standIn(t)
     const redis = await redisFor(t)
     const client = startClient(t, { api, url: redis.url, whenUnavailable: 'stale' })
@@ -135,7 +135,7 @@ describe("without its Redis a client with whenUnavailable: 'stale'", () => {
   })
 })
 
-describe('no call takes longer than connectTimeoutMs + 2 × commandTimeoutMs, and a cold start coldStartWaitMs more,', () => {
+describe('no call takes longer than connectTimeoutMs + 2 × commandTimeoutMs, or coldStartWaitMs longer at a cold start,', () => {
   const limits = { connectTimeoutMs: 150, commandTimeoutMs: 100, coldStartWaitMs: 200 }
   const limit = limits.connectTimeoutMs + 2 * limits.commandTimeoutMs + limits.coldStartWaitMs + ALLOWANCE_MS
   const calls = [

@@ -79,7 +79,7 @@ export function fleetSuite(open) {
     assertQuiet()
   })
 
-  test('after ten polls without a change the cache is warm: processes that join make no call', async (t) => {
+  test('after ten polls without a change the cache is warm: processes that join make no request', async (t) => {
     const options = { maxAgeMs: 5 * POLL_MS, leaseTtlMs: 5 * POLL_MS }
     const { api, begin, fleet, assertPaced, assertQuiet } = await openFleet(t, store, options)
     await begin(4)
@@ -121,7 +121,7 @@ export function fleetSuite(open) {
     assertQuiet()
   })
 
-  test('a store that lost everything is filled again within one poll, without a full fetch', async (t) => {
+  test('a store that lost everything is restored within one poll, without a full fetch', async (t) => {
     const { api, begin, assertPaced, assertQuiet } = await openFleet(t, store, { leaseTtlMs: 20 * POLL_MS })
     await begin(3)
     await polls(api, 2)
@@ -170,7 +170,7 @@ export function fleetSuite(open) {
     assertQuiet()
   })
 
-  test('when the fetching process is killed an edit reaches everyone within the lease and two polls', async (t) => {
+  test('when the leader is killed an edit reaches every process within the lease and two polls', async (t) => {
     const { api, begin, fleet, assertPaced, assertQuiet } = await openFleet(t, store)
     await begin(4)
     await polls(api, 2)
@@ -187,7 +187,7 @@ export function fleetSuite(open) {
     assertQuiet()
   })
 
-  test('when the fetching process shuts down nobody fetches before the interval is over, and then one does', async (t) => {
+  test('when the leader shuts down no process fetches before the interval is over, and then one does', async (t) => {
     const refreshIntervalMs = 6 * POLL_MS
     const { api, begin, fleet, assertQuiet } = await openFleet(t, store, { refreshIntervalMs, leaseTtlMs: 60_000 })
     const begun = new Promise((resolve) => fleet.once('begin', () => resolve(now())))
@@ -203,7 +203,7 @@ export function fleetSuite(open) {
     assertQuiet()
   })
 
-  test('20 processes that live shortly, one after another, fetch once', async (t) => {
+  test('20 short-lived processes, one after another, fetch once', async (t) => {
     const { api, fleet, assertQuiet } = await openFleet(t, store, { refreshIntervalMs: 120_000 })
     // The first one alone; then four at a time, to save time: they come and go in any order.
     const live = async () => {
