@@ -19,7 +19,7 @@ const failuresOf = (kind) => (kind === '401' ? 1 : 2)
 const sizesOf = (kind) => (kind === 'hang' ? [1, 2, 3] : [1, 2, 8])
 
 const rowOf = (kind, workers, fetch) => {
-  const who = workers === 1 ? 'the only process' : `${workers - 1} of ${workers} processes, the leader included`
+  const who = workers === 1 ? 'the only process' : `${workers - 1} of ${workers} processes, including the leader`
   const name = `${who}: ${KINDS[kind]}${workers === 1 ? ', for a while' : ''}${fetch ? '' : ', without `fetch`'}`
   return { name, kind, workers, failures: failuresOf(kind), fetch }
 }
