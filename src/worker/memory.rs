@@ -3,6 +3,7 @@
 //! A closure gets it, not a guard: nothing that locks, waits or calls back runs inside one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -78,6 +79,8 @@ pub struct Client {
     pub asks: bool,
     /// Whether its requests for the definitions pass through `flagCache.fetch`, which tells how they end.
     pub is_observed: bool,
+    /// For how long its reads have waited for definitions, since the store last had some.
+    pub waited: Duration,
     /// Its newest grant.
     pub fence: Option<u64>,
     /// When its last request for the definitions began.

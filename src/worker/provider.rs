@@ -151,7 +151,7 @@ impl Provider {
         }
         let asks = self.role == Role::Auto && self.client(|client| client.asks);
         // A client that calls `shouldFetchFlagDefinitions()` first has already waited there.
-        let wait = if asks { Duration::ZERO } else { self.rule.cold_start_wait };
+        let wait = if asks { Duration::ZERO } else { self.remaining_wait() };
         let time = self.time(wait);
         let found = self.within(&time, self.look(&time)).await;
         let found = found.or_else(|error| match self.without_store(error, time.began()) {

@@ -120,16 +120,26 @@ impl Provider {
             let Synced { reading, damage, .. } = self.mirror.sync().await?;
             self.note_refusal(&reading.state);
             if reading.state.snapshot.is_some() {
+                self.client(|client| client.waited = Duration::ZERO);
                 return Ok(self.found(&reading.state));
             }
             let me = Worker { owner: &self.owner, seen: None, impatient: false, failed: None };
             match self.rule.decide(&reading.state, reading.now, me) {
                 Decision::Wait(until) if time.may_wait() => {
+                    let began = Instant::now();
                     self.wait(time, until.saturating_sub(reading.now)).await;
+                    self.client(|client| client.waited += began.elapsed());
                 }
                 _ => return damage.map_or(Ok(None), Err),
             }
         }
+    }
+
+    /// How long a client that only reads may still wait for its first definitions. In total, because posthog-node reads the
+    /// store at each evaluation while it has none.
+    pub(super) fn remaining_wait(&self) -> Duration {
+        let waited = self.client(|client| client.waited);
+        self.rule.cold_start_wait.saturating_sub(waited)
     }
 
     /// The definitions to use, for this state of the store, which was just read.

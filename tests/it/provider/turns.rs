@@ -93,6 +93,28 @@ async fn a_client_that_only_reads_waits_for_the_first_fetch_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_reads_of_a_client_that_only_reads_wait_no_longer_than_once_in_total() {
+    let fleet = Fleet::new();
+    let reader = fleet.reader();
+    let mut waited = Duration::ZERO;
+    // A lease on an empty store ends before the wait does; then another worker tries.
+    for _ in 0..3 {
+        assert!(fleet.worker().asks().await.unwrap());
+        let started = Instant::now();
+        assert_eq!(reader.gets().await.unwrap(), None);
+        assert_eq!(reader.gets().await.unwrap(), None);
+        waited += started.elapsed();
+        sleep(COLD_START_WAIT).await;
+    }
+    assert_eq!(waited, COLD_START_WAIT);
+
+    let (leader, started) = (fleet.worker(), Instant::now());
+    assert!(leader.asks().await.unwrap());
+    leader.receives(1).await.unwrap();
+    assert_eq!((reader.gets().await.unwrap(), started.elapsed()), (Some(1), Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
 async fn fresh_workers_on_a_warm_cache_never_fetch_while_the_leader_polls() {
     let (fleet, leader) = Fleet::warm().await;
     for poll in 1..=10 {
