@@ -1,4 +1,4 @@
-// Packages from npm that only some scripts need: installed under target/, once, as the lock file of a folder in __test__/sdks/packages/ says.
+// Packages from npm that only some scripts need: installed under target/, once, as the lock file of a folder in __test__/packages/ says.
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -8,9 +8,9 @@ import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
-/** The folder with the `node_modules` of `__test__/sdks/packages/NAME/`. */
+/** The folder with the `node_modules` of `__test__/packages/NAME/`. */
 export function npmPackages(name) {
-  const requirements = join(ROOT, '__test__/sdks/packages', name)
+  const requirements = join(ROOT, '__test__/packages', name)
   const version = createHash('sha256')
     .update(readFileSync(join(requirements, 'package-lock.json')))
     .digest('hex')

@@ -8,7 +8,7 @@ const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), '
 const list = (path) => readdirSync(new URL(`../../${path}`, import.meta.url)).map((name) => `${path}/${name}`)
 const WORKFLOWS = list('.github/workflows')
 /** Folders of packages that only tests need. */
-const OF_TESTS = ['__test__/package/tools', ...list('__test__/sdks/packages')]
+const OF_TESTS = ['__test__/package/tools', ...list('__test__/packages')]
 
 test('every action is pinned by its commit, with its version as a comment, and is the same everywhere', () => {
   const pins = new Map()
