@@ -32,7 +32,11 @@ if (cluster.isPrimary) {
   await posthog.waitForLocalEvaluationReady(10_000)
   server.listen(Number(PORT), '127.0.0.1', () => console.log('listening'))
   // The primary says goodbye by closing the channel, PM2 by SIGINT.
-  const leave = () => server.close(() => posthog.shutdown())
-  process.once('disconnect', leave)
-  process.once('SIGINT', leave)
+  process.once('disconnect', () => server.close())
+  process.once('SIGINT', () => server.close())
+  server.once('close', async () => {
+    await posthog.shutdown()
+    // The channel to PM2 keeps the process alive, and PM2 kills it after 1.6 s.
+    process.exit()
+  })
 }

@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { Agent, get } from 'node:http'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { json as body } from 'node:stream/consumers'
@@ -14,9 +15,12 @@ import { sleep } from '../../dev/harness/clock.mjs'
 import { VERSION_FLAG } from '../../dev/harness/definitions.mjs'
 import { startPostHogApi } from '../../dev/harness/posthog-api.mjs'
 import { freePort, startRedis } from '../../dev/harness/redis.mjs'
+import { npmPackages } from '../../scripts/npm-packages.mjs'
 import { FlagDefinitionCache } from '../support/client.mjs'
+import { until } from '../support/relay.mjs'
 import { newProjectKey, temporaryDirectory } from '../support/stores.mjs'
 import { json, newProject, npm, publish, ROOT } from './support/consumer.mjs'
+import { run } from './support/run.mjs'
 
 const FRAMEWORKS = ['express@5', '@nestjs/common@11', '@nestjs/core@11', 'reflect-metadata@0.2', 'rxjs@7']
 const TIMEOUT_MS = 20_000
@@ -113,6 +117,29 @@ test('a cluster shares one fetch through a directory, and one that died does not
   assert.deepEqual(statuses(api), [200])
   child.kill('SIGTERM')
   assert.equal(await ended, 0)
+})
+
+test('PM2 reloads the cluster, and need not kill a process', { timeout: 60_000 }, async (t) => {
+  const { api, env, url } = await setting(t)
+  const home = mkdtempSync(join(tmpdir(), 'flag-cache-pm2-'))
+  const own = { ...env, REDIS_URL: '', PM2_HOME: home, PM2_DISABLE_VERSION_CHECK: 'true', TMPDIR: temporaryDirectory(t) }
+  const pm2 = (...args) =>
+    run(process.execPath, [join(npmPackages('pm2'), 'node_modules/pm2/bin/pm2'), ...args], { cwd: project, env: own })
+  t.after(async () => {
+    await pm2('kill')
+    rmSync(home, { recursive: true, force: true })
+  })
+  const ask = async () => (await fetch(url)).json()
+  await pm2('start', 'cluster.mjs', '--instances', '2')
+  const before = await until(() => ask().catch(() => undefined))
+  await pm2('reload', 'cluster')
+  const later = await ask()
+  assert.notEqual(later.pid, before.pid)
+  assert.equal(later.flags[VERSION_FLAG], 'v1')
+  assert.deepEqual(statuses(api), [200])
+  const log = readFileSync(join(home, 'pm2.log'), 'utf8')
+  assert.equal(log.match(/exited with code \[0\]/g)?.length, 2, log)
+  assert.doesNotMatch(log, /still alive|SIGKILL/)
 })
 
 test('a cron job fetches once per run, and readers without the key follow', { timeout: TIMEOUT_MS }, async (t) => {

@@ -15,5 +15,12 @@ declare global {
   const tracedFetch: flagCacheModule.Fetch
   const metrics: { increment(name: string): void; gauge(name: string, value: number | null, labels?: Record<string, string>): void }
   const logger: { warn(...values: unknown[]): void }
+  /** Those of Jest and Vitest. */
+  function test(name: string, work: () => unknown): void
+  function beforeAll(work: () => unknown): void
+  function afterEach(work: () => unknown): void
+  function afterAll(work: () => unknown): void
+  function expect(value: unknown): { toBe(other: unknown): void }
+
   function currentToken(): Promise<string>
 }
