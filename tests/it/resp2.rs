@@ -138,7 +138,7 @@ async fn every_login_works_and_a_wrong_one_is_refused() {
 }
 
 #[tokio::test]
-async fn without_the_right_to_subscribe_edits_arrive_at_the_next_poll() {
+async fn without_the_permission_to_subscribe_edits_arrive_at_the_next_poll() {
     let server = RedisServer::start(&[]);
     let user = documented_user("flags").into_iter().filter(|word| word != "+subscribe");
     allow(&mut server.client(), &user.collect::<Vec<_>>());
@@ -181,7 +181,7 @@ async fn a_lost_second_connection_is_replaced_and_what_it_missed_counts_as_a_not
 }
 
 #[tokio::test]
-async fn where_there_is_no_room_for_a_second_connection_that_is_told_once_and_calls_go_on() {
+async fn if_there_is_no_room_for_a_second_connection_it_is_reported_once_and_calls_go_on() {
     let server = RedisServer::start(&[]);
     let store = store_at(&endpoint(&server, Hello::Proto2));
     heal(&store).await;

@@ -54,7 +54,7 @@ async fn the_first_definitions_take_tcp_the_login_and_a_script() {
 }
 
 #[tokio::test]
-async fn the_first_turn_on_a_server_without_our_scripts_takes_one_more_for_both() {
+async fn the_first_lease_on_a_server_without_our_scripts_takes_one_more_for_both() {
     let (server, distance) = (RedisServer::start(&[]), Distance::default());
     let endpoint = Endpoint { topology: Topology::Server(distance.to(server.port)), ..server.endpoint() };
     assert!(provider(&endpoint).poll(None).await.unwrap().fetches());
@@ -83,7 +83,7 @@ async fn without_resp3_the_refused_login_another_tcp_and_a_ping_are_added() {
 }
 
 #[tokio::test]
-async fn a_sentinel_takes_tcp_and_a_question_and_the_primary_says_that_it_is_one() {
+async fn a_sentinel_takes_tcp_and_one_command_and_the_primary_one_for_its_role() {
     let (server, distance) = (RedisServer::start(&[]), Distance::default());
     publish(&server.endpoint()).await;
     let Address::Tcp(host, port) = distance.to(server.port) else { unreachable!() };
@@ -94,7 +94,7 @@ async fn a_sentinel_takes_tcp_and_a_question_and_the_primary_says_that_it_is_one
 }
 
 #[tokio::test]
-async fn a_node_of_a_cluster_takes_tcp_and_a_question() {
+async fn a_node_of_a_cluster_takes_tcp_and_one_command() {
     let (server, distance) = (RedisServer::start(&[]), Distance::default());
     publish(&server.endpoint()).await;
     let Address::Tcp(host, port) = distance.to(server.port) else { unreachable!() };

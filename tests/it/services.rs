@@ -44,7 +44,7 @@ async fn publish_and_release(store: &RedisStore, revision: u64) {
 }
 
 #[tokio::test]
-async fn where_scripts_may_not_publish_the_notice_is_a_command_of_its_own() {
+async fn if_scripts_may_not_publish_the_notice_is_a_separate_command() {
     // A server that refuses the command within scripts (it knows no script by the hash of ours), and a proxy that refuses
     // each script that contains it.
     let refusals: [(Change, u64); 2] = [
@@ -74,7 +74,7 @@ async fn where_scripts_may_not_publish_the_notice_is_a_command_of_its_own() {
 }
 
 #[tokio::test]
-async fn without_the_right_to_publish_definitions_are_shared_and_the_missing_right_is_reported() {
+async fn without_the_permission_to_publish_definitions_are_shared_and_the_missing_permission_is_reported() {
     let server = RedisServer::start(&[]);
     let user = documented_user("flags").into_iter().filter(|word| word != "+publish");
     allow(&mut server.client(), &user.collect::<Vec<_>>());

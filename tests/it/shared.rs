@@ -53,7 +53,7 @@ async fn definitions_are_loaded_and_decoded_once_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_has_published_the_others_need_not_load() {
+async fn definitions_that_one_worker_has_published_need_not_be_loaded_by_the_others() {
     let (_, store, shared) = published().await;
     let leader = Provider::new(&options(&[]), shared.clone());
     leader.invalidate().await.unwrap();
@@ -66,7 +66,7 @@ async fn what_one_has_published_the_others_need_not_load() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn definitions_that_nobody_holds_any_more_are_loaded_again() {
+async fn definitions_that_no_worker_holds_any_more_are_loaded_again() {
     let (_, store, shared) = published().await;
     for loaded in [1, 2] {
         let reader = reader(&shared);
@@ -97,7 +97,7 @@ async fn a_poll_brings_the_definitions_in_the_same_round_trip() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn definitions_that_look_like_a_patch_are_damaged_ones_whatever_is_held() {
+async fn definitions_that_look_like_a_patch_are_corrupt_whatever_is_held() {
     let (_, store, shared) = published().await;
     let held = Arc::new(definitions(2));
     for start in ["PATCH2:".to_owned(), format!("PATCH2:{}", held.version())] {
@@ -132,7 +132,7 @@ async fn what_the_caller_has_is_not_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_damaged_patch_the_whole_is_loaded() {
+async fn after_a_corrupt_patch_the_whole_text_is_loaded() {
     let (_, store, shared) = published().await;
     store.set(Fault::DamagesPatches);
     let (_, found) = shared.load(Some(&Arc::new(definitions(2)))).await.unwrap();
@@ -153,7 +153,7 @@ async fn the_last_one_to_leave_closes_the_store() {
 }
 
 #[test]
-fn those_who_mean_the_same_store_share_it_while_one_of_them_lives() {
+fn workers_with_the_same_store_share_it_while_one_of_them_lives() {
     let open = |key: &str, max_age: f64| {
         SharedStore::open(&options(&[
             ("projectKey", Given::Text(key.into())),

@@ -51,7 +51,7 @@ fn plant(own: &Path) {
 }
 
 #[test]
-fn whoever_swaps_the_default_directory_while_processes_start_injects_and_redirects_nothing() {
+fn replacing_the_default_directory_while_processes_start_injects_and_redirects_nothing() {
     if !child::is_root() {
         println!("skipped: only root can be another user");
         return;

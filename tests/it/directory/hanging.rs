@@ -47,9 +47,9 @@ async fn assert_all_else_works() {
 }
 
 #[test]
-fn a_directory_that_hangs_costs_each_call_its_limit_and_nobody_else_anything() {
+fn a_directory_that_hangs_costs_each_call_its_timeout_and_affects_no_other_cache() {
     // It counts the threads of its process.
-    let name = "a_directory_that_hangs_costs_each_call_its_limit_and_nobody_else_anything";
+    let name = "a_directory_that_hangs_costs_each_call_its_timeout_and_affects_no_other_cache";
     if !child::is_alone(module_path!(), name) {
         return;
     }

@@ -143,7 +143,7 @@ fn a_stopped_holder_of_the_lock_costs_others_their_time_limit_only() {
 }
 
 #[test]
-fn whoever_begins_to_listen_hears_of_a_change_since_the_last_reading() {
+fn a_new_listener_gets_a_change_since_the_last_read() {
     let directory = TempDir::new().unwrap();
     let (store, other) = (open(directory.path(), false, 60_000), open(directory.path(), false, 60_000));
     block_on(async {
@@ -156,7 +156,7 @@ fn whoever_begins_to_listen_hears_of_a_change_since_the_last_reading() {
 }
 
 #[test]
-fn a_damaged_state_counts_as_empty_and_is_replaced() {
+fn a_corrupt_state_counts_as_empty_and_is_replaced() {
     let directory = TempDir::new().unwrap();
     let store = open(directory.path(), false, 60_000);
     block_on(increment(&store));
@@ -176,7 +176,7 @@ fn a_damaged_state_counts_as_empty_and_is_replaced() {
 }
 
 #[test]
-fn a_damaged_snapshot_counts_as_none_or_corrupt_and_is_replaced() {
+fn a_corrupt_snapshot_counts_as_absent_or_corrupt_and_is_replaced() {
     let directory = TempDir::new().unwrap();
     let store = open(directory.path(), false, 60_000);
     block_on(increment(&store));

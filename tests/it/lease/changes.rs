@@ -86,7 +86,7 @@ fn a_publish_lands_on_an_empty_cache_or_unless_a_newer_grant_has_superseded_it()
 }
 
 #[test]
-fn who_fills_an_empty_cache_may_be_overtaken_by_whoever_was_filling_it() {
+fn definitions_in_an_empty_cache_may_be_replaced_by_the_worker_that_was_fetching_them() {
     let beside = publish(&cold(), T + 1, "other", None).expect("published");
     let next = RULE.publish(&beside, T + 2, "leader", Some(3), snapshot("v3", 0)).expect("published");
     assert_eq!(next.snapshot, Some(snapshot("v3", T + 2)));
@@ -148,7 +148,7 @@ fn an_answer_is_never_older_than_the_grant_that_asked_for_it() {
 // Invalidating
 
 #[test]
-fn an_invalidation_notes_its_moment_and_changes_nothing_else() {
+fn an_invalidation_records_its_time_and_changes_nothing_else() {
     let now = T + 300;
     let expected = State { revision: now, invalidated_at: Some(now), ..warm() };
     assert_eq!(RULE.invalidate(&warm(), now), Some(expected));
@@ -175,7 +175,7 @@ fn an_invalidation_is_later_than_every_grant_so_far() {
 }
 
 #[test]
-fn an_invalidation_from_the_future_keeps_nobody_from_noting_another() {
+fn an_invalidation_from_the_future_does_not_prevent_another_one() {
     let hostile = State { invalidated_at: Some(u64::MAX), ..warm() };
     let next = RULE.invalidate(&hostile, T + 300).expect("noted");
     assert_eq!(next.invalidated_at, Some(T + 300));
@@ -200,7 +200,7 @@ fn a_release_ends_the_lease_and_nothing_else() {
 }
 
 #[test]
-fn nobody_releases_what_another_holds() {
+fn no_worker_releases_the_lease_of_another_one() {
     assert_eq!(RULE.release(&warm(), T, "other"), None);
     assert_eq!(RULE.release(&released(), T, "leader"), None);
     assert_eq!(RULE.release(&State::default(), T, "leader"), None);
@@ -227,7 +227,7 @@ fn a_store_that_lost_everything_is_as_before_and_its_leader_still_leads() {
 }
 
 #[test]
-fn a_restore_brings_back_no_leader_that_had_departed() {
+fn a_restore_does_not_restore_a_leader_that_had_departed() {
     let next = RULE.restore(&State::default(), T + 1, &released());
     assert_eq!(next, Some(State { revision: T + 1, ..released() }));
 }
@@ -285,7 +285,7 @@ fn a_worker_that_holds_nothing_restores_nothing() {
 }
 
 #[test]
-fn a_damaged_snapshot_is_discarded_and_put_back_by_a_holder() {
+fn a_corrupt_snapshot_is_deleted_and_restored_by_a_holder() {
     let paused = State { retry_at: Some(T + INTERVAL), ..warm() };
     for state in [warm(), paused, released()] {
         let damaged = RULE.discard(&state, T + 1);

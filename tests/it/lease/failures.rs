@@ -108,7 +108,7 @@ fn it_stands_back_while_others_are_trying_which_may_take_longer() {
 }
 
 #[test]
-fn a_failure_from_the_future_holds_nobody_back() {
+fn a_failure_from_the_future_holds_no_worker_back() {
     let me = |at| sick("leader", at);
     granted(RULE.decide(&released(), T + INTERVAL, me(T + INTERVAL + SLACK + 1)));
     assert_eq!(RULE.decide(&released(), T + INTERVAL, me(T + INTERVAL + SLACK)), Decision::Follow);
@@ -142,14 +142,14 @@ fn after_a_failure_the_others_wait_for_the_fetch_under_way() {
 }
 
 #[test]
-fn who_fetches_after_a_failure_is_not_granted_again_while_its_lease_lasts() {
+fn a_worker_that_fetches_after_a_failure_gets_no_second_grant_while_its_lease_lasts() {
     let failed = fails(&warm(), T + 300, "leader");
     let trying = granted(RULE.decide(&failed, T + 301, fresh("other")));
     assert_eq!(RULE.decide(&trying, T + 302, fresh("other")), Decision::Follow);
 }
 
 #[test]
-fn where_nobody_waits_the_lease_lasts_as_always() {
+fn if_no_worker_waits_the_lease_lasts_as_usual() {
     let rule = rule(INTERVAL, LEASE_TTL, 0);
     let failed = fails(&warm(), T + 300, "leader");
     assert_eq!(
@@ -334,7 +334,7 @@ fn a_store_hands_out_no_etag_that_a_request_cannot_carry_and_no_revision_that_ca
 }
 
 #[test]
-fn a_fleet_of_which_all_but_one_are_sick_finds_the_healthy_one_within_its_next_poll() {
+fn a_fleet_with_only_one_healthy_worker_finds_it_within_its_next_poll() {
     // They poll at the same moment; those that wait look again when the one before has failed.
     let held = warm();
     let (mut state, mut now) = (fails(&held, T, "leader"), T + INTERVAL);

@@ -90,7 +90,7 @@ fn a_state_never_granted_is_due() {
 }
 
 #[test]
-fn a_departure_leaves_the_next_fetch_to_whoever_polls_when_it_is_due() {
+fn after_a_departure_the_first_poll_that_is_due_fetches() {
     assert_eq!(RULE.decide(&released(), T + INTERVAL - SLACK - 1, fresh("other")), Decision::Follow);
     granted(RULE.decide(&released(), T + INTERVAL - SLACK, fresh("other")));
 }
@@ -149,7 +149,7 @@ fn only_a_worker_without_definitions_waits_while_an_old_snapshot_is_replaced() {
 // Pauses, and a clock set back
 
 #[test]
-fn nobody_fetches_before_the_pause_that_posthog_asked_for_is_over() {
+fn no_worker_fetches_before_the_pause_that_posthog_asked_for_is_over() {
     let retry_at = T + 10 * INTERVAL;
     for state in [warm(), released(), cold()] {
         let state = State { retry_at: Some(retry_at), ..state };
@@ -213,7 +213,7 @@ fn invalidated() -> State {
 }
 
 #[test]
-fn who_knows_of_a_change_is_granted_at_once_whoever_leads() {
+fn a_worker_that_knows_of_a_change_gets_a_grant_at_once_whichever_worker_leads() {
     let now = T + 6;
     let next = granted(RULE.decide(&invalidated(), now, impatient("other")));
     let expected = State {
@@ -227,7 +227,7 @@ fn who_knows_of_a_change_is_granted_at_once_whoever_leads() {
 }
 
 #[test]
-fn anybody_is_due_after_an_invalidation_unless_another_leads() {
+fn every_worker_is_due_after_an_invalidation_unless_another_one_leads() {
     assert_eq!(RULE.decide(&invalidated(), T + 6, fresh("other")), Decision::Follow);
     granted(RULE.decide(&invalidated(), T + 6, fresh("leader")));
     granted(RULE.decide(&State { lease: None, ..invalidated() }, T + 6, fresh("other")));
@@ -249,7 +249,7 @@ fn one_grant_answers_an_invalidation() {
 }
 
 #[test]
-fn who_knows_of_a_change_waits_for_the_fetch_that_answers_it() {
+fn a_worker_that_knows_of_a_change_waits_for_the_fetch_that_answers_it() {
     let (end, fetching) =
         (T + 6 + LEASE_TTL, granted(RULE.decide(&invalidated(), T + 6, impatient("other"))));
     assert_eq!(RULE.decide(&fetching, T + 7, impatient("third")), Decision::Wait(end));

@@ -72,7 +72,7 @@ async fn of_many_that_have_a_new_version_one_writes_it() {
 }
 
 #[tokio::test]
-async fn while_another_process_writes_nobody_waits_for_it() {
+async fn while_another_process_writes_no_process_waits_for_it() {
     let host = Host::warm().await;
     let lock = fs::File::open(host.place().join("lock")).unwrap();
     lock.lock().unwrap();
@@ -140,7 +140,7 @@ fn link(host: &Host, file: &Path) {
 }
 
 #[tokio::test]
-async fn a_damaged_or_foreign_file_counts_as_none_and_is_replaced() {
+async fn a_corrupt_or_foreign_file_is_ignored_and_replaced() {
     let damages: [(&str, Damage); 11] = [
         ("the text is truncated", truncate),
         ("the text is another one of the same length", edit),
@@ -230,7 +230,7 @@ async fn permissions_that_somebody_has_opened_are_closed_again() {
 }
 
 #[tokio::test]
-async fn where_it_cannot_be_written_the_process_goes_on() {
+async fn if_it_cannot_be_written_the_process_goes_on() {
     let host = Host::new();
     host.publishes(1).await;
     let file = host.directory.path().join("file");

@@ -61,7 +61,7 @@ async fn without_the_store_a_process_has_the_copy_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_worker_that_shall_fetch_without_the_store_asks_posthog_first() {
+async fn a_worker_that_must_fetch_without_the_store_asks_posthog_first() {
     let host = Host::warm().await;
     let process = host.cut_off(&[]);
     assert_eq!(process.provider.poll(None).await.map(|_| ()).unwrap_err().code(), Code::Unavailable);
@@ -141,7 +141,7 @@ async fn the_copy_never_fills_a_store_that_is_empty() {
 }
 
 #[tokio::test]
-async fn definitions_that_the_store_has_confirmed_heal_it_as_always() {
+async fn definitions_that_the_store_has_confirmed_are_restored_as_usual() {
     let host = Host::warm().await;
     let process = host.process(&[]);
     assert_eq!(process.gets().await.unwrap(), Some(1));

@@ -202,7 +202,7 @@ fn an_unknown_option_is_named_with_all_that_exist() {
 }
 
 #[test]
-fn a_local_copy_is_wanted_or_not_or_somewhere() {
+fn a_local_copy_is_off_or_on_or_in_a_given_directory() {
     let parsed =
         |value: Given, url: &str| parse(&[("localCopy", value), ("url", text(url))]).unwrap().local_copy;
     let redis = |value: Given| parsed(value, "redis://h");

@@ -34,7 +34,7 @@ async fn the_counters_count_each_poll_load_publish_and_confirmation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn they_count_what_came_too_late_what_was_put_back_each_wait_and_each_error() {
+async fn they_count_late_definitions_restores_waits_and_errors() {
     let (fleet, paused) = Fleet::warm().await;
     sleep(INTERVAL).await;
     assert!(paused.asks().await.unwrap());
@@ -77,7 +77,7 @@ async fn the_round_trip_is_the_time_of_the_last_load() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_passes_although_nobody_reads() {
+async fn a_pause_ends_although_no_call_reads() {
     let (_fleet, leader) = Fleet::warm().await;
     let pause = Duration::from_secs(100);
     leader.provider.failed(Failure::Paused(Some(pause))).await.unwrap();
@@ -102,7 +102,7 @@ async fn polls_at_another_pace_are_reported_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_status_says_who_leads_and_what_is_held_since_when() {
+async fn the_status_shows_the_leader_and_the_held_definitions_and_their_age() {
     let (fleet, leader) = Fleet::warm().await;
     let follower = fleet.worker();
     let read = async || {

@@ -165,7 +165,7 @@ async fn what_a_notice_brought_answers_a_poll_only_for_a_while_but_serves_throug
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_fetched_something_that_is_not_shared_yet_asks_the_store_which_is_newer() {
+async fn a_worker_with_unshared_definitions_asks_the_store_which_are_newer() {
     let (fleet, _leader, follower) = start().await;
     follower.store.set(Fault::Fails);
     follower.receives(9).await.unwrap_err();
@@ -173,7 +173,7 @@ async fn who_has_fetched_something_that_is_not_shared_yet_asks_the_store_which_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_knows_of_an_edit_is_not_answered_from_a_notice() {
+async fn a_worker_that_knows_of_an_edit_is_not_answered_from_a_notice() {
     let (fleet, _leader, follower) = start().await;
     follower.provider.invalidate().await.unwrap();
     assert_eq!(announce(&follower, &notice(&fleet, 1, 2).await).await, Announcement::Taken);
@@ -208,7 +208,7 @@ async fn after_a_shutdown_no_notice_is_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_looks_of_a_fleet_are_spread_over_a_time_that_grows_with_the_round_trip() {
+async fn the_reads_of_a_fleet_are_spread_over_a_time_that_grows_with_the_round_trip() {
     let (_fleet, _leader, follower) = start().await;
     follower.store.set(Fault::DelaysLoads);
     follower.polls().await;

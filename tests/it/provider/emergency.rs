@@ -48,7 +48,7 @@ async fn it_waits_no_longer_than_a_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_given_the_turn_when_the_leader_has_gone() {
+async fn it_gets_the_lease_when_the_leader_has_gone() {
     let fleet = Fleet::new();
     let (leader, other) = start(&fleet).await;
     leader.provider.shutdown().await;
@@ -88,7 +88,7 @@ async fn definitions_are_noticed_without_a_notice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_on_once_the_request_has_ended_or_the_worker_is_shut_down() {
+async fn no_call_waits_after_the_request_has_ended_or_the_worker_is_shut_down() {
     let fleet = Fleet::new();
     let (_leader, other) = start(&fleet).await;
     let ended = other.provider.end_of_request();

@@ -48,7 +48,7 @@ impl Listener {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_hears_of_each_version_that_its_worker_does_not_have() {
+async fn a_listener_gets_each_version_that_its_worker_does_not_have() {
     let (fleet, leader) = Fleet::warm().await;
     let mut listener = Listener::start(&fleet);
     assert_eq!(listener.next().await, version(1).map(Ok), "at the first look");
@@ -64,7 +64,7 @@ async fn a_listener_hears_of_each_version_that_its_worker_does_not_have() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_notice_that_carries_the_change_is_told_once_and_without_a_look_at_the_store() {
+async fn a_notice_with_the_change_calls_the_listener_once_and_without_a_read_of_the_store() {
     let (fleet, leader) = Fleet::warm().await;
     let store = FaultyStore::over(fleet.store.clone());
     let notices = store.replace_notices();
@@ -110,7 +110,7 @@ async fn of_many_notices_in_a_row_the_last_one_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_in_the_background_are_told_and_the_next_notice_is_heard_again() {
+async fn failures_in_the_background_are_reported_and_the_next_notice_arrives() {
     let (fleet, leader) = Fleet::warm().await;
     let mut listener = Listener::start(&fleet);
     assert_eq!(listener.next().await, version(1).map(Ok));
@@ -132,7 +132,7 @@ async fn failures_in_the_background_are_told_and_the_next_notice_is_heard_again(
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_told_after_a_shutdown_or_when_the_worker_is_gone() {
+async fn no_listener_is_called_after_a_shutdown_or_when_the_worker_is_gone() {
     let (fleet, leader) = Fleet::warm().await;
     let mut closed = Listener::start(&fleet);
     let mut gone = Listener::start(&fleet);

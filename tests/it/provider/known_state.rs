@@ -98,7 +98,7 @@ async fn of_two_overlapping_polls_of_a_leader_one_fetches() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn definitions_that_could_not_be_put_back_yet_are_not_named_as_those_of_the_store() {
+async fn definitions_that_could_not_be_restored_yet_are_not_reported_as_those_of_the_store() {
     let fleet = Fleet::new();
     let leader = fleet.worker();
     assert!(leader.asks().await.unwrap());

@@ -14,7 +14,7 @@ const FAULTS: [(Fault, Code); 2] = [(Fault::Fails, Code::Unavailable), (Fault::H
 const A_MOMENT: Duration = Duration::from_millis(1);
 
 #[tokio::test(start_paused = true)]
-async fn a_short_outage_costs_no_fetch_and_only_listeners_hear_of_it() {
+async fn a_short_outage_costs_no_fetch_and_only_listeners_get_the_error() {
     for (fault, code) in FAULTS {
         let (fleet, leader) = Fleet::warm().await;
         let follower = fleet.worker();
@@ -83,7 +83,7 @@ async fn a_worker_without_definitions_does_not_wait_for_the_store_to_come_back()
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_knows_of_an_edit_fetches_it_although_the_store_is_gone() {
+async fn a_worker_that_knows_of_an_edit_fetches_it_although_the_store_is_gone() {
     let (fleet, leader) = Fleet::warm().await;
     let follower = fleet.worker();
     follower.polls().await;
@@ -101,7 +101,7 @@ async fn who_knows_of_an_edit_fetches_it_although_the_store_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_seen_that_the_store_takes_no_newer_definitions_fetches_at_once() {
+async fn a_worker_that_knows_that_the_store_is_outdated_fetches_at_once() {
     let (fleet, leader) = Fleet::warm().await;
     let follower = fleet.worker();
     leader.store.set(Fault::FailsPublishes);
@@ -112,7 +112,7 @@ async fn who_has_seen_that_the_store_takes_no_newer_definitions_fetches_at_once(
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_posthog_refuses_the_project_an_outage_brings_nothing_back() {
+async fn if_posthog_refuses_the_project_an_outage_restores_nothing() {
     let (fleet, leader) = Fleet::warm().await;
     let clear = fleet.worker_with(&[("whenRefused", Given::Text("clear".into()))]);
     clear.polls().await;

@@ -39,7 +39,7 @@ async fn definitions_that_cannot_be_shared_make_those_in_the_store_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_invalidates_fetches_at_its_next_poll_and_once() {
+async fn a_worker_that_invalidates_fetches_once_at_its_next_poll() {
     let (fleet, leader) = Fleet::warm().await;
     let other = fleet.worker();
     assert!(!other.polls().await);
@@ -65,7 +65,7 @@ async fn a_worker_without_definitions_is_told_how_long_it_stands_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_newest_is_found_by_its_version_and_delivered_by_what_the_caller_has() {
+async fn the_newest_definitions_are_found_by_version_and_delivered_relative_to_the_known_ones() {
     let (fleet, leader) = Fleet::warm().await;
     let provider = &leader.provider;
     assert_eq!(provider.newest(&version(1).unwrap()).as_deref(), Some(&definitions(1)));

@@ -68,7 +68,7 @@ async fn a_patch_leads_from_the_definitions_in_the_store_if_this_worker_holds_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn definitions_are_put_back_whole_by_one_who_compresses_them_otherwise() {
+async fn definitions_are_restored_in_full_by_a_worker_with_another_compression() {
     let fleet = Fleet::new();
     let publisher = fleet.worker_with(&compressed("zstd"));
     publishes(&publisher, large(1)).await;
@@ -80,7 +80,7 @@ async fn definitions_are_put_back_whole_by_one_who_compresses_them_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_to_be_published_is_forgotten_when_something_newer_cannot_be_shared() {
+async fn unpublished_definitions_are_dropped_when_newer_ones_cannot_be_shared() {
     let (fleet, leader) = Fleet::warm().await;
     sleep(INTERVAL).await;
     assert!(leader.asks().await.unwrap());
@@ -94,7 +94,7 @@ async fn what_waits_to_be_published_is_forgotten_when_something_newer_cannot_be_
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_no_write_passes_a_poll_tries_one_and_hears_of_it() {
+async fn if_no_write_succeeds_a_poll_tries_one_and_gets_the_error() {
     let (_fleet, leader) = Fleet::warm().await;
     leader.store.set(Fault::IsReadOnly);
     assert_eq!(leader.receives(2).await.unwrap_err().code(), Code::ReadOnly);

@@ -51,7 +51,7 @@ async fn on_an_empty_cache_the_next_worker_fetches_as_soon_as_the_first_has_fail
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_no_failure_is_reported_its_next_poll_tells_of_it() {
+async fn if_no_failure_is_reported_the_next_poll_of_the_worker_reports_it() {
     let fleet = Fleet::new();
     let sick = fleet.worker();
     assert!(sick.asks().await.unwrap());
@@ -84,7 +84,7 @@ async fn alone_on_an_empty_cache_it_tries_again_after_moments_that_double() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_edit_reaches_the_fleet_within_three_intervals_although_all_workers_but_one_are_sick() {
+async fn an_edit_reaches_the_fleet_within_three_intervals_even_with_only_one_healthy_worker() {
     for workers in [1, 2, 8] {
         let (fleet, leader) = Fleet::warm().await;
         let edited = Instant::now();

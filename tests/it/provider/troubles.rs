@@ -79,7 +79,7 @@ async fn a_commit_that_the_store_carried_out_twice_counts_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_lost_everything_is_filled_by_whoever_polls_first_and_nobody_fetches_early() {
+async fn a_store_that_lost_everything_is_filled_by_the_first_poll_and_no_worker_fetches_early() {
     let (fleet, leader) = Fleet::warm().await;
     let followers = [fleet.worker(), fleet.worker()];
     for round in 0..3 {
@@ -124,7 +124,7 @@ async fn a_store_that_fell_back_to_older_definitions_gets_the_newer_ones_back() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn damaged_definitions_are_replaced_by_what_a_worker_holds() {
+async fn corrupt_definitions_are_replaced_by_those_that_a_worker_holds() {
     let (fleet, leader) = Fleet::warm().await;
     let follower = fleet.worker();
     follower.polls().await;
@@ -139,7 +139,7 @@ async fn damaged_definitions_are_replaced_by_what_a_worker_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn damaged_definitions_are_replaced_although_whoever_holds_them_sees_no_change() {
+async fn corrupt_definitions_are_replaced_although_their_holder_sees_no_change() {
     let (fleet, leader) = Fleet::warm().await;
     fleet.is_damaged().await;
     fleet.worker().asks().await.unwrap();
@@ -150,7 +150,7 @@ async fn damaged_definitions_are_replaced_although_whoever_holds_them_sees_no_ch
 }
 
 #[tokio::test(start_paused = true)]
-async fn damaged_definitions_are_fetched_anew_when_nobody_holds_any() {
+async fn corrupt_definitions_are_fetched_again_when_no_worker_holds_any() {
     let (fleet, leader) = Fleet::warm().await;
     leader.provider.shutdown().await;
     fleet.is_damaged().await;
@@ -161,7 +161,7 @@ async fn damaged_definitions_are_fetched_anew_when_nobody_holds_any() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn damaged_definitions_are_an_error_for_whoever_only_reads() {
+async fn corrupt_definitions_are_an_error_for_a_reader() {
     let (fleet, _leader) = Fleet::warm().await;
     fleet.is_damaged().await;
     let reader = fleet.reader();
@@ -171,7 +171,7 @@ async fn damaged_definitions_are_an_error_for_whoever_only_reads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_stale_definitions_are_wanted_they_serve_until_they_are_too_old() {
+async fn stale_definitions_are_used_until_they_are_too_old() {
     let (fleet, _leader) = Fleet::warm().await;
     let max_age = Duration::from_secs(100);
     let stale = [("whenUnavailable", Given::Text("stale".into())), ("maxAgeMs", Given::Number(100_000.0))];
@@ -272,7 +272,7 @@ async fn a_store_that_is_damaged_again_and_again_is_not_repaired_as_often() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_may_not_repair_the_store_yet_fetches_all_the_same_when_that_is_due() {
+async fn a_worker_that_may_not_repair_the_store_yet_still_fetches_when_a_fetch_is_due() {
     let (fleet, leader) = Fleet::warm().await;
     sleep(INTERVAL - A_SECOND).await;
     fleet.loses_everything().await;

@@ -34,7 +34,7 @@ async fn of_sixteen_that_start_at_once_one_fetches_and_the_others_wait_for_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_first_fetcher_dies_one_of_those_who_wait_takes_over() {
+async fn when_the_first_leader_dies_one_of_the_waiting_workers_takes_over() {
     let fleet = Fleet::new();
     assert!(fleet.worker().asks().await.unwrap());
     sleep(A_SECOND).await;
@@ -68,7 +68,7 @@ async fn who_waited_in_vain_fails_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_cold_start_wait_nobody_waits() {
+async fn without_a_cold_start_wait_no_worker_waits() {
     let fleet = Fleet::new();
     assert!(fleet.worker().asks().await.unwrap());
     let started = Instant::now();

@@ -140,7 +140,7 @@ async fn definitions_that_could_not_be_shared_are_dropped_when_posthog_has_gone_
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_an_empty_store_takes_no_definitions_nobody_waits_for_them() {
+async fn if_an_empty_store_takes_no_definitions_no_worker_waits_for_them() {
     let fleet = Fleet::new();
     let leader = fleet.worker();
     assert!(leader.asks().await.unwrap());

@@ -67,7 +67,7 @@ async fn a_stopped_server_fails_the_first_call_within_its_limit_the_others_at_on
 }
 
 #[tokio::test]
-async fn a_server_that_never_was_there_is_unavailable_and_found_when_it_starts() {
+async fn a_server_that_was_never_there_is_unavailable_and_found_when_it_starts() {
     let mut server = RedisServer::start(&[]);
     server.kill();
     let store = store(&server);
@@ -131,7 +131,7 @@ async fn a_wrong_password_is_refused_until_the_server_takes_it() {
 }
 
 #[tokio::test]
-async fn missing_rights_are_reported_as_such() {
+async fn missing_permissions_are_reported_as_such() {
     let server = RedisServer::start(&[]);
     let mut client = server.client();
     let rules = ["on", ">secret", "~*", "+@all", "-evalsha"];
@@ -238,7 +238,7 @@ async fn stores_of_one_identity_share_one_connection() {
 }
 
 #[tokio::test]
-async fn the_last_shutdown_closes_the_connection_and_who_comes_later_opens_another() {
+async fn the_last_shutdown_closes_the_connection_and_a_later_cache_opens_another() {
     let server = RedisServer::start(&[]);
     let mut client = server.client();
     let options = server.target(options(&[]));

@@ -31,7 +31,7 @@ fn large_definitions(number: u64) -> Arc<Snapshot> {
 
 /// Dragonfly's Lua 5.4 has no global `unpack`, and Alibaba's proxy refuses it.
 #[test]
-fn the_scripts_need_neither_unpack_nor_the_right_to_publish() {
+fn the_scripts_need_neither_unpack_nor_the_permission_to_publish() {
     let server = RedisServer::start(&[]);
     let mut client = server.client();
     let mut run = |script: &str, arguments: &[&str]| -> Vec<redis::Value> {
@@ -199,7 +199,7 @@ async fn the_keys_are_the_documented_ones_and_uncompressed_definitions_are_plain
 }
 
 #[tokio::test]
-async fn an_edit_reaches_a_follower_as_a_patch_and_anybody_else_as_a_whole() {
+async fn an_edit_reaches_a_follower_as_a_patch_and_any_other_worker_in_full() {
     let server = RedisServer::start(&[]);
     let options = server.target(options(&[("refreshIntervalMs", Given::Number(60_000.0))]));
     let mut client = server.client();

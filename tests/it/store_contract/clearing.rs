@@ -45,7 +45,7 @@ pub async fn clearing_leaves_other_projects_and_prefixes_alone(place: Place) {
     }
 }
 
-pub async fn what_is_left_until_everything_expires_is_told(place: Place) {
+pub async fn the_time_until_everything_expires_is_reported(place: Place) {
     const MAX_AGE: Duration = Duration::from_secs(60);
     let age = |name| (name, Given::Number(MAX_AGE.as_millis() as f64));
     let store = place.store_of(&content::options(&[age("maxAgeMs"), age("refreshIntervalMs")]));
@@ -63,7 +63,7 @@ pub async fn what_is_left_until_everything_expires_is_told(place: Place) {
     assert_eq!(store.expiry().await.unwrap(), None);
 }
 
-pub async fn whoever_reads_while_it_is_cleared_sees_all_or_nothing(place: Place) {
+pub async fn a_read_during_a_clear_returns_everything_or_nothing(place: Place) {
     const ROUNDS: u64 = 50;
     let writer = place.store();
     let mut readers = JoinSet::new();

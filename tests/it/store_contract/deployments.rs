@@ -23,7 +23,7 @@ fn user(server: &RedisServer, more: &[&str]) -> Login {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_holds_behind_tls_with_the_documented_rights() {
+async fn it_holds_behind_tls_with_the_documented_permissions() {
     let authority = Authority::new();
     let arguments = authority.server_arguments("127.0.0.1");
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
@@ -33,7 +33,7 @@ async fn it_holds_behind_tls_with_the_documented_rights() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_holds_in_another_database_at_a_socket_with_the_documented_rights() {
+async fn it_holds_in_another_database_at_a_socket_with_the_documented_permissions() {
     let server = RedisServer::start(&[]);
     let topology = Topology::Server(Address::Unix(server.socket()));
     let login = user(&server, &["+select"]);
@@ -41,14 +41,14 @@ async fn it_holds_in_another_database_at_a_socket_with_the_documented_rights() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_holds_with_sentinel_and_the_documented_rights() {
+async fn it_holds_with_sentinel_and_the_documented_permissions() {
     let watched = Watched::start(1, &[]);
     let login = user(&watched.servers[0], &["+role"]);
     holds_at(&Endpoint { login, ..watched.endpoint() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_holds_in_a_cluster_with_the_documented_rights() {
+async fn it_holds_in_a_cluster_with_the_documented_permissions() {
     let cluster = Cluster::start(false);
     let users: Vec<_> = cluster.servers.iter().map(|server| user(server, &["+cluster|slots"])).collect();
     let seeds = vec![cluster.servers[0].address()];
@@ -56,7 +56,7 @@ async fn it_holds_in_a_cluster_with_the_documented_rights() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_holds_without_resp3_and_with_the_documented_rights() {
+async fn it_holds_without_resp3_and_with_the_documented_permissions() {
     for hello in Hello::ALL {
         let server = RedisServer::start(&[]);
         let topology = Topology::Server(server_without_resp3(server.port, hello));

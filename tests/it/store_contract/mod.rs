@@ -76,14 +76,14 @@ contract! {
     a_cleared_store_is_as_if_never_written,
     clearing_an_empty_store_says_so_and_leaves_it_empty,
     clearing_leaves_other_projects_and_prefixes_alone,
-    what_is_left_until_everything_expires_is_told,
+    the_time_until_everything_expires_is_reported,
 }
 
 contract! {
     concurrent_ones: #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     of_concurrent_commits_on_one_revision_exactly_one_lands,
     a_reader_never_sees_bytes_without_their_state_while_others_publish,
-    whoever_reads_while_it_is_cleared_sees_all_or_nothing,
+    a_read_during_a_clear_returns_everything_or_nothing,
 }
 
 async fn an_unwritten_store_is_empty(place: Place) {

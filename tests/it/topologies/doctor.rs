@@ -119,7 +119,7 @@ async fn a_server_that_refuses_publish_in_scripts_is_told_of() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_documented_rights_are_enough_to_be_examined() {
+async fn the_documented_permissions_are_enough_for_doctor() {
     let server = RedisServer::start(&[]);
     for (name, role) in [("flags", "auto"), ("reader", "reader")] {
         let endpoint = Endpoint { login: login(&server, name, |_| ()), ..server.endpoint() };
@@ -129,9 +129,9 @@ async fn the_documented_rights_are_enough_to_be_examined() {
     }
 }
 
-/// As `each_documented_right_is_needed` takes them away, the doctor names them.
+/// As `each_documented_permission_is_needed` takes them away, the doctor names them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_missing_right_is_named_and_nothing_is_written_for_it() {
+async fn each_missing_permission_is_named_and_nothing_is_written_to_test_it() {
     let server = RedisServer::start(&[]);
     for (name, role) in [("flags", "auto"), ("reader", "reader")] {
         let line = documented_user(name);
@@ -217,7 +217,7 @@ async fn a_replica_is_an_error_except_for_a_reader() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_login_that_is_refused_says_what_is_missing() {
+async fn a_rejected_login_says_what_is_missing() {
     let server = RedisServer::start(&["--requirepass", "s3cr3t-password"]);
     let findings = examine(&server.endpoint()).await;
     assert_finds(&findings, "login", Verdict::Error, "NOAUTH", "wants a password");
@@ -229,7 +229,7 @@ async fn a_login_that_is_refused_says_what_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_not_there_or_hangs_is_told_within_the_limits() {
+async fn a_server_that_is_absent_or_hangs_is_reported_within_the_timeouts() {
     let mut server = RedisServer::start(&[]);
     let endpoint = server.endpoint();
     let started = Instant::now();
@@ -287,7 +287,7 @@ async fn every_fault_of_tls_has_its_own_advice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sentinels_are_asked_each_and_must_lead_to_a_master() {
+async fn each_sentinel_is_asked_and_must_lead_to_a_primary() {
     let watched = Watched::start(1, &[]);
     let endpoint = watched.endpoint();
     let findings = examine(&endpoint).await;

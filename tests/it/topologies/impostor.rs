@@ -112,7 +112,7 @@ type Guide = fn(Option<(&Authority, &str)>, u16) -> (RedisServer, Endpoint);
 const GUIDES: [Guide; 2] = [sentinel, node];
 
 #[tokio::test]
-async fn without_tls_whatever_server_a_guide_names_is_told_the_password() {
+async fn without_tls_every_server_that_a_seed_names_gets_the_password() {
     for guide in GUIDES {
         let impostor = Impostor::start(None);
         let (_server, endpoint) = guide(None, impostor.port);
@@ -121,7 +121,7 @@ async fn without_tls_whatever_server_a_guide_names_is_told_the_password() {
 }
 
 #[tokio::test]
-async fn with_a_private_authority_a_server_of_another_one_is_not_told_the_password() {
+async fn with_a_private_ca_a_server_of_another_ca_does_not_get_the_password() {
     let (authority, other) = (Authority::new(), Authority::new());
     // An authority that everybody can get a certificate from, such as the system's.
     let both = Tls { ca: Some(authority.pem() + &other.pem()), ..Tls::default() };
@@ -138,7 +138,7 @@ async fn with_a_private_authority_a_server_of_another_one_is_not_told_the_passwo
 }
 
 #[tokio::test]
-async fn with_a_server_name_a_server_of_another_name_is_not_told_the_password() {
+async fn with_a_server_name_a_server_of_another_name_does_not_get_the_password() {
     let authority = Authority::new();
     for guide in GUIDES {
         let named = Tls { server_name: Some(NAME.into()), ..authority.trusted() };

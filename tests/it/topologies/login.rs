@@ -67,7 +67,7 @@ async fn a_database_and_a_socket_can_be_named() {
 }
 
 #[tokio::test]
-async fn a_reader_needs_no_more_than_its_documented_rights() {
+async fn a_reader_needs_no_more_than_its_documented_permissions() {
     let server = RedisServer::start(&[]);
     let mut client = server.client();
     heal(&store_at(&server.endpoint())).await;
@@ -84,7 +84,7 @@ async fn a_reader_needs_no_more_than_its_documented_rights() {
 
 /// Each right taken away makes something fail, so that the line names none too many.
 #[tokio::test]
-async fn each_documented_right_is_needed() {
+async fn each_documented_permission_is_needed() {
     let server = RedisServer::start(&[]);
     let mut client = server.client();
     let line = documented_user("flags");

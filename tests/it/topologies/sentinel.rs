@@ -34,7 +34,7 @@ async fn a_failover_on_command_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_master_is_replaced_though_a_sentinel_died_with_it() {
+async fn a_dead_primary_is_replaced_even_if_a_sentinel_died_with_it() {
     let mut watched = Watched::start(3, &[]);
     let store = store_at(&watched.endpoint());
     heal(&store).await;
@@ -59,7 +59,7 @@ async fn sentinels_that_are_gone_or_hang_cost_a_moment() {
 }
 
 #[tokio::test]
-async fn what_is_no_master_or_unknown_is_not_used() {
+async fn a_server_that_is_not_a_primary_or_unknown_is_not_used() {
     let (server, master, sentinel) =
         (RedisServer::start(&[]), RedisServer::start(&[]), RedisServer::start(&["--sentinel"]));
     run(&server, &["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
@@ -80,7 +80,7 @@ async fn what_is_no_master_or_unknown_is_not_used() {
 }
 
 #[tokio::test]
-async fn sentinels_and_servers_have_logins_of_their_own_with_documented_rights() {
+async fn sentinels_and_servers_have_their_own_logins_with_documented_permissions() {
     let watched = Watched::start(1, &[]);
     let docs = include_str!("../../../docs/redis.md");
     let (_, line) = docs.split_once("`sentinelUsername` | `").unwrap();

@@ -31,7 +31,7 @@ async fn refused(endpoint: &Endpoint, why: &str) {
 }
 
 #[tokio::test]
-async fn a_server_with_a_certificate_of_the_given_authority_is_trusted() {
+async fn a_server_with_a_certificate_of_the_given_ca_is_trusted() {
     let authority = Authority::new();
     let server = server(&authority, "127.0.0.1", &NO_CLIENT);
     heal(&store_at(&endpoint(&server, authority.trusted()))).await;
@@ -51,7 +51,7 @@ async fn both_versions_of_tls_are_spoken() {
 }
 
 #[tokio::test]
-async fn a_server_of_another_authority_is_refused_and_so_is_one_without_tls() {
+async fn a_server_of_another_ca_is_refused_and_so_is_one_without_tls() {
     let (authority, other) = (Authority::new(), Authority::new());
     let server = server(&authority, "127.0.0.1", &NO_CLIENT);
     refused(&endpoint(&server, other.trusted()), "UnknownIssuer").await;
@@ -102,7 +102,7 @@ const IN_CHILD: &str = "topologies::tls::in_a_process_of_its_own";
 /// Environment variables are of the whole process: each case gets one. It connects with the
 /// authority given, and without.
 #[tokio::test]
-async fn a_given_authority_needs_none_of_the_system() {
+async fn with_a_given_ca_none_of_the_system_is_needed() {
     let authority = Authority::new();
     let server = server(&authority, "127.0.0.1", &NO_CLIENT);
     let empty = TempDir::new().unwrap();
@@ -133,7 +133,7 @@ async fn a_given_authority_needs_none_of_the_system() {
 }
 
 #[tokio::test]
-#[ignore = "run by a_given_authority_needs_none_of_the_system"]
+#[ignore = "run by with_a_given_ca_none_of_the_system_is_needed"]
 async fn in_a_process_of_its_own() {
     let variable = |name| std::env::var(name).unwrap();
     let at = |tls| Endpoint {
