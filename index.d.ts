@@ -97,7 +97,7 @@ export interface FlagDefinitionCacheOptions {
 
   /**
    * The maximum time that a process without definitions waits while another process fetches them. After that, posthog-node fetches for
-   * itself, or, without a secret key, continues without definitions.
+   * itself. A process without a secret key waits this long in total, and then continues without definitions.
    *
    * It is also the maximum time that a process with definitions waits for the next fetch after a failed one. After that, it continues
    * with the definitions that it has. Loading the first definitions over a slow link may take this much longer, too.
@@ -368,7 +368,7 @@ export declare class FlagDefinitionCache implements Provider {
    * a secret key, it fetches for itself.
    *
    * If the store lost the definitions, or if they are corrupt, any process that has them restores them. If a reader finds no
-   * definitions while another process fetches them, this method waits for them, at most `coldStartWaitMs`.
+   * definitions while another process fetches them, this method waits for them, at most `coldStartWaitMs` in total.
    *
    * While the definitions do not change, the method returns the same object. After an edit, it parses only what changed. The object
    * and its arrays are then new, but each unchanged flag or cohort is the same object as before.
