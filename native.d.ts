@@ -9,7 +9,7 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** Whose calls go to one function: caches with the same one share a connection. */
+/** Identifies the function: caches with the same function share a connection. */
 export declare class NativeCredentials {
   /** Calls nothing yet. */
   constructor()
@@ -23,16 +23,16 @@ export declare class NativeFetched {
   text(): Buffer | null
 }
 
-/** Looks at a store, as `lib/cli/` drives it; never takes the turn. */
+/** Reads a store for `lib/cli/`; never takes the lease. */
 export declare class NativeInspector {
   constructor(options: object, credentials?: NativeCredentials | undefined | null, call?: ((arg: NativeLogin) => void) | undefined | null)
-  /** What the fleet shares, as JSON. */
+  /** The shared state, as JSON. */
   look(): Promise<string>
   /** The definitions, if there are any. */
   definitions(): Promise<NativeStored | undefined | null>
   /** Waits until there may be something new, but no longer than this. */
   changed(limitMs: number): Promise<undefined>
-  /** Forgets everything; says whether there was anything. */
+  /** Deletes everything. Returns whether there was anything. */
   purge(): Promise<boolean>
   /** Whether the store can be used as it is: a JSON array of findings. */
   examine(): Promise<string>
@@ -51,24 +51,24 @@ export declare class NativeLogin {
 /** One worker of the fleet, as `lib/cache.js` drives it. */
 export declare class NativeProvider {
   constructor(options: object, credentials?: NativeCredentials | undefined | null, call?: ((arg: NativeLogin) => void) | undefined | null)
-  /** What the user should know of the options. */
+  /** Warnings about the options. */
   get warning(): string | null
   /** The option `refreshIntervalMs`. */
   get refreshIntervalMs(): number
   /**
-   * Tells posthog-node what to do at this poll. The caller has the definitions of the `known` version. `null`: fetch.
-   * `undefined`: call `get()` for the definitions. Anything else: use these definitions.
+   * Tells posthog-node what to do at this poll. The caller has the definitions of the `known` version. `null`:
+   * fetch. `undefined`: call `get()` for the definitions. Any other value: use these definitions.
    */
   poll(known?: string | undefined | null): Promise<string | NativeSlices | boolean | null | undefined>
-  /** The same for a request that posthog-node makes although it was told not to. */
+  /** The same for a request that posthog-node makes although it was told not to fetch. */
   pollAgain(known?: string | undefined | null): Promise<string | NativeSlices | boolean | null | undefined>
-  /** Definitions that reach the store before `request_ended()` is called; `null` for none. */
+  /** Definitions that reach the store before `request_ended()` is called; `null` if there are none. */
   arrival(known?: string | undefined | null): Promise<string | NativeSlices | boolean | null>
   /** Ends the wait of `arrival()`. */
   requestEnded(): void
   /**
-   * The fleet's definitions, `true` for a caller who has them (those of the `known` version), or `false` where
-   * there shall be none.
+   * The shared definitions; `true` if the caller has them already (the `known` version); `false` if there must be
+   * none.
    */
   get(known?: string | undefined | null): Promise<string | NativeSlices | boolean | null>
   /** Publishes definitions as posthog-node gives them, and returns their version. */
@@ -89,11 +89,11 @@ export declare class NativeProvider {
   failed(status?: number | undefined | null, pauseMs?: number | undefined | null): Promise<undefined>
   /** The API answered with definitions that are too large to share. */
   unshareable(): Promise<undefined>
-  /** Has the next load fetch. */
+  /** Makes the next load fetch. */
   invalidate(): Promise<undefined>
-  /** Calls back for what happens outside a call, until `unobserve` or `shutdown`. */
+  /** Calls the callback for each event outside a call, until `unobserve` or `shutdown`. */
   observe(callback: (arg: NativeEvent) => void): void
-  /** Ends the calling back. */
+  /** Ends the callbacks. */
   unobserve(): void
   /** What this worker knows, as JSON. */
   status(): string
@@ -107,7 +107,7 @@ export declare class NativeSlices {
   next(): string | null
 }
 
-/** Text that is taken over bit by bit, so that no megabyte of it holds the main thread. */
+/** Text that is received in parts, so that megabytes do not block the main thread. */
 export declare class NativeText {
   /** Empty. */
   constructor()
@@ -117,7 +117,7 @@ export declare class NativeText {
   pushBytes(part: Uint8Array): void
 }
 
-/** A new version, or an error: one of the two. */
+/** A new version or an error. */
 export interface NativeEvent {
   /** The version in the store. */
   version?: string

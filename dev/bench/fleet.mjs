@@ -117,8 +117,8 @@ stand-in for PostHog's API and a private Redis. A *full fetch* returns all defin
 - *posthog-python's example* is the pattern of \`examples/redis_flag_cache.py\`: a lock with an owner, changed in Lua.
 
 The processes poll every ${measured.pollMs} ms. The lock and expiry times of the other providers are scaled to that interval. Their times in the last
-two rows are scaled back to an interval of 30 s. A poll may start a tenth of an interval early; the additional requests that this can
-cause count as one per poll. ${measured.machine}.`
+two rows are scaled back to an interval of 30 s. A poll may start up to a tenth of an interval early. Its request is
+not counted as additional. ${measured.machine}.`
 const report = rows.length > 0 ? `${table(rows, kinds, measured.results)}\n\n${note}` : ''
 console.log(report)
 if (figureFile) {
