@@ -544,10 +544,10 @@ export declare class FlagDefinitionCache implements Provider {
    * only one of them calls PostHog. It works as a Next.js route handler, and with Hono, Bun and Deno.
    *
    * The handler answers `204` once a process has fetched the edit. If PostHog has asked for a pause, it answers `204` too, and the edit
-   * arrives after the pause. It answers `503` if the edit could not be recorded in the store, so that PostHog tries again. It does not
+   * arrives after the pause. It answers `503` if the edit could not be recorded in the store or not be fetched, so that PostHog tries again. It does not
    * read the body. All requests that arrive during a fetch share one more fetch.
    *
-   * @param options - `secret`: the text that the header `Authorization` must contain after `Bearer `; otherwise the answer is `401`.
+   * @param options - `secret`: the text, in ASCII, that the header `Authorization` must contain after `Bearer `; otherwise the answer is `401`.
    * `posthog`: the client of this cache
    * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if one of them is missing
    *

@@ -22,8 +22,8 @@ function hostOf(text) {
   return host.href.replace(/\/+$/, '')
 }
 
-/** Whether the key is valid in a header. Otherwise the error of fetch would contain the key. */
-const isSecretKey = (text) => /^[\x21-\x7e]+$/.test(text)
+/** Whether the key is a token for a header (RFC 6750, 2.1). Otherwise the error of fetch would contain the key. Quotes come from env files. */
+const isSecretKey = (text) => /^[\w.~+/-]+=*$/.test(text)
 
 /** Requests the definitions as posthog-node does. Resolves with a 200 or a 304. No message contains the key. */
 async function requestDefinitions(fetch, projectKey, { host, secretKey, timeoutMs }) {

@@ -11,4 +11,13 @@ function equalTo(secret) {
   return (given) => timingSafeEqual(digest(given), expected)
 }
 
-module.exports = { equalTo }
+/** Returns a function that tells whether the header `Authorization` contains this token, after `Bearer`. */
+function bearerOf(token) {
+  const isToken = equalTo(token)
+  return (header) => {
+    const [, given = ''] = /^bearer +(.*?) *$/i.exec(header ?? '') ?? []
+    return isToken(given)
+  }
+}
+
+module.exports = { bearerOf }

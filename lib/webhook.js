@@ -2,7 +2,7 @@
 
 const { FlagCacheError } = require('./error.js')
 const { invalidateUntilGranted } = require('./invalidation.js')
-const { equalTo } = require('./secret.js')
+const { bearerOf } = require('./secret.js')
 
 /** Seconds after which PostHog may try again. */
 const RETRY_AFTER = '5'
@@ -10,20 +10,25 @@ const RETRY_AFTER = '5'
 /** The handler for PostHog's webhook. `report(error)` calls the listeners of `onError()`. */
 function webhookHandler(cache, options, report) {
   const { secret, posthog } = options ?? {}
-  if (typeof secret !== 'string' || secret === '' || typeof posthog?.reloadFeatureFlags !== 'function') {
+  // A header has neither spaces at its ends nor characters that are not ASCII.
+  if (
+    typeof secret !== 'string' ||
+    !/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(secret) ||
+    typeof posthog?.reloadFeatureFlags !== 'function'
+  ) {
     throw new FlagCacheError(
       'ERR_FLAG_CACHE_OPTIONS',
       "webhookHandler needs { secret, posthog }: the token of the webhook, and this cache's client",
     )
   }
-  const isAllowed = equalTo(`Bearer ${secret}`)
-  const refresh = afterEachCall(() => invalidateUntilGranted(cache, () => posthog.reloadFeatureFlags()))
+  const isAllowed = bearerOf(secret)
+  const refresh = afterEachCall(() => fetchEdit(cache, posthog))
 
   return async function handle(request) {
     // The body does not matter, because every edit is a reason to fetch.
     request.body?.cancel().catch(() => {})
     if (request.method !== 'POST') return new Response(null, { status: 405, headers: { allow: 'POST' } })
-    if (!isAllowed(request.headers.get('authorization') ?? '')) {
+    if (!isAllowed(request.headers.get('authorization'))) {
       return new Response(null, { status: 401, headers: { 'www-authenticate': 'Bearer' } })
     }
     try {
@@ -34,6 +39,19 @@ function webhookHandler(cache, options, report) {
       return new Response(null, { status: 503, headers: { 'retry-after': RETRY_AFTER } })
     }
   }
+}
+
+/** Fails unless a process has fetched since the call, or PostHog has asked for a pause. */
+async function fetchEdit(cache, posthog) {
+  const { failedFetches } = cache.status()
+  const outcome = await invalidateUntilGranted(cache, () => posthog.reloadFeatureFlags())
+  if (cache.status().failedFetches > failedFetches)
+    throw new FlagCacheError('ERR_FLAG_CACHE_API', 'the webhook could not fetch the edit: the request to PostHog failed')
+  if (outcome === 'none')
+    throw new FlagCacheError(
+      'ERR_FLAG_CACHE_API',
+      'the webhook could not fetch the edit: no process did. Is its option posthog the client of this cache, with a secretKey?',
+    )
 }
 
 /** Runs `work` after each call. All calls that arrive while it runs share one more run. */

@@ -64,7 +64,11 @@ impl Rule {
         }
         let invalidated = self.is_invalidated(state, now);
         let stands_back = me.failed.and_then(|failed| self.stands_back_until(failed, state, now, me.owner));
-        if me.impatient && invalidated && stands_back.is_none() {
+        // Other workers learn of the change only at their next poll.
+        let tries_again = me
+            .failed
+            .is_some_and(|failed| state.invalidated_at > Some(failed.at) && now >= self.may_retry_at(failed));
+        if me.impatient && invalidated && (stands_back.is_none() || tries_again) {
             return Decision::Grant(self.grant(state, now, me.owner));
         }
         if let Some(lease) = self.foreign_lease(state, now, me.owner) {

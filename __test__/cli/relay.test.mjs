@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { createServer } from 'node:https'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 
@@ -86,9 +87,26 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
     assert.equal((await response.toArray()).join(''), ', and ended')
     assert.deepEqual(await ended.then(({ code, stderr }) => [code, stderr.replace(/^.*404.*\n/gm, '')]), [0, ''])
     // Not only when the limit for draining ends.
-    assert.ok(now() - finishedAt < 8_000)
+    assert.ok(now() - finishedAt < 6_000)
   })
 }
+
+test('a connection without a whole request does not delay its end', async (t) => {
+  const { url, child, ended } = await start(t)
+  for (const text of ['', 'GET /healthz HTTP/1.1\r\n']) {
+    const socket = connect(new URL(url).port, '127.0.0.1').on('error', () => {})
+    t.after(() => socket.destroy())
+    await once(socket, 'connect')
+    socket.write(text)
+  }
+  // Then both are accepted.
+  await exchange(`${url}/healthz`)
+  const from = now()
+  child.kill('SIGTERM')
+  assert.equal((await ended).code, 0)
+  // The limit for draining is 8 s.
+  assert.ok(now() - from < 6_000)
+})
 
 test('at its end it releases the lease', async (t) => {
   const store = await STORES.redis()

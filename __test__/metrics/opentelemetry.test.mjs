@@ -152,6 +152,21 @@ test('caches of a project have different numbers, and a number is free again whe
   last()
 })
 
+test('a cache that is instrumented twice keeps its number', async (t) => {
+  const cache = openCache(t, { projectKey: newProjectKey(), url: 'memory:' })
+  const meters = [startMeter(t), startMeter(t)]
+  const ends = meters.map(({ meter }) => instrument(cache, meter))
+  const numbers = async ({ collect }) => {
+    const [leader] = (await collect()).filter(({ descriptor }) => descriptor.name === 'posthog.flag_cache.leader')
+    return leader.dataPoints.map(({ attributes }) => attributes.cache)
+  }
+  assert.deepEqual(await Promise.all(meters.map(numbers)), [['0'], ['0']])
+  ends[0]()
+  const another = startMeter(t)
+  instrument(openCache(t, { projectKey: cache.status().projectKey, url: 'memory:' }), another.meter)
+  assert.deepEqual(await numbers(another), ['1'])
+})
+
 test('missing options are rejected', (t) => {
   const cache = openCache(t, { projectKey: newProjectKey(), url: 'memory:' })
   for (const given of [[], [cache], [cache, {}], [{}, startMeter(t).meter]]) {

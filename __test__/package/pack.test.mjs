@@ -46,7 +46,6 @@ const FILES = [
   'lib/metrics/opentelemetry.js',
   'lib/metrics/prometheus.js',
   'lib/native.js',
-  'lib/relay/access.js',
   'lib/relay/answers.js',
   'lib/relay/counters.js',
   'lib/relay/definitions.js',

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 
 import { openCache, standIn, startClient } from '../support/client.mjs'
+import { until } from '../support/relay.mjs'
 import { closedPort, newProjectKey, STORES } from '../support/stores.mjs'
 
 const SECRET = 'a secret of the webhook'
@@ -19,10 +20,10 @@ const call = (handle, { secret = SECRET, method = 'POST', body = '{"event":{}}' 
   )
 
 /** A process that is called, with the client that fetches. */
-async function called(t, options) {
+async function called(t, { isKeyless = false, ...options } = {}) {
   const api = await standIn(t)
   const started = startClient(t, { api, url: 'memory:', ...options })
-  await started.ready()
+  if (!isKeyless) await started.ready()
   return { api, ...started, handle: started.cache.webhookHandler({ secret: SECRET, posthog: started.client }) }
 }
 
@@ -69,7 +70,7 @@ describe('webhookHandler()', () => {
       const { status, headers } = await call(handle, { secret: encodeURIComponent(secret).replaceAll('%20', ' ') })
       assert.deepEqual([status, headers.get('www-authenticate')], [401, 'Bearer'], secret)
     }
-    for (const header of [`bearer ${SECRET}`, `Basic ${SECRET}`, SECRET, undefined]) {
+    for (const header of [`Basic ${SECRET}`, `Bearer${SECRET}`, SECRET, undefined]) {
       const headers = header === undefined ? {} : { authorization: header }
       assert.equal((await handle(new Request('https://app.example/', { method: 'POST', headers }))).status, 401, header)
     }
@@ -102,10 +103,49 @@ describe('webhookHandler()', () => {
     assert.ok(troubles.some(({ code }) => code === 'ERR_FLAG_CACHE_UNAVAILABLE'))
   })
 
+  test('answers 503 if PostHog failed, and fetches again with the next call', async (t) => {
+    const { api, cache, client, evaluate, handle, troubles } = await called(t, { refreshIntervalMs: 60_000 })
+    const version = api.edit()
+    api.next(500)
+    assert.equal((await call(handle)).status, 503)
+    assert.ok(troubles.some(({ message }) => /the webhook could not fetch the edit: the request to PostHog failed/.test(message)))
+    assert.equal(await evaluate(), 'v1')
+    await until(() => call(handle).then(({ status }) => status === 204))
+    assert.equal(await evaluate(), version)
+    // A pause that PostHog asked for: the edit comes after it.
+    api.next(429, { retryAfter: 30 })
+    await call(handle)
+    const calls = api.calls.length
+    assert.equal((await call(cache.webhookHandler({ secret: SECRET, posthog: client }))).status, 204)
+    assert.equal(api.calls.length, calls)
+  })
+
+  test('answers 503 if its client cannot fetch', async (t) => {
+    const { api, cache, handle } = await called(t, { posthogOptions: { secretKey: undefined }, isKeyless: true })
+    const { status } = await call(handle)
+    assert.deepEqual([status, api.calls.length], [503, 0])
+    assert.equal(cache.status().counters.grants, 0)
+  })
+
+  test('takes the scheme in any case, as HTTP says', async (t) => {
+    const { handle } = await called(t)
+    const headers = { authorization: `bearer  ${SECRET} ` }
+    assert.equal((await handle(new Request('https://app.example/', { method: 'POST', headers }))).status, 204)
+  })
+
   test('rejects options without its parts', (t) => {
     const cache = openCache(t, { projectKey: newProjectKey(), url: 'memory:' })
     const posthog = { reloadFeatureFlags: async () => {} }
-    for (const options of [undefined, null, {}, { secret: SECRET }, { posthog }, { secret: '', posthog }, { secret: 1, posthog }]) {
+    for (const options of [
+      undefined,
+      null,
+      {},
+      { secret: SECRET },
+      { posthog },
+      { secret: '', posthog },
+      { secret: 1, posthog },
+      ...['a ', ' ', 'a\n', 'é'].map((secret) => ({ secret, posthog })),
+    ]) {
       assert.throws(() => cache.webhookHandler(options), { code: 'ERR_FLAG_CACHE_OPTIONS' })
     }
   })

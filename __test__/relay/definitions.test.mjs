@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import zlib from 'node:zlib'
 
 import { openCache, publish, standIn } from '../support/client.mjs'
@@ -115,7 +116,7 @@ for (const [way, start] of Object.entries(WAYS)) {
       const { url, get } = await start(t, { api, refreshIntervalMs: 60_000 })
       const asked = ask(url, api)
       const { status, headers } = await get(asked.url, asked)
-      assert.deepEqual([status, headers['retry-after']], [503, '60'])
+      assert.deepEqual([status, headers['retry-after']], [503, '1'])
       assert.equal((await get(`${url}/healthz`)).status, 200)
       assert.equal((await get(`${url}/readyz`)).status, 503)
     })
@@ -130,6 +131,63 @@ for (const [way, start] of Object.entries(WAYS)) {
       await asked
       release()
       assert.equal((await answer).status, 200)
+    })
+
+    test('a request waits while the poll is under way, and for no longer', async (t) => {
+      const api = await standIn(t)
+      const release = api.hold()
+      const { url, get } = await start(t, { api, refreshIntervalMs: 60_000 })
+      const { url: place, headers } = ask(url, api)
+      const answers = [get(place, { headers }), get(place, { headers })]
+      await api.nextRequest()
+      // Longer than the 2 s after which posthog-node alone would still be waiting.
+      await sleep(2_500)
+      release()
+      assert.deepEqual(
+        (await Promise.all(answers)).map(({ status }) => status),
+        [200, 200],
+      )
+      assert.equal(api.calls.length, 1)
+    })
+
+    test('without definitions it polls again soon', async (t) => {
+      const api = await standIn(t)
+      api.next(500)
+      const { url, get } = await start(t, { api, refreshIntervalMs: 60_000 })
+      const asked = ask(url, api)
+      assert.equal((await get(asked.url, asked)).status, 503)
+      await until(async () => (await get(asked.url, asked)).status === 200)
+      assert.deepEqual(
+        api.calls.map(({ status }) => status),
+        [500, 200],
+      )
+    })
+
+    test('definitions that the store does not take are served all the same, and what follows them', async (t) => {
+      const { api, url, get, definitions, relay } = await open(t, { refreshIntervalMs: 300 })
+      assert.equal((await definitions()).status, 200)
+      const served = (text) => until(async () => (await definitions()).body.toString() === text)
+      const value = Array.from({ length: 120_000 }, (_, n) => `user-${n}@example.com`)
+      api.edit((data) => {
+        const [flag] = data.flags
+        data.flags.push({
+          ...flag,
+          key: 'large',
+          filters: { groups: [{ properties: [{ key: 'email', type: 'person', operator: 'exact', value }] }] },
+        })
+      })
+      await served(api.text)
+      assert.ok(relay.status().counters.errors.ERR_FLAG_CACHE_TOO_LARGE >= 1)
+      const { status, body } = await get(`${url}/readyz`)
+      assert.equal(status, 200)
+      assert.ok(JSON.parse(body).ageMs < 2_000)
+      // Fetched, or found in the store: it stays until there is something newer.
+      for (let n = 0; n < 5; n += 1) {
+        await api.nextCall()
+        assert.equal((await definitions()).body.toString(), api.text)
+      }
+      api.rollback(1)
+      await served(api.text)
     })
 
     test('it is ready with definitions, unless they are older than maxAgeMs', async (t) => {
@@ -243,12 +301,12 @@ describe('what PostHog would have answered', () => {
 describe('createRelay', () => {
   const options = { projectKey: 'phc_1', secretKey: 'phs_1', url: 'memory:' }
   const bad = {
-    secretKey: [undefined, '', 'phs_\n', 7],
+    secretKey: [undefined, '', 'phs_\n', '"phs_1"', 7],
     upstream: ['us.i.posthog.com', 'ftp://host', 'https://user:secret@host', 'https://host?a', 7],
     proxy: ['no', 0],
     compress: ['gzip', 1],
-    basePath: ['relay', '/relay/', '/a?b', 7],
-    requestTimeoutMs: [0, 1.5, '10'],
+    basePath: ['relay', '/relay/', '/a?b', '/../a', '/ä', 7],
+    requestTimeoutMs: [0, 1.5, '10', 2 ** 31],
     refreshIntervalMs: [1],
     unknown: [1],
   }

@@ -214,6 +214,37 @@ describe('slow and many', LIMIT, () => {
     assert.deepEqual([response.statusCode, error], [405, undefined])
   })
 
+  test('a PostHog that stops reading an upload costs a 504', async (t) => {
+    // The client's own limit is longer, but not twice as long.
+    const limits = { limits: { silenceMs: 900 }, proxyLimits: { silenceMs: 500 } }
+    const { url } = await open(t, { answer: (request) => request.pause(), ...limits })
+    const { status } = await exchange(`${url}/batch/`, { method: 'POST', body: Buffer.alloc(20_000_000) })
+    assert.equal(status, 504)
+  })
+
+  test('an upgrade that nobody asked for costs a 502', async (t) => {
+    const upgraded = lines('HTTP/1.1 101 Switching Protocols', 'Connection: upgrade', 'Upgrade: websocket', '')
+    const { url } = await open(t, { answer: (request) => request.socket.end(upgraded) })
+    assert.equal((await exchange(`${url}/flags`)).status, 502)
+  })
+
+  test('no header is dropped, however many there are', async (t) => {
+    const { upstream, port } = await open(t)
+    const many = Array.from({ length: 3_000 }, () => 'a:')
+    const text = lines('POST /batch/ HTTP/1.1', 'Host: relay', 'Connection: close', ...many, 'Content-Length: 4', '', 'body').trimEnd()
+    assert.deepEqual(statuses(await raw(port, text)), [200])
+    assert.equal(upstream.requests[0].body.toString(), 'body')
+  })
+
+  for (const [what, hosts] of Object.entries({ two: ['a', 'b'], 'the same twice': ['a', 'a'], invalid: ['a b@c/d?e'] })) {
+    test(`a Host header that is ${what} gets a 400, and nothing is passed on`, async (t) => {
+      const { upstream, port } = await open(t)
+      const given = lines('GET /flags HTTP/1.1', 'Connection: close', ...hosts.map((host) => `Host: ${host}`), '')
+      assert.deepEqual(statuses(await raw(port, given)), [400])
+      assert.deepEqual(upstream.requests, [])
+    })
+  }
+
   test('headers beyond Node.js’s limit get a 431', async (t) => {
     const { upstream, url } = await open(t)
     assert.equal((await exchange(`${url}/flags`, { headers: { 'x-large': 'a'.repeat(20_000) } })).status, 431)

@@ -56,7 +56,7 @@ async function refresh(cache, { request, projectKey, isPatient }) {
   cache.onError((error) => troubles.push(error))
   const isGranted = isPatient
     ? await cache.shouldFetchFlagDefinitions()
-    : await invalidateUntilGranted(cache, () => cache.shouldFetchFlagDefinitions())
+    : (await invalidateUntilGranted(cache, () => cache.shouldFetchFlagDefinitions())) === 'granted'
   const { definitions: before } = cache.status()
   if (!isGranted) return outcomeOf(cache, { outcome: withoutTurn(cache.status(), isPatient), before })
 

@@ -3,7 +3,7 @@
 const { FlagCacheError } = require('../error.js')
 const { MEASURES, samplesOf } = require('./measures.js')
 
-/** By project, the numbers that are in use. They distinguish the caches of a project. */
+/** By project, each instrumented cache with its number, and how often it is instrumented. The numbers distinguish the caches of a project. */
 const places = new Map()
 
 /**
@@ -14,11 +14,11 @@ function instrument(cache, meter) {
     throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'instrument() takes a FlagDefinitionCache and an OpenTelemetry meter')
   }
   const { projectKey: project } = cache.status()
-  const taken = places.get(project) ?? new Set()
+  const taken = places.get(project) ?? new Map()
   places.set(project, taken)
-  const place = firstFree(taken)
-  taken.add(place)
-  const common = { project, cache: String(place) }
+  const { number, times } = taken.get(cache) ?? { number: firstFree(taken), times: 0 }
+  taken.set(cache, { number, times: times + 1 })
+  const common = { project, cache: String(number) }
 
   const instruments = new Map(MEASURES.map((measure) => [measure, create(meter, measure)]))
   const observe = (result) => {
@@ -31,7 +31,9 @@ function instrument(cache, meter) {
     if (!instruments.size) return
     meter.removeBatchObservableCallback(observe, [...instruments.values()])
     instruments.clear()
-    taken.delete(place)
+    const { times } = taken.get(cache)
+    if (times > 1) taken.set(cache, { number, times: times - 1 })
+    else taken.delete(cache)
   }
 }
 
@@ -41,9 +43,10 @@ function create(meter, { kind, name, unit, description }) {
 }
 
 function firstFree(taken) {
-  let place = 0
-  while (taken.has(place)) place += 1
-  return place
+  const numbers = new Set([...taken.values()].map(({ number }) => number))
+  let free = 0
+  while (numbers.has(free)) free += 1
+  return free
 }
 
 module.exports = { instrument }

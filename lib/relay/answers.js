@@ -5,7 +5,7 @@
  * same form as PostHog's.
  */
 
-const { bearerOf } = require('./access.js')
+const { bearerOf } = require('../secret.js')
 const { encodingFor, isKnown } = require('./negotiation.js')
 const { isDefinitionsPath } = require('../request.js')
 
@@ -27,9 +27,11 @@ function text({ type, text }) {
 const failure = (status, type, code, detail, headers) => json(status, { type, code, detail, attr: null }, headers)
 
 const BAD_PATH = failure(400, 'invalid_request', 'invalid_path', 'The path of the request is malformed.')
+const BAD_HOST = failure(400, 'invalid_request', 'invalid_host', 'The request must have one valid Host header.')
 const UNKNOWN_FRAMING = failure(501, 'invalid_request', 'transfer_encoding', 'The only transfer encoding is chunked.')
 const NO_PROXY = failure(404, 'invalid_request', 'not_found', 'This relay only serves flag definitions.')
 const BUSY = failure(503, 'server_error', 'relay_busy', 'The relay has too many requests under way.', { 'retry-after': '1' })
+const NO_DEFINITIONS = failure(503, 'server_error', 'no_definitions', 'The relay has no flag definitions yet.', { 'retry-after': '1' })
 const UNREACHABLE = failure(502, 'server_error', 'upstream_unreachable', 'The relay cannot reach PostHog.')
 const SILENT = failure(504, 'server_error', 'upstream_timeout', 'PostHog did not answer the relay in time.')
 
@@ -54,20 +56,18 @@ class OwnAnswers {
   #source
   #hasKey
   #projectKey
-  #status
   #maxAgeMs
   #counters
   #metrics
 
   /**
-   * `status()`: the status of the cache. `maxAgeMs`: with older definitions, the relay is not ready. `metrics()`: the text of the metrics
+   * `maxAgeMs`: with older definitions, the relay is not ready. `metrics()`: the text of the metrics
    * and its type, if they are served.
    */
-  constructor({ source, secretKey, projectKey, status, maxAgeMs, counters, metrics }) {
+  constructor({ source, secretKey, projectKey, maxAgeMs, counters, metrics }) {
     this.#source = source
     this.#hasKey = bearerOf(secretKey)
     this.#projectKey = projectKey
-    this.#status = status
     this.#maxAgeMs = maxAgeMs
     this.#counters = counters
     this.#metrics = metrics
@@ -95,7 +95,7 @@ class OwnAnswers {
         'www-authenticate': 'Bearer',
       })
     if (this.#source.current || this.#source.isRefused) return this.#current(header)
-    return this.#source.started().then(() => this.#current(header))
+    return this.#source.polled().then(() => this.#current(header))
   }
 
   #count(answer) {
@@ -105,12 +105,9 @@ class OwnAnswers {
   }
 
   #current(header) {
-    const { current, isRefused, intervalMs } = this.#source
+    const { current, isRefused } = this.#source
     if (isRefused) return failure(402, 'quota_limited', 'payment_required', 'PostHog refuses the flag definitions: the quota is used up.')
-    if (!current) {
-      const wait = { 'retry-after': String(Math.max(1, Math.ceil(intervalMs / 1000))) }
-      return failure(503, 'server_error', 'no_definitions', 'The relay has no flag definitions yet.', wait)
-    }
+    if (!current) return NO_DEFINITIONS
     const { etag } = current
     const headers = { etag, 'cache-control': CACHE_CONTROL, vary: 'Accept-Encoding' }
     if (isKnown(header('if-none-match'), etag)) return { status: 304, headers }
@@ -124,8 +121,7 @@ class OwnAnswers {
   }
 
   #readiness() {
-    const { definitions } = this.#status()
-    const ageMs = this.#source.current ? (definitions?.ageMs ?? null) : null
+    const { ageMs } = this.#source
     const isReady = ageMs !== null && ageMs <= this.#maxAgeMs
     return json(isReady ? 200 : 503, { status: isReady ? 'ready' : 'not ready', definitions: this.#source.current !== undefined, ageMs })
   }
@@ -136,4 +132,4 @@ function split(target) {
   return at < 0 ? [target] : [target.slice(0, at), target.slice(at + 1)]
 }
 
-module.exports = { OwnAnswers, UNKNOWN_FRAMING, NO_PROXY, BUSY, UNREACHABLE, SILENT }
+module.exports = { OwnAnswers, BAD_HOST, UNKNOWN_FRAMING, NO_PROXY, BUSY, UNREACHABLE, SILENT }

@@ -13,6 +13,11 @@ const { Upstream } = require('./upstream.js')
 /** The default of `FlagDefinitionCache`. */
 const MAX_AGE_MS = 86_400_000
 
+/** Longer timers of Node.js end at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+const BASE = 'http://relay.example'
+
 /**
  * The parts of a relay: `{ cache, source, counters, status(), answers, upstream }`. It opens no connection before `source.start()`.
  * `hasMetrics`: whether it serves `/metrics`.
@@ -23,7 +28,8 @@ function open({ secretKey, upstream = DEFAULT_HOST, proxy = true, requestTimeout
   const host = typeof upstream === 'string' ? hostOf(upstream) : undefined
   if (!host) refuse("option 'upstream' must be a URL like https://eu.i.posthog.com, without user, password and query")
   if (typeof proxy !== 'boolean') refuse("option 'proxy' must be true or false")
-  if (!Number.isSafeInteger(requestTimeoutMs) || requestTimeoutMs < 1) refuse("option 'requestTimeoutMs' must be a number of milliseconds")
+  if (!Number.isSafeInteger(requestTimeoutMs) || requestTimeoutMs < 1 || requestTimeoutMs > MAX_TIMER_MS)
+    refuse("option 'requestTimeoutMs' must be a number of milliseconds")
   const cache = new FlagDefinitionCache(options)
   const { projectKey, role } = options
   const { featureFlagsPollingInterval: intervalMs } = cache.clientOptions
@@ -38,10 +44,13 @@ function open({ secretKey, upstream = DEFAULT_HOST, proxy = true, requestTimeout
     source,
     counters,
     status,
-    answers: new OwnAnswers({ source, secretKey, projectKey, status, maxAgeMs, counters, metrics }),
+    answers: new OwnAnswers({ source, secretKey, projectKey, maxAgeMs, counters, metrics }),
     upstream: proxy ? new Upstream(host, internalsOf(cache).report, counters) : undefined,
   }
 }
+
+/** Whether requests can have this path. URLs normalize others. */
+const isPath = (text) => text === '' || (/^(\/[^/]+)+$/.test(text) && new URL(text, BASE).pathname === text)
 
 function refuse(message) {
   throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', message)
@@ -53,8 +62,9 @@ async function close({ source, upstream }) {
 }
 
 /** What `posthog-flag-cache/relay` exports; see `relay.d.ts`. */
-function createRelay({ basePath = '', compress = false, ...options } = {}) {
-  if (typeof basePath !== 'string' || !/^(\/[^/?#]+)*$/.test(basePath)) refuse("option 'basePath' must be a path like /relay, or ''")
+function createRelay(given) {
+  const { basePath = '', compress = false, ...options } = given ?? {}
+  if (typeof basePath !== 'string' || !isPath(basePath)) refuse("option 'basePath' must be a path like /relay, or ''")
   if (typeof compress !== 'boolean') refuse("option 'compress' must be true or false")
   const relay = open(options)
   const end = () => close(relay)

@@ -3,14 +3,14 @@
 const { createServer } = require('node:http')
 const { pipeline } = require('node:stream/promises')
 
-const { NO_PROXY, UNKNOWN_FRAMING } = require('./answers.js')
-const { endToEnd } = require('./headers.js')
+const { BAD_HOST, NO_PROXY, UNKNOWN_FRAMING } = require('./answers.js')
+const { combined, endToEnd } = require('./headers.js')
 
 /**
  * The timeouts of a client: for the headers, for the whole request, between two bytes, between two requests, and for requests that are still
- * running when the server closes.
+ * running when the server closes (Docker kills a container 10 s after SIGTERM).
  */
-const LIMITS = { headersMs: 10_000, requestMs: 120_000, silenceMs: 60_000, keepAliveMs: 65_000, drainMs: 10_000, connections: 10_000 }
+const LIMITS = { headersMs: 10_000, requestMs: 120_000, silenceMs: 60_000, keepAliveMs: 65_000, drainMs: 8_000, connections: 10_000 }
 
 /** The maximum number of connections that wait to be accepted. After a restart all clients connect at once. */
 const BACKLOG = 4_096
@@ -23,6 +23,8 @@ class Server {
   #relay
   #limits
   #server
+  /** Connections without a request so far. Node.js does not count them as idle. */
+  #unused = new Set()
 
   /** `relay`: `{ answers, upstream }`; without `upstream` nothing is passed on. */
   constructor(relay, limits) {
@@ -38,6 +40,12 @@ class Server {
     }
     this.#server = createServer(options, (request, response) => this.#handle(request, response))
     this.#server.maxConnections = this.#limits.connections
+    // Node.js drops headers beyond its limit silently, and the length of the body may be among them. Their size is limited, too.
+    this.#server.maxHeadersCount = 0
+    this.#server.on('connection', (socket) => {
+      this.#unused.add(socket)
+      socket.once('close', () => this.#unused.delete(socket))
+    })
     this.#server.setTimeout(this.#limits.silenceMs)
   }
 
@@ -53,6 +61,7 @@ class Server {
   /** Accepts no more connections, and resolves when all running requests are answered. */
   async close() {
     const closed = new Promise((resolve) => this.#server.close(resolve))
+    for (const socket of this.#unused) socket.destroy()
     // Repeatedly: the connections of running requests become idle later, and their clients would keep them open.
     const sweep = setInterval(() => this.#server.closeIdleConnections(), 100)
     const timer = setTimeout(() => this.#server.closeAllConnections(), this.#limits.drainMs)
@@ -62,11 +71,13 @@ class Server {
   }
 
   #handle(request, response) {
+    this.#unused.delete(request.socket)
     // Connections that clients keep open would delay the close.
     if (!this.#server.listening) response.shouldKeepAlive = false
     const encoding = request.headers['transfer-encoding']
     // Another transfer encoding would be lost on the way, and the body would be read wrongly.
     if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') return send(request, response, UNKNOWN_FRAMING)
+    if (!isHost(combined(request.rawHeaders, 'host'))) return send(request, response, BAD_HOST)
     const header = (name) => request.headers[name]
     const answer = this.#relay.answers.of(request.method, request.url, header) ?? (this.#relay.upstream ? undefined : NO_PROXY)
     if (answer && !(answer instanceof Promise)) return send(request, response, answer)
@@ -104,6 +115,8 @@ function send(request, response, { status, headers, body }) {
   }
 }
 
+/** Whether it is one host (RFC 9110, 7.2). Several are joined with a comma. HTTP/1.0 needs none. */
+const isHost = (text) => text === undefined || /^[\w.~%:[\]-]*$/.test(text)
 const hasBody = ({ headers }) => headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > 0
 const isUnread = (request) => hasBody(request) && !request.complete
 

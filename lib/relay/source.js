@@ -2,10 +2,11 @@
 
 const { internalsOf } = require('../cache.js')
 const { definitionsIn, requestDefinitions } = require('../api.js')
+const { FlagCacheError } = require('../error.js')
 const { Definitions } = require('./definitions.js')
 
-/** How long a request waits for the first poll. Less than the shortest timeout of an SDK, which is 3 s (posthog-python). */
-const FIRST_POLL_MS = 2_000
+/** The delay before the next poll while there are no definitions. It doubles with each further poll, up to the interval. */
+const FIRST_RETRY_MS = 1_000
 
 /** Polls like a posthog-node client, and keeps the newest definitions for the relay. */
 class Source {
@@ -16,10 +17,17 @@ class Source {
   #intervalMs
   #isReader
   #timer
-  #first
+  /** The poll that is under way. */
+  #polling
+  /** How many polls in a row left the relay without definitions. */
+  #misses = 0
   /** One after the other, so that an older version does not replace a newer one. */
   #taking = Promise.resolve()
+  /** The version of `current`, if that is shared. */
   #version
+  /** When `current` was fetched, if the store did not take it. */
+  #unsharedAt
+  #isStarted = false
   #isClosed = false
   /** The newest `Definitions`, if there are any. */
   current
@@ -40,9 +48,10 @@ class Source {
 
   /** Starts polling. */
   start() {
-    if (this.#first) return
+    if (this.#isStarted) return
+    this.#isStarted = true
     this.#cache.onUpdate(() => this.#attempt(() => this.#load()))
-    this.#first = this.#pollOn()
+    this.#pollOn()
   }
 
   /** The polling interval. */
@@ -50,14 +59,16 @@ class Source {
     return this.#intervalMs
   }
 
-  /** Resolves when the first poll is over, or has taken too long to wait for. */
-  async started() {
-    let timer
-    const late = new Promise((resolve) => {
-      timer = setTimeout(resolve, FIRST_POLL_MS)
-    })
-    await Promise.race([this.#first, late])
-    clearTimeout(timer)
+  /** How long ago PostHog confirmed `current`; `null` if that is not known. */
+  get ageMs() {
+    if (!this.current) return null
+    if (this.#unsharedAt !== undefined) return Math.round(performance.now() - this.#unsharedAt)
+    return this.#cache.status().definitions?.ageMs ?? null
+  }
+
+  /** Resolves when the poll that is under way is over. It ends within the timeouts of the store and of the request. */
+  async polled() {
+    await this.#polling
   }
 
   async close() {
@@ -74,9 +85,13 @@ class Source {
   }
 
   async #pollOn() {
-    await this.poll()
+    this.#polling = this.poll()
+    await this.#polling
+    this.#polling = undefined
     if (this.#isClosed) return
-    this.#timer = setTimeout(() => this.#pollOn(), this.#intervalMs)
+    this.#misses = this.current || this.isRefused ? 0 : this.#misses + 1
+    const retryMs = FIRST_RETRY_MS * 2 ** (this.#misses - 1)
+    this.#timer = setTimeout(() => this.#pollOn(), this.#misses > 0 ? Math.min(retryMs, this.#intervalMs) : this.#intervalMs)
     this.#timer.unref()
   }
 
@@ -87,14 +102,22 @@ class Source {
     try {
       const response = await requestDefinitions(this.#cache.fetch, this.#projectKey, this.#request)
       // Otherwise the answer is a 200 with the shared definitions.
-      if (response.status === 304) return
+      if (response.status === 304) {
+        if (this.current) return
+        throw new FlagCacheError('ERR_FLAG_CACHE_API', 'PostHog answered 304 to a request for all definitions')
+      }
       const definitions = await definitionsIn(response)
       // Published before they are used. Until then, the store has the text of the previous version.
-      await this.#attempt(() => this.#cache.onFlagDefinitionsReceived(definitions))
+      const publish = async () => {
+        await this.#cache.onFlagDefinitionsReceived(definitions)
+        return true
+      }
+      const isShared = await this.#attempt(publish, false)
       this.isRefused = false
-      await this.#take()
+      await (isShared ? this.#take() : this.#keep(definitions))
     } catch (error) {
-      await this.#load()
+      // What the store has is older than definitions that it did not take.
+      if (this.#unsharedAt === undefined) await this.#load()
       throw error
     }
   }
@@ -114,8 +137,22 @@ class Source {
       if (held.version === this.#version) return
       this.current = new Definitions(await this.#internals.text(held), held.definitions)
       this.#version = held.version
+      this.#unsharedAt = undefined
     }
-    this.#taking = this.#taking.then(take, take)
+    return this.#inTurn(take)
+  }
+
+  /** Definitions that were fetched here, and that the store did not take: they are too large, for example. */
+  #keep(definitions) {
+    return this.#inTurn(() => {
+      this.current = new Definitions(Buffer.from(JSON.stringify(definitions)), definitions)
+      this.#version = undefined
+      this.#unsharedAt = performance.now()
+    })
+  }
+
+  #inTurn(change) {
+    this.#taking = this.#taking.then(change, change)
     return this.#taking
   }
 

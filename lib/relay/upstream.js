@@ -20,6 +20,7 @@ class Upstream {
   #report
   #counters
   #maxRequests
+  #silenceMs
   /** The number of running requests. */
   requests = 0
 
@@ -31,6 +32,7 @@ class Upstream {
     this.#report = report
     this.#counters = counters
     this.#maxRequests = maxRequests
+    this.#silenceMs = silenceMs
   }
 
   /**
@@ -50,6 +52,7 @@ class Upstream {
     } catch (error) {
       this.requests -= 1
       if (signal.aborted) return this.#failed('canceled', UNREACHABLE)
+      if (error.isOfClient) return this.#failed('canceled', UNREACHABLE)
       const { code, message } = error
       this.#report(new FlagCacheError('ERR_FLAG_CACHE_API', `cannot pass a request on to PostHog: ${code ?? message}`, error))
       return code === 'ETIMEDOUT' ? this.#failed('timeout', SILENT) : this.#failed('unreachable', UNREACHABLE)
@@ -80,18 +83,29 @@ class Upstream {
         agent: this.#agent,
         signal,
       })
-      request.once('timeout', () => request.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' })))
+      const expire = () => request.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }))
+      request.once('timeout', expire)
       // This listener stays, because an upload may break after the answer has arrived.
       request.on('error', reject)
       request.once('response', (response) => {
         if (response.statusCode >= 200 && response.statusCode < 600) return resolve(response)
         request.destroy(new Error(`the status ${response.statusCode}`))
       })
+      // Node.js closes a connection that is upgraded unasked, without an error.
+      request.once('close', () => reject(new Error('the connection was closed without an answer')))
       if (!body) return request.end()
       // Not `pipeline()`, which would destroy the client's connection before the client has an answer.
-      body.once('error', (error) => request.destroy(error))
+      body.once('error', (error) => request.destroy(Object.assign(error, { isOfClient: true })))
+      // The timeout of a connection does not notice a peer that stops reading.
+      let timer
+      body.on('pause', () => (timer = setTimeout(expire, this.#silenceMs)))
+      request.on('drain', () => clearTimeout(timer))
+      request.once('close', () => {
+        // This pauses it, too.
+        body.unpipe(request)
+        clearTimeout(timer)
+      })
       body.pipe(request)
-      request.once('close', () => body.unpipe(request))
     })
   }
 

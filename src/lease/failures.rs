@@ -32,9 +32,9 @@ const FAILURES_UNTIL_PAUSE: u32 = 3;
 /// The first pause after these, as a part of the interval. It doubles with each further failure.
 const FIRST_PAUSE_PART: Millis = 256;
 
-/// Delay before a worker whose fetch for an empty cache failed may try again. It doubles with each further
-/// failure. Workers that wait look more often.
-const COLD_RETRY: Millis = 250;
+/// Delay before a worker whose fetch failed may try again for an empty cache, or for a change that it learned of since.
+/// It doubles with each further failure. Workers that wait look more often.
+const FIRST_RETRY: Millis = 250;
 
 impl Failure {
     /// What an answer of this HTTP status, with this `Retry-After`, says; `None` for no answer.
@@ -95,8 +95,7 @@ impl Rule {
     ) -> Option<Millis> {
         let interval = millis(self.refresh_interval);
         let until = if state.snapshot.is_none() {
-            let delay = doubled(COLD_RETRY, failed.count.saturating_sub(1)).min(interval);
-            failed.at.saturating_add(delay)
+            self.may_retry_at(failed)
         } else {
             let others = state.lease.as_ref().filter(|lease| lease.owner != owner);
             let tried_at = others.map(|lease| lease.expires_at.min(now)).max(state.granted_at);
@@ -106,6 +105,12 @@ impl Rule {
         };
         let is_from_the_future = failed.at > now.saturating_add(self.slack());
         (now < until && !is_from_the_future).then_some(until)
+    }
+
+    /// The earliest time of the next fetch of a worker whose fetch failed.
+    pub fn may_retry_at(&self, failed: FailedFetch) -> Millis {
+        let delay = doubled(FIRST_RETRY, failed.count.saturating_sub(1)).min(millis(self.refresh_interval));
+        failed.at.saturating_add(delay)
     }
 
     /// How long no worker calls PostHog. A pause longer than the maximum is void.

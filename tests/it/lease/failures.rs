@@ -122,6 +122,18 @@ fn it_stands_back_although_it_knows_of_a_change() {
     granted(RULE.decide(&failed, T + 301, impatient("other")));
 }
 
+#[test]
+fn it_tries_again_for_a_change_that_it_learned_of_since_after_a_delay_that_doubles() {
+    for (count, delay) in [(1, 250), (2, 500), (4, 2_000)] {
+        let failed = fails(&warm(), T, "leader");
+        let told = State { invalidated_at: Some(T + 1), ..failed };
+        let me = Worker { impatient: true, failed: Some(FailedFetch { at: T, count }), ..fresh("leader") };
+        assert_eq!(RULE.decide(&told, T + delay - 1, me), Decision::Follow, "{count}");
+        granted(RULE.decide(&told, T + delay, me));
+        assert_eq!(RULE.decide(&told, T + delay, Worker { impatient: false, ..me }), Decision::Follow);
+    }
+}
+
 // Waiting for the next one
 
 #[test]
