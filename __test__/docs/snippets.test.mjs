@@ -31,6 +31,8 @@ const RUN_LIMIT_MS = 20_000
 const snippets = pages().flatMap((page) => readPage(read(page)).snippets.map((snippet) => ({ page, ...snippet })))
 const place = ({ page, line }) => `${page}:${line}`
 const isForNpm = (command) => command.startsWith('npm ')
+/** Files of an application, which `__test__/nextjs/docs.test.mjs` builds. */
+const isOfNextjs = ({ page, text }) => page === 'docs/nextjs.md' && /'(\.{1,2}\/|next\/|@posthog\/next|flags\/)/.test(text)
 const of = (...languages) => snippets.filter(({ language }) => languages.includes(language))
 
 let redis
@@ -38,12 +40,12 @@ before(async () => (redis = await startRedis()))
 after(() => redis.stop())
 
 test('every language is one of those below', () => {
-  const known = [...LANGUAGES, 'bash', 'text', 'json', 'yaml', 'dockerfile', 'mermaid']
+  const known = [...LANGUAGES, 'bash', 'text', 'json', 'yaml', 'dockerfile', 'dotenv', 'mermaid']
   assert.deepEqual(snippets.filter(({ language }) => !known.includes(language)).map(place), [])
 })
 
 describe('JavaScript and TypeScript', () => {
-  const compiled = compile(of(...LANGUAGES))
+  const compiled = compile(of(...LANGUAGES).filter((snippet) => !isOfNextjs(snippet)))
   assert.ok(compiled.length > 0)
 
   for (const { snippet, faults } of compiled) {
@@ -165,6 +167,19 @@ describe('other languages', () => {
       const copied = [...snippet.text.matchAll(/^COPY --from=build \/app\/(\S+) \S+$/gm)].map(([, path]) => path)
       assert.equal(copied.length, snippet.text.trim().split('\n').length)
       for (const path of copied) assert.ok(read('__test__/nextjs/nextjs.test.mjs').includes(`'${path}'`), path)
+    })
+  }
+
+  for (const snippet of of('dotenv')) {
+    test(`${place(snippet)} sets variables that a snippet of the page reads`, () => {
+      const code = of(...LANGUAGES).filter(({ page }) => page === snippet.page)
+      for (const line of snippet.text.trim().split('\n')) {
+        const [, name] = line.match(/^([A-Z_]+)=\S+$/) ?? assert.fail(line)
+        assert.ok(
+          code.some(({ text }) => text.includes(name)),
+          name,
+        )
+      }
     })
   }
 

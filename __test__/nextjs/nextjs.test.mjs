@@ -2,20 +2,19 @@
 // With UPDATE_SCREENSHOT=1 it also renews docs/nextjs.png.
 
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { cpSync, existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { delimiter, join } from 'node:path'
 import { after, describe, test } from 'node:test'
 
-import { nextEvent } from '../../dev/harness/clock.mjs'
 import { VERSION_FLAG } from '../../dev/harness/definitions.mjs'
 import { startPostHogApi } from '../../dev/harness/posthog-api.mjs'
-import { freePort, startRedis } from '../../dev/harness/redis.mjs'
+import { startRedis } from '../../dev/harness/redis.mjs'
 import { HOST, newProject, npm, publish, ROOT, tools } from '../package/support/consumer.mjs'
 import { run } from '../package/support/run.mjs'
 import { FlagDefinitionCache } from '../support/client.mjs'
 import { newProjectKey, temporaryDirectory } from '../support/stores.mjs'
+import { serve } from './support/server.mjs'
 
 const INTERVAL_MS = 1_000
 /** A poll may come a tenth of an interval early (docs/design.md). */
@@ -30,8 +29,6 @@ const browser = await chromium.launch({ executablePath: installedBrowser(), args
 after(() => browser.close())
 const app = newProject({ after }, registry)
 cpSync(join(ROOT, 'examples/nextjs'), app, { recursive: true, filter: (path) => !/node_modules|\.next$/.test(path) })
-// What nobody should do, so the example does not.
-cpSync(new URL('edge-route.ts', import.meta.url), join(app, 'app/edge/route.ts'))
 await npm(app, 'install')
 
 function installedBrowser() {
@@ -40,46 +37,23 @@ function installedBrowser() {
   return files.find((file) => existsSync(file))
 }
 
-/** Builds, and copies what a container image would get. The folder of the copy. */
-async function build(t, args) {
+/** Every connection that Redis has ever had, the one that asks included. */
+const connections = async () => Number(/total_connections_received:(\d+)/.exec(await redis.client().info('stats'))[1])
+
+/** Builds, while PostHog and Redis could be reached, and copies what a container image would get. The folder of the copy. */
+async function build(t, args, api) {
   const output = temporaryDirectory(t)
+  const earlier = await connections()
   await run(process.execPath, [join(app, 'node_modules/next/dist/bin/next'), 'build', ...args], {
     cwd: app,
-    env: { NEXT_TELEMETRY_DISABLED: '1' },
+    env: { NEXT_TELEMETRY_DISABLED: '1', ...environmentOf(api) },
     timeoutMs: 480_000,
   })
+  assert.deepEqual([(await connections()) - 1, api.calls.length, api.remoteEvaluations], [earlier, 0, 0], 'the build connects to nothing')
   // Links are copied as they are, and folders that begin with a dot too: Turbopack needs both.
   cpSync(join(app, '.next/standalone'), output, { recursive: true, verbatimSymlinks: true })
   cpSync(join(app, '.next/static'), join(output, '.next/static'), { recursive: true })
   return output
-}
-
-/** A server on a port of its own that is ready; stopped with `t`. Its address. */
-async function serve(t, folder, env) {
-  const port = await freePort()
-  const { POSTHOG_FLAG_CACHE_URL, REDIS_URL, ...inherited } = process.env
-  const child = spawn(process.execPath, ['server.js'], {
-    cwd: folder,
-    env: { ...inherited, NODE_ENV: 'production', HOSTNAME: '127.0.0.1', PORT: String(port), ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  const ended = new Promise((resolve) => child.once('close', resolve))
-  t.after(async () => {
-    child.kill('SIGKILL')
-    await ended
-  })
-  let log = ''
-  child.stderr.on('data', (text) => (log += text))
-  child.stdout.on('data', (text) => {
-    log += text
-    if (/Ready in/.test(log)) child.emit('ready')
-  })
-  await nextEvent(child, 'ready', undefined, { timeoutMs: 60_000, what: `server that is ready: ${log}` })
-  const stop = () => {
-    child.kill('SIGTERM')
-    return ended
-  }
-  return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop }
 }
 
 /** Where the page says something about the fleet. */
@@ -111,9 +85,9 @@ const environmentOf = (api) => ({
 for (const [bundler, args] of Object.entries(BUNDLERS)) {
   describe(`the example, built with ${bundler}`, () => {
     test('runs as two servers that share one fetch per interval and show an edit at once', async (t) => {
-      const folder = await build(t, args)
       const api = await startPostHogApi({ projectKey: newProjectKey() })
       t.after(() => api.close())
+      const folder = await build(t, args, api)
       const servers = await Promise.all([1, 2].map(() => serve(t, folder, environmentOf(api))))
       const windows = await Promise.all(servers.map(({ url }) => open(t, url)))
       await Promise.all(windows.map(({ shows }) => shows(VERSION_FLAG, 'v1')))
@@ -154,11 +128,6 @@ for (const [bundler, args] of Object.entries(BUNDLERS)) {
       assert.match(await leader(), new RegExp(`:${server.pid}:`))
       await server.stop()
       assert.equal(await leader(), null)
-    })
-
-    test('says what to do if a route of the edge runtime creates a cache', async (t) => {
-      const { url } = await serve(t, join(app, '.next/standalone'), {})
-      assert.match(await (await fetch(`${url}/edge`)).text(), /^FlagCacheError \[ERR_FLAG_CACHE_RUNTIME\]: /)
     })
 
     test('carries the addon of this platform in the standalone output, and no other', () => {

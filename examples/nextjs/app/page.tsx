@@ -1,9 +1,9 @@
+import { connection } from 'next/server'
 import type { FlagCacheStatus } from 'posthog-flag-cache'
+import { Suspense } from 'react'
 
-import { connection } from '../lib/posthog'
+import { serverPostHog } from '../lib/posthog'
 import { Refresh } from './refresh'
-
-export const dynamic = 'force-dynamic'
 
 const MODES = {
   off: 'Off: set POSTHOG_PROJECT_KEY, and run in production or with POSTHOG_IN_DEVELOPMENT=1.',
@@ -11,13 +11,27 @@ const MODES = {
   local: 'Evaluated here, from definitions that all servers share.',
 }
 
-export default async function Page({ searchParams }: { searchParams: Promise<{ user?: string }> }) {
-  const { user = 'ada' } = await searchParams
-  const { mode, posthog, flagCache } = connection()
-  const flags = Object.entries(await posthog.getAllFlags(user, { onlyEvaluateLocally: mode === 'local' })).sort()
+type Props = { searchParams: Promise<{ user?: string }> }
+
+export default function Page({ searchParams }: Props) {
   return (
     <main>
       <Refresh />
+      <Suspense fallback={<p>Loading …</p>}>
+        <Flags searchParams={searchParams} />
+      </Suspense>
+    </main>
+  )
+}
+
+async function Flags({ searchParams }: Props) {
+  // What follows runs for each request, never in `next build`.
+  await connection()
+  const { user = 'ada' } = await searchParams
+  const { mode, posthog, flagCache } = serverPostHog()
+  const flags = Object.entries(await posthog.getAllFlags(user, { onlyEvaluateLocally: mode === 'local' })).sort()
+  return (
+    <>
       <h1>Feature flags of “{user}”</h1>
       <p>{MODES[mode]}</p>
       {flagCache && <Fleet status={flagCache.status()} />}
@@ -29,7 +43,7 @@ export default async function Page({ searchParams }: { searchParams: Promise<{ u
           </li>
         ))}
       </ul>
-    </main>
+    </>
   )
 }
 

@@ -9,20 +9,20 @@ import { PostHog } from 'posthog-node'
  * - `remote`: by PostHog, a request each; there is no secret key.
  * - `local`: here, from definitions that all servers share.
  */
-export type Connection =
+export type ServerPostHog =
   | { mode: 'off' | 'remote'; posthog: PostHog; flagCache?: undefined }
   | { mode: 'local'; posthog: PostHog; flagCache: FlagDefinitionCache }
 
 const KEY = Symbol.for('app.posthog')
 
-/** The one connection of this process: bundles, and every hot reload, would each make one of their own. */
-export function connection(): Connection {
-  const holder = globalThis as { [KEY]?: Connection }
+/** The one client of this process: bundles, and every hot reload, would each make one of their own. */
+export function serverPostHog(): ServerPostHog {
+  const holder = globalThis as { [KEY]?: ServerPostHog }
   holder[KEY] ??= connect()
   return holder[KEY]
 }
 
-function connect(): Connection {
+function connect(): ServerPostHog {
   const { POSTHOG_PROJECT_KEY: projectKey, POSTHOG_SECRET_KEY: secretKey, POSTHOG_HOST: host } = process.env
   const isWanted = process.env.NODE_ENV === 'production' || process.env.POSTHOG_IN_DEVELOPMENT === '1'
   if (!projectKey || !isWanted) return { mode: 'off', posthog: new PostHog('phc_off', { disabled: true }) }
