@@ -1,4 +1,5 @@
 // Express: one client for all requests. npm install express posthog-node posthog-flag-cache
+// Set POSTHOG_PROJECT_KEY, POSTHOG_SECRET_KEY and REDIS_URL, and POSTHOG_HOST if your project is in the EU.
 
 import express from 'express'
 import { FlagDefinitionCache } from 'posthog-flag-cache'
