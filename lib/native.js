@@ -31,8 +31,8 @@ function explain(error) {
       'repository (npm ci && npm run build); NAPI_RS_NATIVE_LIBRARY_PATH then names the .node file'
     )
   }
-  // esbuild's replacement for `require`.
-  if (causes.some(({ message }) => message.startsWith('Dynamic require of '))) return BUNDLED
+  // esbuild's replacement for `require`, and Node.js's in a single executable application.
+  if (causes.some(({ message }) => /^(Dynamic require of |No such built-in module)/.test(message))) return BUNDLED
   const refused = causes.find(({ message }) => !/^Cannot find (module|package|native binding)/.test(message))
   if (refused) {
     return (

@@ -1,7 +1,7 @@
 // The published package in a bundle, as docs/faq.md says.
 
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
@@ -9,7 +9,14 @@ import { after, describe, test } from 'node:test'
 import { newProject, npm, publish } from './support/consumer.mjs'
 import { run } from './support/run.mjs'
 
-const BUNDLERS = ['esbuild@0.28.2', 'webpack@5.113.0', 'webpack-cli@7.3.1', 'node-loader@2.1.0', '@vercel/ncc@0.45.0']
+const BUNDLERS = [
+  'esbuild@0.28.2',
+  'webpack@5.113.0',
+  'webpack-cli@7.3.1',
+  'node-loader@2.1.0',
+  '@vercel/ncc@0.45.0',
+  'postject@1.0.0-alpha.6',
+]
 
 const USE = `
   const cache = new FlagDefinitionCache({ projectKey: 'phc_bundled', url: 'memory:' })
@@ -36,6 +43,18 @@ const esbuild = (format, file, ...args) =>
 /** Where no `node_modules` are. */
 const runBundle = (file) => run(process.execPath, [join(project, file)], { cwd: tmpdir() })
 
+/** Makes a single executable application of `folder/app.cjs`; its path. */
+async function makeExecutable(folder) {
+  const [app, blob, config] = ['app', 'app.blob', 'app.json'].map((name) => join(project, folder, name))
+  writeFileSync(config, JSON.stringify({ main: join(project, folder, 'app.cjs'), output: blob, disableExperimentalSEAWarning: true }))
+  await run(process.execPath, ['--experimental-sea-config', config], { cwd: project })
+  copyFileSync(process.execPath, app)
+  await bin('postject', app, 'NODE_SEA_BLOB', blob, '--sentinel-fuse', 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2')
+  return app
+}
+
+/** It takes seconds to make one: this one can also go without its own require. */
+const SEA_BANNER = "--banner:js=if (!process.env.BARE) require = require('node:module').createRequire(__filename)"
 const BANNER = "--banner:js=import { createRequire } from 'node:module'; const require = createRequire(import.meta.url)"
 
 describe('a bundle with the binary works', () => {
@@ -84,4 +103,11 @@ describe('a bundle that cannot work says that the bundler is the reason', () => 
       await assert.rejects(runBundle(file), /a bundler packed the code of posthog-flag-cache/)
     })
   }
+})
+
+test('a single executable application works with its own require, and else says that the bundler is the reason', async () => {
+  await esbuild('cjs', 'sea/app.cjs', '--loader:.node=copy', SEA_BANNER)
+  const app = await makeExecutable('sea')
+  assert.equal(await run(app, [], { cwd: tmpdir() }), 'true\n')
+  await assert.rejects(run(app, [], { cwd: tmpdir(), env: { BARE: '1' } }), /a bundler packed the code of posthog-flag-cache/)
 })
