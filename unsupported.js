@@ -5,9 +5,9 @@ const { FlagCacheError } = require('./lib/error.js')
 const unsupported = () =>
   new FlagCacheError(
     'ERR_FLAG_CACHE_RUNTIME',
-    'posthog-flag-cache is a native addon for Node.js, Bun and Deno; this is an edge runtime, a worker without Node.js or a ' +
-      "browser. Make the cache on the server only (Next.js: where process.env.NEXT_RUNTIME === 'nodejs', in routes without " +
-      "runtime = 'edge'), and give posthog-node no flagDefinitionCacheProvider here. In Jest: testEnvironment 'node'",
+    'posthog-flag-cache cannot run here: it is a native addon for Node.js, Bun and Deno, but this is an edge runtime, a worker without ' +
+      "Node.js, or a browser. Create the cache on the server only (Next.js: if process.env.NEXT_RUNTIME === 'nodejs', in routes without " +
+      "runtime = 'edge'). Here, use posthog-node without flagDefinitionCacheProvider. In Jest, set testEnvironment: 'node'.",
   )
 
 /**

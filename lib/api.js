@@ -1,19 +1,11 @@
 'use strict'
 
 const { FlagCacheError } = require('./error.js')
+const { inWords } = require('./refusal.js')
 
 /** posthog-node's defaults. */
 const DEFAULT_HOST = 'https://us.i.posthog.com'
 const DEFAULT_TIMEOUT_MS = 10_000
-
-/** What an answer means, and who can do something about it. */
-const REFUSALS = {
-  401: 'the secret key is wrong, or of another project',
-  402: 'the quota of flag requests is used up (PostHog: Billing)',
-  403: 'the secret key has no right to read the definitions',
-  404: 'there is no such API: is POSTHOG_HOST right?',
-  429: 'too many requests; the fleet pauses for as long as PostHog asks',
-}
 
 /** PostHog's URL without a trailing slash; `undefined` if the text is not such a URL. */
 function hostOf(text) {
@@ -36,12 +28,12 @@ async function requestDefinitions(fetch, projectKey, { host, secretKey, timeoutM
   try {
     const response = await fetch(url, { method: 'GET', headers, signal })
     if (response.status === 200 || response.status === 304) return response
-    const meaning = REFUSALS[response.status] ?? (response.status >= 500 ? 'it fails; try again later' : 'which was not expected')
-    return refuse(`PostHog answered ${response.status}: ${meaning}`)
+    return refuse(`${inWords(response.status)}.${response.status >= 500 ? ' Try again later.' : ''}`)
   } catch (cause) {
     if (cause instanceof FlagCacheError) throw cause
-    if (signal.aborted) return refuse(`PostHog did not answer within ${timeoutMs} ms`, cause)
-    return refuse(`PostHog cannot be reached at ${host}: ${cause.cause?.message || cause.cause?.code || cause.message}`, cause)
+    if (signal.aborted) return refuse(`PostHog did not answer within ${timeoutMs} ms. Try again later, or raise the timeout.`, cause)
+    const why = cause.cause?.message || cause.cause?.code || cause.message
+    return refuse(`PostHog cannot be reached at ${host}: ${why}. Check this URL and the network.`, cause)
   }
 }
 
@@ -50,7 +42,8 @@ async function definitionsIn(response) {
   try {
     return await response.json()
   } catch (cause) {
-    throw new FlagCacheError('ERR_FLAG_CACHE_API', 'PostHog answered something else than flag definitions', cause)
+    const message = "PostHog's answer is not valid JSON. Check PostHog's URL: a proxy or another server may have answered."
+    throw new FlagCacheError('ERR_FLAG_CACHE_API', message, cause)
   }
 }
 

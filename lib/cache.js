@@ -19,7 +19,10 @@ const NO_DEFINITIONS = { flags: [], group_type_mapping: {}, groupTypeMapping: {}
 /** A copy of the options, for native code to validate. */
 function collect(options) {
   if (options === null || typeof options !== 'object') {
-    throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'options are required: an object with a projectKey')
+    throw new FlagCacheError(
+      'ERR_FLAG_CACHE_OPTIONS',
+      "options are missing. Create the cache with new FlagDefinitionCache({ projectKey: 'phc_…' }).",
+    )
   }
   try {
     const { url, ...others } = options
@@ -29,7 +32,7 @@ function collect(options) {
     if (isPlain(given.tls)) given.tls = { ...given.tls }
     return given
   } catch (cause) {
-    throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'the options cannot be read', cause)
+    throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'cannot read the options: a getter threw an error (see cause)', cause)
   }
 }
 
@@ -184,7 +187,7 @@ class FlagDefinitionCache {
 
   withFetch(fetch) {
     if (typeof fetch !== 'function') {
-      throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'withFetch needs a function like the global fetch')
+      throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'withFetch() takes a function like the global fetch')
     }
     return shareEtag(this.#context, fetch)
   }
@@ -195,7 +198,7 @@ class FlagDefinitionCache {
 
   async ensureFresh(posthog, maxAgeMs) {
     if (typeof posthog?.reloadFeatureFlags !== 'function' || !(maxAgeMs >= 0)) {
-      throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'ensureFresh needs a PostHog client, and a number of milliseconds')
+      throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'ensureFresh() takes a PostHog client, and a number of milliseconds')
     }
     // Wall-clock time continues while a serverless instance is frozen. If the clock was set back, everything counts as old.
     const ageMs = Date.now() - this.#lookedAt
@@ -259,7 +262,11 @@ class FlagDefinitionCache {
       this.#client.answers.delete(flags)
       if (!publish) text = String(JSON.stringify(data))
     } catch (cause) {
-      throw new FlagCacheError('ERR_FLAG_CACHE_DATA', 'the flag definitions cannot be written as JSON', cause)
+      throw new FlagCacheError(
+        'ERR_FLAG_CACHE_DATA',
+        'the flag definitions cannot be converted to JSON. Pass the object that PostHog sent.',
+        cause,
+      )
     }
     if (publish) return publish()
     const version = await this.#native.received(await toNative(text))
@@ -339,7 +346,7 @@ class FlagDefinitionCache {
     this.#report(
       new FlagCacheError(
         'ERR_FLAG_CACHE_OPTIONS',
-        'several PostHog clients use this FlagDefinitionCache at the same time: create one FlagDefinitionCache for each PostHog client',
+        'several PostHog clients use this FlagDefinitionCache at the same time. Create one FlagDefinitionCache for each PostHog client.',
       ),
     )
   }

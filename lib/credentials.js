@@ -38,7 +38,7 @@ function textOf(cause) {
   try {
     return String(cause?.message ?? cause)
   } catch {
-    return 'the function failed'
+    return 'the function threw a value that cannot be shown'
   }
 }
 

@@ -9,18 +9,17 @@ const MAX_MESSAGE = 1_000
 /** Statuses after which posthog-node polls less often, until a request of its own succeeds. */
 const BACK_OFF = [401, 403, 429]
 
+/** Statuses after which no other process fetches instead. */
+const PAUSES = [402, 429]
+
 /**
  * Reports a failed fetch of the definitions to the listeners of `onError()` and to the other processes. `native`, `client`, `report` and
  * `share` are those of `shareEtag()`. `response` is PostHog's answer, if there is one.
  */
 async function tellFailure({ native, client, report, share }, why, response) {
   if (BACK_OFF.includes(response?.status)) client.isBackedOff = true
-  report(
-    new FlagCacheError(
-      'ERR_FLAG_CACHE_API',
-      `cannot fetch the flag definitions: ${why}. Another process of the fleet fetches, if there is one`,
-    ),
-  )
+  const others = PAUSES.includes(response?.status) ? '' : ' Another process fetches instead, if there is one.'
+  report(new FlagCacheError('ERR_FLAG_CACHE_API', `cannot fetch the flag definitions: ${why.replace(/\.$/, '')}.${others}`))
   await share(() => native.failed(response?.status, retryAfterMs(response?.headers)))
 }
 
@@ -30,7 +29,7 @@ function describe(error) {
     const { message = error, cause } = error ?? {}
     return [message, cause?.code ?? cause?.message].filter(Boolean).map(String).join(': ').slice(0, MAX_MESSAGE)
   } catch {
-    return 'an error that cannot be shown'
+    return 'the error cannot be shown'
   }
 }
 

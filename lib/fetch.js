@@ -5,6 +5,7 @@ const { pollAgain, requestUnlessFound } = require('./cold-start.js')
 const { FlagCacheError, translate } = require('./error.js')
 const { describe, tellFailure } = require('./fetch-failure.js')
 const { NativeText } = require('./native.js')
+const { inWords } = require('./refusal.js')
 const { asksForDefinitions, isDefinitionsPath } = require('./request.js')
 
 /** The limit of `src/limits.rs`. A longer body is passed on unread. */
@@ -14,8 +15,8 @@ const MAX_BYTES = 64 * 1024 * 1024
 const ofAnotherProject = () =>
   new FlagCacheError(
     'ERR_FLAG_CACHE_OPTIONS',
-    "a request for the definitions of another project went through flagCache.fetch: option 'projectKey' must be the key that the " +
-      'PostHog client was made with',
+    'flagCache.fetch got a request for the definitions of another project, which it does not share. Use the same project key in option ' +
+      "'projectKey' and in the PostHog client.",
   )
 
 /**
@@ -92,7 +93,7 @@ function shareEtag(context, inner) {
     }
     const { status } = response
     if (status === 304) return response
-    await failed(`PostHog answered ${status}`, response)
+    await failed(inWords(status), response)
     // posthog-node drops its definitions when it sees a 402.
     if (status === 402) return (keepsRefused && (await held(response, version ?? copied))) || response
     const isUnreachable = status === 429 || status >= 500
@@ -126,7 +127,10 @@ function shareEtag(context, inner) {
   async function received(response, { chunks, text, rest }, isEmergency, copy) {
     if (rest) {
       await unshareable(
-        new FlagCacheError('ERR_FLAG_CACHE_TOO_LARGE', `PostHog's answer has more than ${MAX_BYTES} bytes: it is not shared`),
+        new FlagCacheError(
+          'ERR_FLAG_CACHE_TOO_LARGE',
+          `PostHog's answer has more than ${MAX_BYTES} bytes, so each process fetches for itself. Delete flags that are no longer used.`,
+        ),
       )
       return responseOf(() => chunks, response, rest)
     }
@@ -141,7 +145,7 @@ function shareEtag(context, inner) {
       // Any other error says nothing about the answer.
       if (error.code !== 'ERR_FLAG_CACHE_DATA') await unshareable(error)
       else {
-        await failed(`PostHog's answer holds none: ${error.message}`)
+        await failed(`PostHog answered 200, but ${error.message}`)
         const answer = await copy()
         if (answer) return answer
       }

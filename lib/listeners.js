@@ -21,7 +21,7 @@ class Listeners {
   /** Returns a function that ends the subscription. */
   add(listener) {
     if (typeof listener !== 'function') {
-      throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'the listener must be a function')
+      throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'onUpdate() and onError() take a function')
     }
     // A new object each time, because the same function may subscribe twice.
     const entry = { listener }

@@ -7,8 +7,8 @@ const PLATFORMS = ['linux-x64-gnu', 'linux-x64-musl', 'linux-arm64-gnu', 'linux-
 
 /** How a package with a binary looks after bundling. */
 const BUNDLED =
-  'a bundler packed the code of posthog-flag-cache, but the binary cannot be loaded from there. Leave the package out of the bundle ' +
-  '(Next.js: serverExternalPackages; esbuild: --external:posthog-flag-cache), or pack the binary as docs/faq.md says (With a bundler?)'
+  'a bundler packed the code of posthog-flag-cache without its binary. Leave the package out of the bundle (Next.js: ' +
+  'serverExternalPackages; esbuild: --external:posthog-flag-cache), or pack the binary as docs/faq.md describes (How do I use it with a bundler?).'
 
 /** Explains why the generated loader could not load the addon, and what to do. The causes of its error list its attempts. */
 function explain(error) {
@@ -19,16 +19,16 @@ function explain(error) {
   const causes = chain(error)
   if (given) {
     return (
-      `NAPI_RS_NATIVE_LIBRARY_PATH names ${given}, which cannot be loaded on ${here}: ${firstLine(causes.at(-1))}. ` +
-      'While it is set no other place is looked at: correct it, or unset it'
+      `cannot load ${given}, which NAPI_RS_NATIVE_LIBRARY_PATH names, on ${here}: ${firstLine(causes.at(-1))}. ` +
+      'Correct this variable, or unset it to load the installed binary.'
     )
   }
   const suffix = { 'linux glibc': '-gnu', 'linux musl': '-musl', win32: '-msvc' }[libc ? `${platform} ${libc.split(' ')[0]}` : platform]
   const name = `${platform}-${arch}${suffix ?? ''}`
   if (!PLATFORMS.includes(name)) {
     return (
-      `there is no binary for ${here}, only for ${PLATFORMS.join(', ')}. With Rust it can be built from a clone of the ` +
-      'repository (npm ci && npm run build); NAPI_RS_NATIVE_LIBRARY_PATH then names the .node file'
+      `posthog-flag-cache has no binary for ${here}, only for ${PLATFORMS.join(', ')}. You can build one with Rust in a clone of ` +
+      'the repository (npm ci && npm run build). Then set NAPI_RS_NATIVE_LIBRARY_PATH to the .node file.'
     )
   }
   // esbuild's replacement for `require`, and Node.js's in a single executable application.
@@ -36,15 +36,15 @@ function explain(error) {
   const refused = causes.find(({ message }) => !/^Cannot find (module|package|native binding)/.test(message))
   if (refused) {
     return (
-      `the binary for ${here} is installed, but does not load: ${firstLine(refused)}. It needs glibc 2.17 or newer, or musl ` +
-      '1.2; if node_modules comes from another machine, install it anew on this one'
+      `the binary for ${here} is installed, but cannot be loaded: ${firstLine(refused)}. It needs glibc 2.17 or newer, or musl 1.2. ` +
+      'If node_modules comes from another machine, install the packages again on this one.'
     )
   }
   return (
-    `the package posthog-flag-cache-${name}, with the binary for ${here}, is not installed. Install again on this platform, ` +
-    'optional dependencies included (no --omit=optional or --no-optional). If node_modules or the lock file comes from another ' +
-    'platform, delete node_modules, and the lock file if that is not enough. If a bundler packed the code, leave ' +
-    'posthog-flag-cache out of the bundle (Next.js: serverExternalPackages; esbuild: external)'
+    `the package posthog-flag-cache-${name}, with the binary for ${here}, is not installed. Install the packages again on this ` +
+    'platform, with optional dependencies (without --omit=optional or --no-optional). If node_modules or the lock file comes from ' +
+    'another platform, delete node_modules first, and the lock file if that is not enough. If a bundler packed the code, leave ' +
+    'posthog-flag-cache out of the bundle (Next.js: serverExternalPackages; esbuild: external).'
   )
 }
 

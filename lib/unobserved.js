@@ -3,6 +3,7 @@
 const { subscribe, unsubscribe } = require('node:diagnostics_channel')
 
 const { describe, tellFailure } = require('./fetch-failure.js')
+const { inWords } = require('./refusal.js')
 const { asksForDefinitions } = require('./request.js')
 
 /** The diagnostics channels on which Node.js's own fetch reports how its requests end. */
@@ -76,7 +77,7 @@ class UnobservedRequest {
   /** The client polls again. If an answer's definitions have not arrived by now, it had none. Resolves when the outcome is shared. */
   async settle() {
     this.#hasPolled = true
-    if (this.#isPending) this.#failed('the answer holds none')
+    if (this.#isPending) this.#failed("PostHog's answer has no definitions")
     this.end()
     await this.#told
   }
@@ -100,7 +101,7 @@ class UnobservedRequest {
     this.#etag = headers.get('etag')
     if (statusCode === 200 || isRedirect) this.#isPending = true
     else if (statusCode === 304) this.#unchanged(headersOf(request.headers).get('if-none-match'))
-    else this.#failed(`PostHog answered ${statusCode}`, { status: statusCode, headers })
+    else this.#failed(inWords(statusCode), { status: statusCode, headers })
   }
 
   #unchanged(etag) {

@@ -18,7 +18,7 @@ function webhookHandler(cache, options, report) {
   ) {
     throw new FlagCacheError(
       'ERR_FLAG_CACHE_OPTIONS',
-      "webhookHandler needs { secret, posthog }: the token of the webhook, and this cache's client",
+      'webhookHandler() takes { secret, posthog }: the token of the webhook, and the PostHog client of this cache',
     )
   }
   const isAllowed = bearerOf(secret)
@@ -46,11 +46,14 @@ async function fetchEdit(cache, posthog) {
   const { failedFetches } = cache.status()
   const outcome = await invalidateUntilGranted(cache, () => posthog.reloadFeatureFlags())
   if (cache.status().failedFetches > failedFetches)
-    throw new FlagCacheError('ERR_FLAG_CACHE_API', 'the webhook could not fetch the edit: the request to PostHog failed')
+    throw new FlagCacheError(
+      'ERR_FLAG_CACHE_API',
+      'cannot fetch the edit that the webhook reported: the request to PostHog failed. The error before this one says why.',
+    )
   if (outcome === 'none')
     throw new FlagCacheError(
       'ERR_FLAG_CACHE_API',
-      'the webhook could not fetch the edit: no process did. Is its option posthog the client of this cache, with a secretKey?',
+      'cannot fetch the edit that the webhook reported: no process has fetched. Pass the client of this cache, with a secretKey, as posthog.',
     )
 }
 

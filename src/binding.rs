@@ -77,7 +77,7 @@ impl NativeProvider {
         let options = options::validated(options, credentials, call)?;
         let promises = Promises::new(env).map_err(uncoded)?;
         let provider = Provider::new(&options, SharedStore::open(&options));
-        let (provider, warning) = (Arc::new(provider), options.warning());
+        let (provider, warning) = (Arc::new(provider), options.warning().map(|warning| warning.to_string()));
         Ok(NativeProvider { provider, observer: Mutex::default(), promises, warning })
     }
 

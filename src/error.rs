@@ -1,7 +1,9 @@
 //! Errors, with stable codes.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
@@ -65,12 +67,21 @@ pub struct Error {
     code: Code,
     message: String,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    advice: Option<Cow<'static, str>>,
 }
 
 impl Error {
     /// An error without a cause.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Error { code, message: message.into(), source: None }
+        Error { code, message: message.into(), source: None, advice: None }
+    }
+
+    /// A server or a store that did not answer within this time.
+    pub fn timeout(who: impl fmt::Display, limit: Duration) -> Self {
+        let message = format!("{who} did not answer within {} ms", limit.as_millis());
+        Error::new(Code::Timeout, message).advising(
+            "Check the network and the load of the server, or raise option 'connectTimeoutMs' and option 'commandTimeoutMs'.",
+        )
     }
 
     /// The same error with its cause, or with the beginning of the cause's message.
@@ -83,8 +94,31 @@ impl Error {
         self
     }
 
+    /// The same failure with what the user should do, in whole sentences.
+    pub fn advising(self, advice: impl Into<Cow<'static, str>>) -> Self {
+        Error { advice: Some(advice.into()), ..self }
+    }
+
+    /// The same failure without advice, as the cause of another one that has its own.
+    pub fn without_advice(self) -> Self {
+        Error { advice: None, ..self }
+    }
+
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// What failed, and why.
+    pub fn fault(&self) -> String {
+        match &self.source {
+            Some(source) => format!("{}: {source}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
+    /// What the user should do.
+    pub fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
     }
 }
 
@@ -115,10 +149,11 @@ impl std::error::Error for Beginning {}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        match &self.source {
-            Some(source) => write!(f, ": {source}"),
-            None => Ok(()),
+        let fault = self.fault();
+        match &self.advice {
+            // Servers end their errors with a full stop, or not.
+            Some(advice) => write!(f, "{}. {advice}", fault.trim_end_matches('.')),
+            None => f.write_str(&fault),
         }
     }
 }
@@ -144,6 +179,8 @@ mod tests {
         assert_eq!(told("x".repeat(1024)), format!("no: {}", "x".repeat(1024)));
         assert_eq!(told("x".repeat(10_000_000)), format!("no: {}…", "x".repeat(1024)));
         assert_eq!(told("€".repeat(1000)), format!("no: {}…", "€".repeat(341)));
+        let advised = Error::new(Code::Unavailable, "no").caused_by(std::io::Error::other("why."));
+        assert_eq!(advised.advising("Do this.").to_string(), "no: why. Do this.");
         let nested = Error::new(Code::Corrupt, "x".repeat(2000));
         assert!(Error::new(Code::Corrupt, "no").caused_by(nested).to_string().len() < 1100);
     }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::config::options::Options;
 use crate::definitions::snapshot::Snapshot;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::lease::Rule;
 use crate::store::Backend;
 use crate::store::Reading;
@@ -129,10 +129,7 @@ impl Inspector {
         let limit = self.options.call_limit() + more;
         timeout(limit, work).await.unwrap_or_else(|_| {
             let backend = self.shared.store().backend().location;
-            Err(Error::new(
-                Code::Timeout,
-                format!("{backend} did not answer within {} ms", limit.as_millis()),
-            ))
+            Err(Error::timeout(backend, limit))
         })
     }
 }

@@ -35,15 +35,17 @@ where
     match &*RUNTIME {
         Ok(runtime) => Ok(runtime.spawn(task)),
         Err(cause) => {
-            let message = format!("the threads of the cache cannot be started: {cause}");
-            Err(Error::new(Code::Unavailable, message))
+            let message = format!("cannot start the threads of the cache: {cause}");
+            Err(Error::new(Code::Unavailable, message).advising("Check the limit of threads (ulimit -u)."))
         }
     }
 }
 
 /// Runs computing that takes milliseconds on another thread, so that it delays nothing else.
 pub async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|cause| Err(Error::new(Code::Unavailable, "the work was abandoned").caused_by(cause)))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|cause| {
+        Err(Error::new(Code::Unavailable, "a computation of the cache failed")
+            .caused_by(cause)
+            .advising("Please report this bug."))
+    })
 }

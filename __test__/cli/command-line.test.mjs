@@ -87,27 +87,27 @@ describe('help', () => {
     const { stdout } = await cli(['refresh', '--help'])
     for (const name of ['refreshIntervalMs', 'maxAgeMs', 'coldStartWaitMs', 'connectTimeoutMs', 'commandTimeoutMs']) {
       const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-      assert.match(stdout, new RegExp(`--${flag} <ms> +default: ${defaultOf(OPTIONS.get(name))}$`, 'm'))
+      assert.match(stdout, new RegExp(`--${flag} <ms> +.*default: ${defaultOf(OPTIONS.get(name))}$`, 'm'))
     }
     const [, host] = read('node_modules/posthog-node/dist/client.js').match(/DEFAULT_NODE_HOST = '([^']+)'/)
-    assert.match(stdout, new RegExp(`--host <url> +PostHog; default: ${host} `))
+    assert.match(stdout, new RegExp(`--host <url> +PostHog's URL; default: ${host} `))
   })
 })
 
-describe('a command line that cannot be understood ends with 2, and says what is allowed', () => {
+describe('an invalid command line ends with 2, and says what is allowed', () => {
   const cases = {
-    'an unknown command': [['statsu'], /statsu is no command; allowed: status, watch, get, refresh, relay, purge, doctor/],
-    'an option before the command': [['--url', 'memory:', 'status'], /the command comes first/],
-    'an unknown option': [['status', '--jsn'], /--jsn is no option of this command; allowed: .*--json.*--project-key/],
-    'an option of another command': [['status', '--yes'], /--yes is no option of this command/],
-    'an option named like what every object has': [['status', '--constructor'], /--constructor is no option of this command/],
+    'an unknown command': [['statsu'], /unknown command statsu; allowed: status, watch, get, refresh, relay, purge, doctor/],
+    'an option before the command': [['--url', 'memory:', 'status'], /the command must come first/],
+    'an unknown option': [['status', '--jsn'], /unknown option --jsn; allowed: .*--json.*--project-key/],
+    'an option of another command': [['status', '--yes'], /unknown option --yes;/],
+    'an option named like what every object has': [['status', '--constructor'], /unknown option --constructor;/],
     'a missing value at the end': [['status', '--url'], /--url needs a value/],
     'a missing value before another option': [['status', '--url', '--json'], /--url needs a value/],
     'an empty value': [['status', '--url='], /--url needs a value/],
     'a value for a switch': [['status', '--json=yes'], /--json takes no value/],
     'a value without an option': [['status', 'redis://:s3cret@host'], /belongs to no option/],
     'no project': [['status'], /--project-key .*POSTHOG_PROJECT_KEY/],
-    'a secret key in place of the project key': [['status', '--project-key', 'phs_s3cret'], /is a secret key/],
+    'a secret key in place of the project key': [['status', '--project-key', 'phs_s3cret'], /a secret key .* was given as the project key/],
     'words in place of milliseconds': [
       ['status', '--project-key', 'phc_x', '--command-timeout-ms', 's3cret'],
       /--command-timeout-ms needs a whole number/,
@@ -120,10 +120,10 @@ describe('a command line that cannot be understood ends with 2, and says what is
       ['status', '--project-key', 'phc_x', '--url', 'http://s3cret'],
       /--url has an unknown scheme; allowed: redis:/,
     ],
-    'a password in the url': [['status', '--project-key', 'phc_x', '--url', 'redis://:s3cret@host'], /--url has a password/],
+    'a password in the url': [['status', '--project-key', 'phc_x', '--url', 'redis://:s3cret@host'], /--url contains a password/],
     'a file that is not there': [
       ['status', '--project-key', 'phc_x', '--tls-key', 's3cret.pem'],
-      /--tls-key needs a file that can be read \(ENOENT\)/,
+      /cannot read the file of --tls-key \(ENOENT\)/,
     ],
     'a word that is none of several': [
       ['status', '--project-key', 'phc_x', '--compression', 'gzip'],
@@ -131,12 +131,12 @@ describe('a command line that cannot be understood ends with 2, and says what is
     ],
     'TLS options for a url without TLS': [
       ['status', '--project-key', 'phc_x', '--url', 'redis://x', '--tls-server-name', 'y'],
-      /'tls' has no effect on this url/,
+      /'tls' has no effect with this URL/,
     ],
     'no secret key for refresh': [['refresh', '--project-key', 'phc_x'], /POSTHOG_SECRET_KEY/],
     'a host with a password': [
       ['refresh', '--project-key', 'phc_x', '--host', 'https://a:s3cret@b'],
-      /the host must be like/,
+      /--host or POSTHOG_HOST is not a valid URL/,
       { POSTHOG_SECRET_KEY: 'phs_x' },
     ],
     'a secret key that no header can hold': [
@@ -144,7 +144,7 @@ describe('a command line that cannot be understood ends with 2, and says what is
       /characters that no key has/,
       { POSTHOG_SECRET_KEY: 's3cr\net' },
     ],
-    'a purge without anybody to ask': [['purge', '--project-key', 'phc_x'], /say --yes/],
+    'a purge without anybody to ask': [['purge', '--project-key', 'phc_x'], /Use --yes/],
   }
   for (const [fault, [args, expected, env]] of Object.entries(cases)) {
     test(fault, async () => {
@@ -152,7 +152,7 @@ describe('a command line that cannot be understood ends with 2, and says what is
       assert.deepEqual([code, stdout], [2, ''], stderr)
       assert.match(stderr, expected)
       assert.match(stderr, /^error/)
-      assert.match(stderr, /--help says more/)
+      assert.match(stderr, /--help" for details/)
       assert.doesNotMatch(stderr, /s3cr/)
     })
   }
@@ -223,7 +223,7 @@ test('without its binary the command says what is missing', async (t) => {
       env: { ...environment({ url: 'memory:', api }), NAPI_RS_NATIVE_LIBRARY_PATH: '/nowhere.node' },
     })
     assert.equal(code, 1)
-    assert.match(stderr, /^error \[ERR_FLAG_CACHE_NATIVE\]: NAPI_RS_NATIVE_LIBRARY_PATH names \/nowhere\.node/)
+    assert.match(stderr, /^error \[ERR_FLAG_CACHE_NATIVE\]: cannot load \/nowhere\.node, which NAPI_RS_NATIVE_LIBRARY_PATH names/)
   }
 })
 

@@ -72,7 +72,7 @@ describe('doctor over Redis', () => {
     const { url } = await redisFor(t, { args: ['--requirepass', 'another'] })
     const { code, stdout } = await cli(['doctor'], { env: { ...project(url), POSTHOG_FLAG_CACHE_PASSWORD: 'wr0ng' } })
     assert.equal(code, 1)
-    assert.match(stdout, /^error +login +redis:.*WRONGPASS.*\n +→ check user and password/m)
+    assert.match(stdout, /^error +login +redis:.*WRONGPASS.*\n +→ Check the user name and the password/m)
     assert.match(stdout, /^not checked +definitions/m)
     assert.match(stdout, /\n1 error, 0 warnings\n$/)
     assert.doesNotMatch(stdout, /wr0ng/)
@@ -85,7 +85,7 @@ describe('doctor over Redis', () => {
     assert.match(found.eviction.message, /^allkeys-lru \(\d+ of 104857600 bytes used\)/)
   })
 
-  test('needs no more than the documented rights, and names one that is missing', async (t) => {
+  test('needs no more than the documented permissions, and names one that is missing', async (t) => {
     const server = await redisFor(t)
     const line = readFileSync(new URL('../../docs/redis.md', import.meta.url), 'utf8').match(/^ACL SETUSER flags .*$/m)[0]
     await server.client().call(...line.split(' '))
@@ -95,7 +95,7 @@ describe('doctor over Redis', () => {
     assert.equal(found.eviction.verdict, 'unchecked')
     await server.client().call('ACL', 'SETUSER', 'flags', '-hset', '-del')
     const less = await examine(env, ['--username', 'flags'])
-    assert.deepEqual([less.isUsable, less.rights.advice], [false, 'ACL SETUSER <user> +hset +del'])
+    assert.deepEqual([less.isUsable, less.rights.advice], [false, 'Run: ACL SETUSER <user> +hset +del'])
     assert.equal((await examine(env, ['--username', 'flags', '--role', 'reader'])).isUsable, true)
   })
 
@@ -104,14 +104,14 @@ describe('doctor over Redis', () => {
     const replica = await redisFor(t, { args: ['--replicaof', '127.0.0.1', master.port] })
     const found = await examine(project(replica.url))
     assert.equal(found.isUsable, false)
-    assert.match(found.role.advice, /^name the master/)
+    assert.match(found.role.advice, /^Use the address of the primary/)
     assert.equal((await examine(project(replica.url), ['--role', 'reader'])).isUsable, true)
   })
 
   test('if nothing listens there it says so at once', async () => {
     const found = await examine(project(`redis://127.0.0.1:${await closedPort()}`))
     assert.deepEqual(troubles(found), ['connection', 'login', 'definitions'])
-    assert.match(found.connection.advice, /nothing listens there/)
+    assert.match(found.connection.advice, /Nothing listens there/)
   })
 
   test('corrupt definitions are an error', async (t) => {
@@ -122,7 +122,7 @@ describe('doctor over Redis', () => {
     await store.damage(env.POSTHOG_PROJECT_KEY, Buffer.from('{"flags":[]}'))
     const found = await examine(env)
     assert.deepEqual(troubles(found), ['definitions'])
-    assert.match(found.definitions.message, /hash is not its version/)
+    assert.match(found.definitions.message, /hash is not their version/)
   })
 })
 
@@ -154,7 +154,7 @@ describe('doctor over a directory', () => {
     const found = await examine(env)
     assert.deepEqual(troubles(found), [])
     assert.equal(found.owner.message, 'this user, mode 0700')
-    assert.equal(found.lock.message, 'can be taken')
+    assert.equal(found.lock.message, 'can be acquired')
     assert.deepEqual(readdirSync(path), before)
   })
 
@@ -163,7 +163,7 @@ describe('doctor over a directory', () => {
     await publish(openCache(t, { url, projectKey }), DATA)
     chmodSync(path, 0o777)
     const found = await examine(env)
-    assert.deepEqual([found.isUsable, troubles(found), found.owner.advice], [true, ['owner'], `chmod 700 '${path}'`])
+    assert.deepEqual([found.isUsable, troubles(found), found.owner.advice], [true, ['owner'], `Run: chmod 700 '${path}'`])
   })
 
   test('one below a directory that other users can write is warned of, unless its sticky bit protects what is in it', unix, async (t) => {
@@ -175,8 +175,8 @@ describe('doctor over a directory', () => {
       if (exists) mkdirSync(below)
       const found = await examine(env)
       assert.deepEqual([found.isUsable, troubles(found)], [true, ['path']])
-      assert.equal(found.path.message, `${realpathSync(directory)} has the mode 0777: another user can put definitions in place`)
-      assert.equal(found.path.advice, `chmod go-w '${realpathSync(directory)}'; or choose another directory with --url file:///…`)
+      assert.equal(found.path.message, `${realpathSync(directory)} has mode 0777, so another user can replace the definitions`)
+      assert.equal(found.path.advice, `Run: chmod go-w '${realpathSync(directory)}'. Or use another directory, with --url.`)
     }
     chmodSync(directory, 0o1777)
     assert.deepEqual(troubles(await examine(env)), [])
@@ -195,7 +195,7 @@ describe('doctor over a directory', () => {
       for (const path of [open, directory]) {
         chmodSync(path, 0o777)
         const { path: found } = await examine(env)
-        assert.deepEqual([found.verdict, found.message.startsWith(`${realpathSync(path)} has the mode 0777`)], ['warning', true])
+        assert.deepEqual([found.verdict, found.message.startsWith(`${realpathSync(path)} has mode 0777`)], ['warning', true])
         chmodSync(path, 0o755)
       }
     },
@@ -206,8 +206,8 @@ describe('doctor over a directory', () => {
     chownSync(directory, 65534, 65534)
     const found = await examine(env)
     assert.deepEqual(troubles(found), ['path'])
-    assert.match(found.path.message, /belongs to the user 65534: another user can put/)
-    assert.match(found.path.advice, /^chown root '/)
+    assert.match(found.path.message, /belongs to user 65534, so another user can replace/)
+    assert.match(found.path.advice, /^Run: chown root '/)
   })
 
   test('one that is a link within the directory is an error, because it is not followed', unix, async (t) => {
@@ -215,7 +215,7 @@ describe('doctor over a directory', () => {
     symlinkSync(elsewhere, join(directory, 'posthog%3Aflags'))
     const found = await examine(env)
     assert.deepEqual([found.isUsable, troubles(found)], [false, ['directory', 'definitions']])
-    assert.match(found.directory.message, /is a symbolic link below .*, where links are not followed/)
+    assert.match(found.directory.message, /is a symbolic link below .* \(links there are not followed\)/)
   })
 
   test('a default directory that another user prepared is an error', unix, async (t) => {
@@ -223,7 +223,7 @@ describe('doctor over a directory', () => {
     symlinkSync(elsewhere, join(TMPDIR, `posthog-flag-cache-${UID}`))
     const found = await examine({ TMPDIR, POSTHOG_PROJECT_KEY: newProjectKey() })
     assert.equal(found.owner.verdict, 'error')
-    assert.match(found.owner.message, /belongs to somebody else/)
+    assert.match(found.owner.message, /belongs to another user/)
   })
 
   test('one that cannot be written is an error', async (t) => {
@@ -242,11 +242,11 @@ describe('doctor over a directory', () => {
     t.after(() => child.stdin.end())
     await line()
     const found = await examine(env)
-    assert.deepEqual([found.lock.verdict, found.lock.message], ['error', 'somebody keeps it'])
+    assert.deepEqual([found.lock.verdict, found.lock.message], ['error', 'another process keeps it locked'])
   })
 })
 
-test('of memory: it says that nobody shares it, which is no failure', async () => {
+test('memory: is a warning, because no other process shares it', async () => {
   const found = await examine(environment({ url: 'memory:', projectKey: newProjectKey() }))
   assert.deepEqual([found.isUsable, troubles(found)], [true, ['store']])
 })

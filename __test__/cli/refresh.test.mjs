@@ -93,7 +93,7 @@ for (const kind of ['redis', 'directory']) {
       assert.equal(statuses().filter((status) => status === 200).length, 1)
     })
 
-    const refusals = { 401: /the secret key is wrong/, 402: /quota/, 403: /no right/, 404: /POSTHOG_HOST/, 418: /not expected/ }
+    const refusals = { 401: /rejected the secret key/, 402: /quota/, 403: /lacks the permission/, 404: /no API/, 418: /unexpected/ }
     for (const [status, meaning] of Object.entries(refusals)) {
       test(`after a ${status} it says what that means, and the definitions stay`, async (t) => {
         const { api, store, refresh, fill } = await open(t)
@@ -113,21 +113,21 @@ for (const kind of ['redis', 'directory']) {
       api.next(429, { retryAfter: 600 })
       const limited = await refresh()
       assert.equal(limited.code, 1)
-      assert.match(limited.stderr, /\[ERR_FLAG_CACHE_API\]: PostHog answered 429: too many requests/)
+      assert.match(limited.stderr, /\[ERR_FLAG_CACHE_API\]: PostHog answered 429: it received too many requests/)
       const { retryInMs } = JSON.parse((await cli(['status', '--json'], { env })).stdout)
       assert.ok(retryInMs > 500_000 && retryInMs <= 600_000, String(retryInMs))
       const paused = await refresh()
       assert.equal(paused.code, 1)
-      assert.match(paused.stderr, /\[ERR_FLAG_CACHE_API\]: .*nobody calls it for another (9 min|10 min)/)
+      assert.match(paused.stderr, /\[ERR_FLAG_CACHE_API\]: .*no process calls it for another (9 min|10 min)/)
       assert.deepEqual(statuses(), [429])
     })
 
     const failures = {
-      'a 500': [(api) => api.next(500), /PostHog answered 500: it fails; try again later/],
+      'a 500': [(api) => api.next(500), /PostHog answered 500: a server error\. Try again later\./],
       'no answer in time': [(api) => api.next('silence'), /PostHog did not answer within 500 ms/, ['--request-timeout-ms', '500']],
       'a broken connection': [(api) => api.next('cut'), /PostHog cannot be reached at http:/],
-      HTML: [(api) => api.next('html'), /something else than flag definitions/],
-      'half an answer': [(api) => api.next('truncated'), /something else than flag definitions/],
+      HTML: [(api) => api.next('html'), /is not valid JSON/],
+      'half an answer': [(api) => api.next('truncated'), /is not valid JSON/],
     }
     for (const [failure, [strike, message, args]] of Object.entries(failures)) {
       test(`after ${failure} it fails, and the definitions stay`, async (t) => {

@@ -135,9 +135,9 @@ async function refused(url) {
 describe('what cannot be', () => {
   const bad = {
     'a port that is none': [['--port', '65536'], /--port needs a number/],
-    'an address with a password': [['--upstream', 'https://a:s3cret@b'], /like https:\/\/eu\.i\.posthog\.com.*--upstream/],
+    'an address with a password': [['--upstream', 'https://a:s3cret@b'], /--upstream .* like https:\/\/eu\.i\.posthog\.com/],
     'no secret key': [[], /relay needs the secret key/, { POSTHOG_SECRET_KEY: '' }],
-    'an unknown option': [['--host', 'https://eu.i.posthog.com'], /--host is no option of this command/],
+    'an unknown option': [['--host', 'https://eu.i.posthog.com'], /unknown option --host;/],
   }
   for (const [what, [args, message, env]] of Object.entries(bad)) {
     test(`${what} ends it with 2`, async (t) => {

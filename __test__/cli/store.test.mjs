@@ -65,7 +65,7 @@ for (const kind of ['redis', 'directory']) {
       await cache.invalidate()
       await load()
       const { stdout } = await cli(['status'], { env })
-      assert.match(stdout, /^failing +fetches failed in a row: 1;/m)
+      assert.match(stdout, /^failing +1 consecutive failed fetch;/m)
       assert.match(stdout, /^refused +PostHog answered 402 \(quota exceeded\) .* ago$/m)
       assert.doesNotMatch(stdout, /^outdated/m)
     })
@@ -89,9 +89,10 @@ for (const kind of ['redis', 'directory']) {
       for (const ago of [publishedMsAgo, confirmedMsAgo, status.lastGrantMsAgo]) assert.ok(ago >= 0 && ago < 60_000, stdout)
 
       const { stdout: table } = await cli(['status'], { env })
-      for (const text of [version, etag, `${held.worker}, for `, '24 flags, 2 cohorts, 11.']) assert.ok(table.includes(text), table)
+      for (const text of [version, etag, `${held.worker}, lease ends in `, '24 flags, 2 cohorts, 11.'])
+        assert.ok(table.includes(text), table)
       assert.equal(cache.status().isLeader, true)
-      assert.equal(api.calls.length, 1, 'it calls nobody')
+      assert.equal(api.calls.length, 1, 'it does not call PostHog')
     })
 
     test('status of corrupt definitions says so, and exits with 1', async (t) => {
@@ -100,7 +101,7 @@ for (const kind of ['redis', 'directory']) {
       await store.damage(projectKey, Buffer.from('{"flags":[]}'))
       const { code, stdout } = await cli(['status'], { env })
       assert.equal(code, 1)
-      assert.match(stdout, /^definitions +damaged \(ERR_FLAG_CACHE_CORRUPT: .*was changed by somebody else/m)
+      assert.match(stdout, /^definitions +ERR_FLAG_CACHE_CORRUPT: .*another program changed them/m)
       assert.match(JSON.parse((await cli(['status', '--json'], { env })).stdout).damage, /^ERR_FLAG_CACHE_CORRUPT/)
       const got = await cli(['get'], { env })
       assert.deepEqual([got.code, got.stdout], [1, ''])
@@ -120,7 +121,7 @@ for (const kind of ['redis', 'directory']) {
       const { env, projectKey, store } = await open(t)
       const empty = await cli(['get'], { env })
       assert.deepEqual([empty.code, empty.stdout], [1, ''])
-      assert.match(empty.stderr, /no definitions of this project/)
+      assert.match(empty.stderr, /no definitions for this project/)
       await publish(openCache(t, { url: store.url, projectKey }), DATA)
       assert.deepEqual(JSON.parse((await cli(['get', '--flag', 'a'], { env })).stdout), DATA.flags[0])
       const missing = await cli(['get', '--flag', 'c'], { env })
@@ -133,7 +134,7 @@ for (const kind of ['redis', 'directory']) {
       const other = newProjectKey()
       for (const key of [projectKey, other]) await publish(openCache(t, { url: store.url, projectKey: key }), DATA)
       const purged = await cli(['purge', '--yes'], { env })
-      assert.deepEqual([purged.code, purged.stdout, purged.stderr], [0, 'deleted\n', ''])
+      assert.deepEqual([purged.code, purged.stdout, purged.stderr], [0, 'deleted the definitions and the state\n', ''])
       assert.equal(await store.stored(projectKey), undefined)
       assert.equal(String(await store.stored(other)), JSON.stringify(DATA))
       // The lock stays: a process that has it open would no longer exclude one that makes it anew.

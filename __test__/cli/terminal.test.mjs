@@ -119,7 +119,7 @@ describe('whatever a state in Redis holds, no command writes a control character
     assert.match(told['status --json'], /evil\\u001b\]52;c;aGFjaw==\\u0007/)
     assert.match(
       told.status,
-      /^leader +evil\\u001b\]52;c;aGFjaw==\\u0007.*\\u007f.*\\u009f.*\\u202e.*\\u2028.*\\u000d\\u000aok {3}forged, for /m,
+      /^leader +evil\\u001b\]52;c;aGFjaw==\\u0007.*\\u007f.*\\u009f.*\\u202e.*\\u2028.*\\u000d\\u000aok {3}forged, lease ends in /m,
     )
     assert.match(told[`get --flag ${HOSTILE}`], /"key": "evil\\u001b/)
   })
@@ -153,7 +153,7 @@ describe('whatever a state in Redis holds, no command writes a control character
       assert.match(stdout, /evil\\u001b\]52;c;aGFjaw==/)
     }
     const { child, ended } = startCliAtTerminal(['watch'], { env: { ...env, COLUMNS: '500' } })
-    child.stdout.on('data', (text) => /turn \d+ given/.test(text) && child.stdin.write('\x03'))
+    child.stdout.on('data', (text) => /grant \d+ given/.test(text) && child.stdin.write('\x03'))
     assertHarmless((await ended).stdout.replace(ours, '').replaceAll('^C', ''))
   })
 })

@@ -36,7 +36,7 @@ for (const kind of ['redis', 'directory']) {
       api.edit()
       await cli(['refresh'], { env })
       await until(line, /invalidated/)
-      await until(line, /turn 2 given/)
+      await until(line, /grant 2 given/)
       assert.ok(!(await until(line, NEW)).includes(first))
       await cli(['purge', '--yes'], { env })
       await until(line, /no definitions$/)

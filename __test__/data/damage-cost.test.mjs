@@ -164,7 +164,7 @@ describe('a process that loads', () => {
   for (const [what, make] of Object.entries(EXCESSIVE)) {
     test(`${what} refuses them`, async (t) => {
       const { code, cost } = await load(make())
-      assert.match(code, /^ERR_FLAG_CACHE_CORRUPT .*(exceed the limit of \d+|expands to more than \d+ bytes)$/)
+      assert.match(code, /^ERR_FLAG_CACHE_CORRUPT .*(exceed the limit of \d+|expands to more than \d+ bytes)\. /)
       t.diagnostic(cost)
     })
   }

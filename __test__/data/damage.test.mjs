@@ -14,14 +14,14 @@ const TEXT = JSON.stringify(definitions({ version: 'v1' }))
 
 /** What may have become of the stored bytes: `[bytes, or what makes them, what the error says]`. */
 const DAMAGE = {
-  'is empty': ['', /is not flag definitions/],
-  'is truncated': [TEXT.slice(0, -1), /is not flag definitions/],
-  'is not UTF-8': [Buffer.from(TEXT, 'latin1'), /is not UTF-8/],
-  'is UTF-16': [Buffer.from(TEXT, 'utf16le'), /is not/],
-  'is not JSON': ['<!doctype html><title>Bad gateway</title>', /is not flag definitions/],
-  'is null': ['null', /is not flag definitions/],
-  'is a number': ['1e999', /is not flag definitions/],
-  'is an array': [`[${TEXT}]`, /is not flag definitions/],
+  'is empty': ['', /are not flag definitions/],
+  'is truncated': [TEXT.slice(0, -1), /are not flag definitions/],
+  'is not UTF-8': [Buffer.from(TEXT, 'latin1'), /are not UTF-8/],
+  'is UTF-16': [Buffer.from(TEXT, 'utf16le'), /are not/],
+  'is not JSON': ['<!doctype html><title>Bad gateway</title>', /are not flag definitions/],
+  'is null': ['null', /are not flag definitions/],
+  'is a number': ['1e999', /are not flag definitions/],
+  'is an array': [`[${TEXT}]`, /are not flag definitions/],
   'has no flags': ['{"cohorts":{}}', /missing field `flags`/],
   'has an object as flags': ['{"flags":{}}', /`flags` is not an array/],
   'has names as flags': ['{"flags":["maintenance"]}', /expected a flag, an object with a string `key`/],
@@ -31,15 +31,15 @@ const DAMAGE = {
     `{"flags":[],"x":[[${'[],'.repeat(200_000)}[]]]}`,
     /JSON values and keys of one flag, .* exceed the limit of 100000/,
   ],
-  'begins as a patch does': ['PATCH2:', /is not flag definitions/],
-  'looks like a patch to what is held': [({ version }) => `PATCH2:${version}`, /is not flag definitions/],
-  'is followed by something else': [`${TEXT} ${TEXT}`, /is not flag definitions/],
-  'is nested a million times': [`{"flags":${'['.repeat(1_000_000)}`, /is not flag definitions/],
+  'begins as a patch does': ['PATCH2:', /are not flag definitions/],
+  'looks like a patch to what is held': [({ version }) => `PATCH2:${version}`, /are not flag definitions/],
+  'is followed by something else': [`${TEXT} ${TEXT}`, /are not flag definitions/],
+  'is nested a million times': [`{"flags":${'['.repeat(1_000_000)}`, /are not flag definitions/],
   'is a truncated zstd frame': [zstdFrame(TEXT).subarray(0, 100), /cannot be decompressed/],
   'is zstd in name only': [Buffer.concat([zstdFrame('').subarray(0, 4), Buffer.from(TEXT)]), /cannot be decompressed/],
   'is a compressed bomb': [zstdFrame('{"flags":[]', 300 * 2 ** 20, '}'), /expands to more than 67108864 bytes/],
-  'is compressed by a foreign writer': [zstdFrame(JSON.stringify({ flags: [] })), /its hash is not its version/],
-  'is valid JSON of a foreign writer': [JSON.stringify({ flags: [], cohorts: {} }), /was changed by somebody else/],
+  'is compressed by a foreign writer': [zstdFrame(JSON.stringify({ flags: [] })), /their hash is not their version/],
+  'is valid JSON of a foreign writer': [JSON.stringify({ flags: [], cohorts: {} }), /another program changed them/],
 }
 
 for (const kind of ['redis', 'directory']) {
@@ -108,9 +108,12 @@ for (const kind of ['redis', 'directory']) {
       await store.damage(projectKey, Buffer.from('PATCH2:'))
       const env = environment({ url: store.url, projectKey })
       const status = await cli(['status', '--json'], { env })
-      assert.match(JSON.parse(status.stdout).damage, /^ERR_FLAG_CACHE_CORRUPT: the stored snapshot is not flag definitions/)
+      assert.match(
+        JSON.parse(status.stdout).damage,
+        /^ERR_FLAG_CACHE_CORRUPT: the stored definitions are corrupt: they are not flag definitions/,
+      )
       const doctor = await cli(['doctor'], { env })
-      assert.match(doctor.stdout, /^error +definitions +the stored snapshot is not flag definitions/m)
+      assert.match(doctor.stdout, /^error +definitions +the stored definitions are corrupt: they are not flag definitions/m)
     })
 
     for (const [what, damage] of Object.entries(BROKEN_STATES[kind])) {

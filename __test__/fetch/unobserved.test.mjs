@@ -20,9 +20,9 @@ const FAILURES = {
   'no answer in time': { answer: 'silence', posthogOptions: { requestTimeout: 200 }, why: /abort/i },
   'a connection cut halfway': { answer: 'cut', why: /closed/ },
   'a closed port': { isClosed: true, why: /ECONNREFUSED/ },
-  HTML: { answer: 'html', isKnownLater: true, why: /holds none/ },
-  'a redirect to a page': { answer: 302, location: '/login', isKnownLater: true, why: /holds none/ },
-  'a redirect to nowhere': { answer: 302, location: 'http://127.0.0.1:1/', isKnownLater: true, why: /holds none/ },
+  HTML: { answer: 'html', isKnownLater: true, why: /has no definitions/ },
+  'a redirect to a page': { answer: 302, location: '/login', isKnownLater: true, why: /has no definitions/ },
+  'a redirect to nowhere': { answer: 302, location: 'http://127.0.0.1:1/', isKnownLater: true, why: /has no definitions/ },
 }
 
 let store

@@ -46,10 +46,13 @@ describe('the function in `credentials`', () => {
   }
 
   const FAULTS = {
-    'throws an error': [() => raise(new Error('no network')), /failed: no network$/],
-    'throws a text': [() => raise('no network'), /failed: no network$/],
-    'throws what is no text': [() => raise({ toString: null, message: undefined }), /failed: the function failed$/],
-    rejects: [async () => raise(new Error('no network')), /failed: no network$/],
+    'throws an error': [() => raise(new Error('no network')), /option 'credentials': no network$/],
+    'throws a text': [() => raise('no network'), /option 'credentials': no network$/],
+    'throws what is no text': [
+      () => raise({ toString: null, message: undefined }),
+      /option 'credentials': the function threw a value that cannot be shown$/,
+    ],
+    rejects: [async () => raise(new Error('no network')), /option 'credentials': no network$/],
     'returns nothing': [() => {}, /'credentials\(\)' is undefined/],
     'returns a text': [() => PASSWORD, /'credentials\(\)' is a string/],
     'returns an array': [() => [PASSWORD], /'credentials\(\)' is an object/],
@@ -63,9 +66,9 @@ describe('the function in `credentials`', () => {
           return raise(new Error('no time'))
         },
       }),
-      /failed: no time$/,
+      /option 'credentials': no time$/,
     ],
-    'does not return': [() => new Promise(() => {}), /failed: no answer within 300 ms$/],
+    'does not return': [() => new Promise(() => {}), /option 'credentials': no answer within 300 ms$/],
   }
   for (const [name, [credentials, message]] of Object.entries(FAULTS)) {
     test(`${name}: ERR_FLAG_CACHE_AUTH`, async (t) => {
@@ -229,13 +232,13 @@ describe('--password-file', () => {
     assert.equal(spawnSync('mkfifo', [pipe]).status, 0)
     writeFileSync(long, 'x'.repeat(65_537))
     for (const [path, why] of [
-      [pipe, 'it is no regular file'],
-      ['/dev/zero', 'it is no regular file'],
-      [long, 'it has more than 65536 bytes'],
+      [pipe, 'it is not a regular file'],
+      ['/dev/zero', 'it is not a regular file'],
+      [long, 'it is larger than 65536 bytes'],
     ]) {
       const { code, stderr } = await cli(['status', '--password-file', path], { env })
       assert.equal(code, 1)
-      assert.ok(stderr.includes(`--password-file failed: the file cannot be used (${why})`), stderr)
+      assert.ok(stderr.includes(`--password-file: the file cannot be read (${why})`), stderr)
     }
   })
 
@@ -244,7 +247,7 @@ describe('--password-file', () => {
     const env = environment({ url: redis.url, projectKey: newProjectKey() })
     const { code, stderr } = await cli(['status', '--password-file', join(temporaryDirectory(t), 'none')], { env })
     assert.equal(code, 1)
-    assert.match(stderr, /--password-file failed: the file cannot be used \(ENOENT\)$/m)
+    assert.match(stderr, /--password-file: the file cannot be read \(ENOENT\)$/m)
     const doctor = await cli(['doctor', '--json', '--password-file', temporaryDirectory(t)], { env })
     assert.equal(JSON.parse(doctor.stdout).findings[0].check, 'credentials')
   })

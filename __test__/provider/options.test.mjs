@@ -32,7 +32,7 @@ function refusal(options, what = inspect(options)) {
 function refused(name, value) {
   const what = `${name}: ${inspect(value)}`
   const { message } = refusal({ projectKey: 'phc_x', url: 'memory:', [name]: value }, what)
-  assert.ok(message.startsWith(`option '${name}' `), `${what}: ${message}`)
+  assert.ok(message.replace(/^unknown /, '').startsWith(`option '${name}'`), `${what}: ${message}`)
   return message
 }
 
@@ -98,7 +98,7 @@ describe('the constructor refuses', () => {
   test('an unknown option', () => {
     for (const name of ['refreshInterval', 'ttl', 'toString', 'URL', '', 'tls ']) refused(name, 1)
     refused('fetch', () => {})
-    assert.match(refused('refreshInterval', 1), /is not an option; allowed: projectKey, url, .*tls, clientName$/)
+    assert.match(refused('refreshInterval', 1), /^unknown option 'refreshInterval'; allowed: projectKey, url, .*tls, clientName$/)
     refusal(JSON.parse('{"projectKey":"phc_x","url":"memory:","__proto__":{"role":"reader"}}'))
   })
 
@@ -148,7 +148,7 @@ describe('the constructor refuses', () => {
       { rejectUnauthorized: false },
     ]) {
       const { message } = refusal({ projectKey: 'phc_x', url, tls: tls instanceof Map ? { ca: tls } : tls })
-      assert.match(message, /^option 'tls[^ ]*' .*; allowed: /)
+      assert.match(message, /option 'tls[^ ]*' ?.*; allowed: /)
     }
     for (const name of ['ca', 'cert', 'key', 'serverName', 'insecureSkipVerify']) {
       for (const value of [null, 7, Buffer.from(SECRET), [SECRET], {}, SECRET, '']) {
@@ -157,7 +157,7 @@ describe('the constructor refuses', () => {
         assert.match(message, /^option 'tls\.(ca|cert|key|serverName|insecureSkipVerify)' /)
       }
     }
-    assert.match(refusal({ projectKey: 'phc_x', url: 'redis://host', tls: {} }).message, /^option 'tls' has no effect on this url/)
+    assert.match(refusal({ projectKey: 'phc_x', url: 'redis://host', tls: {} }).message, /^option 'tls' has no effect with this URL/)
     const thrown = new Error('the vault is closed')
     const tls = {
       get key() {

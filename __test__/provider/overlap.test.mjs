@@ -110,7 +110,7 @@ describe('two PostHog clients that share a cache object', () => {
         await everyone(api.rollback(3))
         const mistakes = errors.filter(({ code }) => code === 'ERR_FLAG_CACHE_OPTIONS')
         assert.equal(mistakes.length, 1, String(errors))
-        assert.match(mistakes[0].message, /create one FlagDefinitionCache for each PostHog client/)
+        assert.match(mistakes[0].message, /Create one FlagDefinitionCache for each PostHog client/)
       })
     }
   }

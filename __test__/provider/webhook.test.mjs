@@ -108,7 +108,7 @@ describe('webhookHandler()', () => {
     const version = api.edit()
     api.next(500)
     assert.equal((await call(handle)).status, 503)
-    assert.ok(troubles.some(({ message }) => /the webhook could not fetch the edit: the request to PostHog failed/.test(message)))
+    assert.ok(troubles.some(({ message }) => /the webhook reported: the request to PostHog failed/.test(message)))
     assert.equal(await evaluate(), 'v1')
     await until(() => call(handle).then(({ status }) => status === 204))
     assert.equal(await evaluate(), version)

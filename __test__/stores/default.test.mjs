@@ -93,6 +93,9 @@ test('the default directory is made private again if it was opened to others', u
 test('the default directory is rejected if another user put a link in its place', unix, async (t) => {
   const [TMPDIR, elsewhere] = [temporaryDirectory(t), temporaryDirectory(t)]
   symlinkSync(elsewhere, join(TMPDIR, `posthog-flag-cache-${UID}`))
-  assert.match(await publishWith({ TMPDIR }), /^ERR_FLAG_CACHE_AUTH: .* belongs to somebody else: name another with `url`$/)
+  assert.match(
+    await publishWith({ TMPDIR }),
+    /^ERR_FLAG_CACHE_AUTH: .* belongs to another user\. Use another directory, with option 'url'\.$/,
+  )
   assert.ok(!existsSync(join(elsewhere, 'posthog%3Aflags')))
 })

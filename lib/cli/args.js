@@ -30,7 +30,7 @@ function parse(args, known) {
 
 function check(token, options) {
   if (token.kind === 'positional') {
-    throw new UsageError('there is an argument that belongs to no option; every value follows its option: --url redis://…')
+    throw new UsageError('an argument belongs to no option. Write each value after its option, as in --url redis://….')
   }
   if (token.kind !== 'option') return
   const option = Object.hasOwn(options, token.name) ? options[token.name] : undefined
@@ -38,7 +38,7 @@ function check(token, options) {
     const allowed = Object.keys(options)
       .map((name) => `--${name}`)
       .join(', ')
-    throw new UsageError(`${isName(token.name) ? token.rawName : 'what you gave'} is no option of this command; allowed: ${allowed}`)
+    throw new UsageError(`unknown option${isName(token.name) ? ` ${token.rawName}` : ''}; allowed: ${allowed}`)
   }
   if (
     option.type === 'string' &&

@@ -1,5 +1,6 @@
 'use strict'
 
+const { inOurWords } = require('./options.js')
 const { counted } = require('./output.js')
 const { openStore } = require('./store.js')
 
@@ -9,33 +10,39 @@ const LABELS = {
   error: ['error', 'red'],
   unchecked: ['not checked', 'dim'],
 }
+/** The checks whose name in JSON is not the word that the documentation uses. */
+const NAMES = { rights: 'permissions', guides: 'discovery', notices: 'notifications' }
 const LABEL_WIDTH = 13
-const CHECK_WIDTH = 13
+const CHECK_WIDTH = 15
 
 module.exports = {
   name: 'doctor',
-  summary: 'can this machine and this user use this store? what to do if not',
+  summary: 'diagnose connectivity, permissions and configuration',
   isFleets: true,
-  options: { json: { text: 'as JSON' } },
-  text: `Goes the whole way that a worker goes, and says of each step whether it works, and what to do where it does not. For Redis: name,
-TCP, TLS, login, version, Sentinel or cluster, master or replica, each right that a worker needs (with --role reader: those of
-a reader), notices, eviction policy, latency. For a directory: owner, mode, access, lock. Then the definitions and their size, and
-with --local-copy this host's copy of them.
+  options: { json: { text: 'print JSON' } },
+  text: `Checks each step that a process with the cache takes, and suggests a fix for each step that fails. For Redis: DNS, TCP, TLS,
+login, version, Sentinel or cluster, primary or replica, each required permission (with --role reader: those of a reader),
+update notifications, eviction policy, latency. For a directory: owner, mode, access, lock. Then the definitions and their
+size, and with --local-copy this host's copy.
 
-It needs no other rights than a worker. What the user may not ask (INFO, for the eviction policy) is \`not checked\`. Nothing that
-it does outlives it: each right is tried in a form that changes nothing.`,
+It needs only the permissions of a process with the cache. A check that needs another one (INFO, for the eviction policy) is
+\`not checked\`. It changes nothing: it tries each permission with a command that has no effect.`,
   exitCodes: [
-    ['0', 'usable; there may be warnings'],
+    ['0', 'usable; warnings are possible'],
     ['1', 'at least one error'],
   ],
   examples: [
-    ['doctor', 'where your service runs, with its variables'],
-    ['doctor --role reader', 'with the user of processes that only read'],
-    ['doctor --json | jq \'.findings[] | select(.verdict != "ok")\'', 'what is not well'],
+    ['doctor', 'where your service runs, with its environment'],
+    ['doctor --role reader', 'as the user of processes that only read'],
+    ['doctor --json | jq \'.findings[] | select(.verdict != "ok")\'', 'only the problems'],
   ],
 
   async run({ values, options, output }) {
-    const findings = await openStore(options).examine()
+    const findings = (await openStore(options).examine()).map(({ message, advice, ...finding }) => ({
+      ...finding,
+      message: inOurWords(message),
+      advice: advice && inOurWords(advice),
+    }))
     const count = (verdict) => findings.filter((finding) => finding.verdict === verdict).length
     const errors = count('error')
     if (values.json) output.json({ isUsable: errors === 0, findings })
@@ -50,6 +57,6 @@ it does outlives it: each right is tried in a form that changes nothing.`,
 
 function show({ check, verdict, message, advice }, output) {
   const [label, style] = LABELS[verdict]
-  output.line(output.paint(style, label.padEnd(LABEL_WIDTH)), `${check.padEnd(CHECK_WIDTH)}${message}`)
+  output.line(output.paint(style, label.padEnd(LABEL_WIDTH)), `${(NAMES[check] ?? check).padEnd(CHECK_WIDTH)}${message}`)
   if (advice !== null) output.line(`${' '.repeat(LABEL_WIDTH + CHECK_WIDTH)}→ ${advice}`)
 }

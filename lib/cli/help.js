@@ -19,49 +19,49 @@ const optionRows = (options) =>
 const secretRows = () => Object.entries(SECRETS).map(([name, { text }]) => [name, text])
 
 function generalHelp(commands) {
-  return `Looks at, fills and checks what a fleet with posthog-flag-cache shares: one copy of PostHog's feature flag definitions.
+  return `Shows, refreshes and checks the feature flag definitions that processes share with posthog-flag-cache.
 
 Usage: ${NAME} <command> [options]
 
 ${columns(Object.entries(commands).map(([name, { summary }]) => [name, summary]))}
 
-  ${NAME} <command> --help says more of each.
+Run ${NAME} <command> --help for details of a command.
 
-Where, and which project (the same options and variables as new FlagDefinitionCache({ … })):
+Store and project (the same options and variables as new FlagDefinitionCache({ … })):
 ${columns(optionRows(STORE_OPTIONS))}
 
-How the fleet behaves: what it is told, a command must be told too:
+Fleet options (use the same values as your processes):
 ${columns(optionRows(FLEET_OPTIONS))}
 
-Secrets come from the environment only, because every user of this machine can read the arguments of a process. --url with a
-password is rejected: set POSTHOG_FLAG_CACHE_URL or REDIS_URL, or leave the password out of the url and set:
-${columns([...secretRows(), ['POSTHOG_SECRET_KEY', 'for refresh and relay: the key that posthog-node gets as secretKey']])}
+Secrets come only from the environment, because every user of this machine can read the arguments of a process. A --url with
+a password is rejected: set POSTHOG_FLAG_CACHE_URL or REDIS_URL instead, or remove the password and set:
+${columns([...secretRows(), ['POSTHOG_SECRET_KEY', 'secret key for refresh and relay (the option secretKey of posthog-node)']])}
 
-Data goes to standard output, messages to standard error. Without a terminal, or with NO_COLOR, nothing is coloured.
+Data goes to standard output, messages go to standard error. Without a terminal, or with NO_COLOR, the output has no colours.
 
 Exit codes:
 ${columns([
-  ['0', 'done; all is well'],
-  ['1', 'not done, or not well: the message begins with a stable code, error [ERR_FLAG_CACHE_…]'],
-  ['2', 'the command line cannot be understood; nothing was done'],
+  ['0', 'success'],
+  ['1', 'failure or problem; the message begins with a stable code, error [ERR_FLAG_CACHE_…]'],
+  ['2', 'invalid command line; nothing was done'],
 ])}
 
 Examples:
 ${columns([
   [`export POSTHOG_PROJECT_KEY=phc_… REDIS_URL=redis://…`, ''],
-  [`${NAME} doctor`, '# can this machine use this Redis?'],
-  [`${NAME} status`, '# what does the fleet share, and who fetches?'],
-  [`${NAME} refresh`, '# after a deploy: fetch now, for everybody'],
+  [`${NAME} doctor`, '# check whether this machine can use this Redis'],
+  [`${NAME} status`, '# show the shared definitions and the leader'],
+  [`${NAME} refresh`, '# after a deploy: fetch now, for all processes'],
 ])}`
 }
 
 function commandHelp({ name, synopsis = '[options]', text, options, examples, exitCodes, isFleets }) {
   const sections = [`Usage: ${NAME} ${name} ${synopsis}`, text]
   if (Object.keys(options).length > 0) sections.push(`Options:\n${columns(optionRows(options))}`)
-  sections.push(`Where, and which project:\n${columns(optionRows(STORE_OPTIONS))}`)
-  if (isFleets) sections.push(`As the fleet's:\n${columns(optionRows(FLEET_OPTIONS))}`)
-  sections.push(`From the environment only:\n${columns(secretRows())}`)
-  sections.push(`Exit codes:\n${columns([...exitCodes, ['2', 'the command line cannot be understood; nothing was done']])}`)
+  sections.push(`Store and project:\n${columns(optionRows(STORE_OPTIONS))}`)
+  if (isFleets) sections.push(`Fleet options (use the same values as your processes):\n${columns(optionRows(FLEET_OPTIONS))}`)
+  sections.push(`Secrets, from the environment only:\n${columns(secretRows())}`)
+  sections.push(`Exit codes:\n${columns([...exitCodes, ['2', 'invalid command line; nothing was done']])}`)
   sections.push(`Examples:\n${columns(examples.map(([line, why]) => [`${NAME} ${line}`, `# ${why}`]))}`)
   return sections.join('\n\n')
 }

@@ -10,7 +10,7 @@ const COMMANDS = Object.fromEntries(
   ['status', 'watch', 'get', 'refresh', 'relay', 'purge', 'doctor'].map((name) => [name, require(`./${name}.js`)]),
 )
 
-/** Runs a command line, and then ends the process, whatever is still open. */
+/** Runs a command line, and then ends the process, even if connections are still open. */
 async function main(args) {
   const output = new Output()
   const code = await run(args, output).catch((error) => explain(error, args, output))
@@ -35,7 +35,7 @@ async function run([name, ...args], output) {
 
 function commandOf(name) {
   if (Object.hasOwn(COMMANDS, name)) return COMMANDS[name]
-  const what = name.startsWith('-') ? 'the command comes first' : isName(name) ? `${name} is no command` : 'what you gave is no command'
+  const what = name.startsWith('-') ? 'the command must come first' : `unknown command${isName(name) ? ` ${name}` : ''}`
   throw new UsageError(`${what}; allowed: ${Object.keys(COMMANDS).join(', ')}`)
 }
 
@@ -44,12 +44,12 @@ function show(output, text) {
   return 0
 }
 
-/** Tells what went wrong; the exit code. */
+/** Prints the error, and returns the exit code. */
 function explain(error, [name], output) {
   const isUsage = error instanceof UsageError || error.code === 'ERR_FLAG_CACHE_OPTIONS'
   const code = error.code ? ` [${error.code}]` : ''
   output.message(output.paint('red', 'error'), `${code}: ${inOurWords(error.message)}`)
-  if (isUsage) output.message(`posthog-flag-cache ${Object.hasOwn(COMMANDS, name ?? '') ? `${name} ` : ''}--help says more`)
+  if (isUsage) output.message(`Run "posthog-flag-cache ${Object.hasOwn(COMMANDS, name ?? '') ? `${name} ` : ''}--help" for details.`)
   return isUsage ? 2 : 1
 }
 

@@ -22,43 +22,43 @@ const STORE_OPTIONS = {
     option: 'url',
     value: '<url>',
     env: 'POSTHOG_FLAG_CACHE_URL, else REDIS_URL',
-    text: 'the store; default: a private directory of this host',
+    text: 'the store; default: a private directory on this host',
   },
-  'key-prefix': { option: 'keyPrefix', value: '<text>', text: 'default: posthog:flags' },
-  username: { option: 'username', value: '<user>', text: 'ACL user; default: the one in the url' },
+  'key-prefix': { option: 'keyPrefix', value: '<text>', text: 'prefix of all keys; default: posthog:flags' },
+  username: { option: 'username', value: '<user>', text: 'ACL user; default: the one in the URL' },
   'password-file': {
     option: 'credentials',
     value: '<path>',
-    text: 'holds the password, and is read at each login; for passwords that change',
+    text: 'file with the password, read at each login (for passwords that change)',
   },
-  'sentinel-username': { option: 'sentinelUsername', value: '<user>', text: "the sentinels' ACL user" },
-  'tls-ca': { option: 'tls.ca', value: '<file>', text: "PEM: the authorities to trust, instead of the system's" },
-  'tls-cert': { option: 'tls.cert', value: '<file>', text: 'PEM: the certificate to show' },
-  'tls-key': { option: 'tls.key', value: '<file>', text: 'PEM: its key' },
-  'tls-server-name': { option: 'tls.serverName', value: '<name>', text: "the name in the server's certificate" },
-  'tls-insecure-skip-verify': { option: 'tls.insecureSkipVerify', text: 'take any certificate; not for production' },
-  'client-name': { option: 'clientName', value: '<text>', text: 'shown by CLIENT LIST' },
-  'connect-timeout-ms': { option: 'connectTimeoutMs', value: MS, text: 'default: 2000' },
-  'command-timeout-ms': { option: 'commandTimeoutMs', value: MS, text: 'default: 1000' },
-  'local-copy': { option: 'localCopy', value: LOCAL_COPY, text: "the host's copy, which doctor checks and purge removes too" },
+  'sentinel-username': { option: 'sentinelUsername', value: '<user>', text: 'ACL user of the sentinels' },
+  'tls-ca': { option: 'tls.ca', value: '<file>', text: "PEM file: trusted CAs, instead of the system's" },
+  'tls-cert': { option: 'tls.cert', value: '<file>', text: 'PEM file: client certificate' },
+  'tls-key': { option: 'tls.key', value: '<file>', text: 'PEM file: private key of the client certificate' },
+  'tls-server-name': { option: 'tls.serverName', value: '<name>', text: "name that the server's certificate must have" },
+  'tls-insecure-skip-verify': { option: 'tls.insecureSkipVerify', text: 'accept any certificate; not for production' },
+  'client-name': { option: 'clientName', value: '<text>', text: 'connection name in CLIENT LIST' },
+  'connect-timeout-ms': { option: 'connectTimeoutMs', value: MS, text: 'timeout for connecting; default: 2000' },
+  'command-timeout-ms': { option: 'commandTimeoutMs', value: MS, text: 'timeout while no data arrives; default: 1000' },
+  'local-copy': { option: 'localCopy', value: LOCAL_COPY, text: "this host's copy of the definitions; doctor checks it, purge deletes it" },
 }
 
 /** The options that a command must share with the processes. */
 const FLEET_OPTIONS = {
-  'refresh-interval-ms': { option: 'refreshIntervalMs', value: MS, text: 'default: 30000' },
-  'lease-ttl-ms': { option: 'leaseTtlMs', value: MS, text: 'default: 1.5 × refresh-interval-ms' },
-  'max-age-ms': { option: 'maxAgeMs', value: MS, text: 'default: 86400000' },
-  'cold-start-wait-ms': { option: 'coldStartWaitMs', value: MS, text: 'default: 5000' },
-  compression: { option: 'compression', value: '<auto|zstd|none>', text: 'default: auto' },
-  role: { option: 'role', value: '<auto|reader>', text: 'as whom doctor examines; default: auto' },
+  'refresh-interval-ms': { option: 'refreshIntervalMs', value: MS, text: 'minimum time between two fetches; default: 30000' },
+  'lease-ttl-ms': { option: 'leaseTtlMs', value: MS, text: 'duration of a lease; default: 1.5 × refresh-interval-ms' },
+  'max-age-ms': { option: 'maxAgeMs', value: MS, text: 'expiry of unused definitions; default: 86400000' },
+  'cold-start-wait-ms': { option: 'coldStartWaitMs', value: MS, text: 'wait for the first definitions; default: 5000' },
+  compression: { option: 'compression', value: '<auto|zstd|none>', text: 'compression of the definitions; default: auto' },
+  role: { option: 'role', value: '<auto|reader>', text: 'role whose permissions doctor checks; default: auto' },
 }
 
 const CLASS_OPTIONS = { ...STORE_OPTIONS, ...FLEET_OPTIONS }
 
 /** Only from the environment, because every user of the machine can read the arguments of a process. */
 const SECRETS = {
-  POSTHOG_FLAG_CACHE_PASSWORD: { option: 'password', text: 'password; default: the one in the url' },
-  POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD: { option: 'sentinelPassword', text: "the sentinels' password" },
+  POSTHOG_FLAG_CACHE_PASSWORD: { option: 'password', text: 'password; default: the one in the URL' },
+  POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD: { option: 'sentinelPassword', text: 'password of the sentinels' },
 }
 
 /** A password before the host, or a query parameter or fragment that names one. A file's path is neither. */
@@ -67,9 +67,9 @@ const URL_WITH_PASSWORD = /^(?!file:)([^:]*:.*:.*@|.*[?#&][^=]*(pass|pwd|auth|se
 function checkUrl(url) {
   if (url === undefined || !URL_WITH_PASSWORD.test(url.trim())) return
   throw new UsageError(
-    '--url has a password, and every user of this machine can read the arguments of a process. Set the environment variable ' +
-      'POSTHOG_FLAG_CACHE_URL or REDIS_URL to the whole url, or keep --url without the password and set POSTHOG_FLAG_CACHE_PASSWORD ' +
-      "(the sentinels': POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD)",
+    '--url contains a password, but every user of this machine can read the arguments of a process. Set the environment variable ' +
+      'POSTHOG_FLAG_CACHE_URL or REDIS_URL to the whole URL. Or remove the password from --url, and set POSTHOG_FLAG_CACHE_PASSWORD ' +
+      '(for sentinels, POSTHOG_FLAG_CACHE_SENTINEL_PASSWORD).',
   )
 }
 
@@ -83,10 +83,10 @@ function classOptions(values, env = process.env) {
   for (const [name, { option }] of Object.entries(SECRETS)) if (env[name]) put(options, option, env[name])
   options.projectKey ??= env.POSTHOG_PROJECT_KEY || undefined
   if (options.projectKey === undefined)
-    throw new UsageError('which project? --project-key phc_…, or the environment variable POSTHOG_PROJECT_KEY')
+    throw new UsageError('the project key is missing. Use --project-key phc_…, or set the environment variable POSTHOG_PROJECT_KEY.')
   // It is part of key names, and is shown.
   if (/^ph[sx]_/.test(options.projectKey))
-    throw new UsageError('the project key is a secret key, phs_… or phx_…; the project key begins with phc_')
+    throw new UsageError('a secret key (phs_… or phx_…) was given as the project key. Project keys begin with phc_.')
   return options
 }
 
@@ -109,7 +109,7 @@ function content(name, value, given) {
     return readFileSync(given, 'utf8')
   } catch ({ code }) {
     // Without its name, which may be the key itself by mistake.
-    throw new UsageError(`--${name} needs a file that can be read (${code})`)
+    throw new UsageError(`cannot read the file of --${name} (${code}). Check its path and its permissions.`)
   }
 }
 
@@ -118,12 +118,12 @@ async function passwordOf(file) {
   try {
     const stats = await stat(file)
     // Reading a pipe may block for ever.
-    if (!stats.isFile()) throw new Error('it is no regular file')
-    if (stats.size > LONGEST_PASSWORD) throw new Error(`it has more than ${LONGEST_PASSWORD} bytes`)
+    if (!stats.isFile()) throw new Error('it is not a regular file')
+    if (stats.size > LONGEST_PASSWORD) throw new Error(`it is larger than ${LONGEST_PASSWORD} bytes`)
     const text = await readFile(file, 'utf8')
     return { password: text.replace(/\r?\n$/, '') }
   } catch ({ code, message }) {
-    throw new Error(`the file cannot be used (${code ?? message})`)
+    throw new Error(`the file cannot be read (${code ?? message})`)
   }
 }
 
@@ -134,11 +134,15 @@ async function passwordOf(file) {
 function requestOptions(command, values, { place = 'host', env = process.env } = {}) {
   const secretKey = env.POSTHOG_SECRET_KEY?.trim()
   if (!secretKey)
-    throw new UsageError(`${command} needs the secret key of the project: the environment variable POSTHOG_SECRET_KEY, phs_… or phx_…`)
-  if (!isSecretKey(secretKey)) throw new UsageError('POSTHOG_SECRET_KEY holds characters that no key has')
+    throw new UsageError(
+      `${command} needs the secret key of the project. Set the environment variable POSTHOG_SECRET_KEY (phs_… or phx_…).`,
+    )
+  if (!isSecretKey(secretKey)) throw new UsageError('POSTHOG_SECRET_KEY contains characters that no key has. Check its value.')
   const host = hostOf(values[place] ?? (env.POSTHOG_HOST?.trim() || DEFAULT_HOST))
   if (!host) {
-    throw new UsageError(`the host must be like https://eu.i.posthog.com, without user, password and query: --${place}, or POSTHOG_HOST`)
+    throw new UsageError(
+      `--${place} or POSTHOG_HOST is not a valid URL; allowed: a URL like https://eu.i.posthog.com, without user name, password or query`,
+    )
   }
   const name = 'request-timeout-ms'
   const timeoutMs = values[name] === undefined ? DEFAULT_TIMEOUT_MS : number(name, values[name])
@@ -147,7 +151,7 @@ function requestOptions(command, values, { place = 'host', env = process.env } =
 
 /** An error of the class, with the names of command-line options. */
 function inOurWords(message) {
-  return message.replace(/\boption '([\w.]+)'/, (whole, option) => {
+  return message.replace(/\boption '([\w.]+)'/g, (whole, option) => {
     const flag = Object.keys(CLASS_OPTIONS).find((name) => CLASS_OPTIONS[name].option === option)
     const variable = Object.keys(SECRETS).find((name) => SECRETS[name].option === option)
     return flag ? `--${flag}` : (variable ?? whole)

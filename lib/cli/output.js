@@ -161,6 +161,6 @@ function bytes(count) {
   return count < 1024 ** 2 ? `${(count / 1024).toFixed(1)} KiB` : `${(count / 1024 ** 2).toFixed(1)} MiB`
 }
 
-const counted = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`
+const counted = (count, noun, plural = 's') => `${count} ${noun}${count === 1 ? '' : plural}`
 
 module.exports = { Output, duration, ago, bytes, counted }

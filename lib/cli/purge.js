@@ -7,22 +7,21 @@ module.exports = {
   name: 'purge',
   summary: "delete this project's definitions and state from the store",
   options: {
-    yes: { text: 'do not ask; needed where there is no terminal' },
-    json: { text: 'the outcome as JSON' },
+    yes: { text: 'do not ask; required without a terminal' },
+    json: { text: 'print the outcome as JSON' },
   },
-  text: `Deletes what the store holds of this project, under this prefix; nothing else. With --local-copy, this host's copy of
-it too. Asks first.
+  text: `Deletes the keys of this project and prefix from the store, and nothing else. With --local-copy, it also deletes this host's
+copy. It asks first.
 
-A fleet that runs puts it back: each worker that holds the definitions does so at its next poll, and who holds none fetches.
-So it is for what no fleet uses any more (a project that is gone, a prefix that was renamed), and for what somebody else has
-written under our names. It does not make a fleet fetch: \`refresh\` does.`,
+Running processes restore the definitions at their next poll, or fetch them. So use purge for keys that no process uses any
+more (a deleted project, an old prefix), or that another program has overwritten. To fetch new definitions, use \`refresh\`.`,
   exitCodes: [
-    ['0', 'deleted, or there was nothing'],
-    ['1', 'you said no, or the store cannot be written'],
+    ['0', 'deleted, or nothing was stored'],
+    ['1', 'not confirmed, or the store cannot be changed'],
   ],
   examples: [
-    ['purge', 'asks'],
-    ['purge --yes --key-prefix old:prefix', 'in a script'],
+    ['purge', 'ask first'],
+    ['purge --yes --key-prefix old:prefix', 'in a script, without a question'],
   ],
 
   async run({ values, options, output }) {
@@ -33,13 +32,14 @@ written under our names. It does not make a fleet fetch: \`refresh\` does.`,
     }
     const purged = await store.purge()
     if (values.json) output.json({ purged })
-    else output.line(purged ? 'deleted' : 'there was nothing')
+    else output.line(purged ? 'deleted the definitions and the state' : 'nothing was stored')
     return 0
   },
 }
 
 async function isConfirmed(store, { projectKey, localCopy }, output) {
-  if (!output.canAsk) throw new UsageError('purge deletes, and there is no terminal to ask on: say --yes')
+  if (!output.canAsk)
+    throw new UsageError('purge asks before it deletes, but there is no terminal. Use --yes to delete without a question.')
   const { backend } = await store.look()
   const copy = localCopy ? ", and this host's copy" : ''
   const answer = await output.ask(`Delete the definitions and the state of ${projectKey} in ${backend.location}${copy}? [y/N] `)

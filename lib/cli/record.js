@@ -42,7 +42,7 @@ function recordRows(json) {
     ['project', json.projectKey],
     ['store', [backend.location, backend.server].filter(Boolean).join(', ')],
   ]
-  if (damage) rows.push(['definitions', `damaged (${damage})`])
+  if (damage) rows.push(['definitions', damage])
   else if (!definitions) rows.push(['definitions', 'none'])
   else {
     const { flags, cohorts, storedBytes } = definitions
@@ -52,30 +52,34 @@ function recordRows(json) {
         `${counted(flags, 'flag')}, ${counted(cohorts, 'cohort')}, ${bytes(definitions.bytes)} (${bytes(storedBytes)} stored)`,
       ],
       ['version', definitions.version],
-      ['etag', definitions.etag ?? 'not known'],
+      ['etag', definitions.etag ?? 'unknown'],
       ['published', ago(definitions.publishedMsAgo)],
       ['confirmed', ago(definitions.confirmedMsAgo)],
     )
   }
-  if (json.failedFetches > 0) rows.push(['failing', `fetches failed in a row: ${json.failedFetches}; the processes say why (onError)`])
+  if (json.failedFetches > 0)
+    rows.push([
+      'failing',
+      `${counted(json.failedFetches, 'consecutive failed fetch', 'es')}; the processes report the reasons to onError()`,
+    ])
   if (json.refusedMsAgo !== null) rows.push(['refused', `PostHog answered 402 (quota exceeded) ${ago(json.refusedMsAgo)}`])
   if (json.outdatedMsAgo !== null)
-    rows.push(['outdated', `the store does not take newer definitions, for the first time ${ago(json.outdatedMsAgo)}`])
+    rows.push(['outdated', `the store cannot take newer definitions; first failure ${ago(json.outdatedMsAgo)}`])
   return [
     ...rows,
     [
       'leader',
-      json.leader === null ? 'nobody: the next poll that is due fetches' : `${json.leader}, for ${duration(json.leaseRemainingMs)} yet`,
+      json.leader === null ? 'none: the next poll that is due fetches' : `${json.leader}, lease ends in ${duration(json.leaseRemainingMs)}`,
     ],
-    ['fence', `${json.fence}, given ${ago(json.lastGrantMsAgo)}`],
-    ['pause', json.retryInMs === null ? 'none' : `nobody calls PostHog for ${duration(json.retryInMs)}`],
+    ['fence', `${json.fence}, granted ${ago(json.lastGrantMsAgo)}`],
+    ['pause', json.retryInMs === null ? 'none' : `no process calls PostHog for ${duration(json.retryInMs)}`],
     [
       'expires',
       json.expiresInMs === null
         ? json.definitions
-          ? 'not known: no right to PTTL'
-          : 'nothing there'
-        : `in ${duration(json.expiresInMs)}, unless somebody polls`,
+          ? 'unknown: the user lacks the permission +pttl'
+          : 'nothing is stored'
+        : `in ${duration(json.expiresInMs)}, unless a process polls`,
     ],
     ['round trip', duration(json.roundTripMs)],
   ]

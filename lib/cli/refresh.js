@@ -9,29 +9,29 @@ const { ago, bytes, counted, duration } = require('./output.js')
 
 module.exports = {
   name: 'refresh',
-  summary: 'fetch from PostHog now, for the whole fleet: deploy hooks, cron',
+  summary: 'fetch from PostHog now, for all processes (deploy hooks, cron)',
   isFleets: true,
   options: {
-    'if-due': { text: 'only if nobody has fetched for refresh-interval-ms' },
-    host: { value: '<url>', env: 'POSTHOG_HOST', text: `PostHog; default: ${DEFAULT_HOST}` },
-    'request-timeout-ms': { value: MS, text: `for PostHog's answer; default: ${DEFAULT_TIMEOUT_MS}` },
-    json: { text: 'the outcome as JSON' },
+    'if-due': { text: 'fetch only if no process has fetched for refresh-interval-ms' },
+    host: { value: '<url>', env: 'POSTHOG_HOST', text: `PostHog's URL; default: ${DEFAULT_HOST}` },
+    'request-timeout-ms': { value: MS, text: `timeout for PostHog's answer; default: ${DEFAULT_TIMEOUT_MS}` },
+    json: { text: 'print the outcome as JSON' },
   },
-  text: `Asks PostHog once, and publishes what is new: every process of the fleet has it at once (onUpdate), or with its next poll.
-The secret key comes from POSTHOG_SECRET_KEY.
+  text: `Fetches the definitions from PostHog once, and publishes new ones. Processes with onUpdate() get them at once, the others at
+their next poll. The secret key comes from POSTHOG_SECRET_KEY.
 
-It asks even if somebody has just done so: after a deploy or an edit that is what you want. Definitions that did not change
-cost 1 flag request, because the request carries the fleet's ETag. For a cron job in place of polling processes, use --if-due:
-then it asks only if it is time. Either way it takes its turn like any worker: of several at once, one asks, and the others
-have its answer; and while PostHog wants a pause, nobody asks.`,
+It fetches even if another process has just fetched, which is right after a deploy or an edit. Unchanged definitions cost 1
+flag request, because the request sends the shared ETag. For a cron job that replaces polling processes, use --if-due: it
+fetches only if the interval is over. If several commands run at once, one fetches, and the others use its answer. While
+PostHog asks for a pause, none of them fetches.`,
   exitCodes: [
-    ['0', 'published, unchanged, just fetched by another worker, or (--if-due) not due'],
-    ['1', 'PostHog refused, failed or wants a pause, or the store cannot be written'],
+    ['0', 'published, unchanged, just fetched by another process, or (--if-due) not due'],
+    ['1', 'PostHog refused, failed or asked for a pause, or the store cannot be changed'],
   ],
   examples: [
-    ['refresh', 'a deploy hook, or the handler of a webhook'],
-    ['refresh --if-due', 'cron, each minute: processes with role reader need no key'],
-    ['refresh --host https://eu.i.posthog.com', 'a project in the EU'],
+    ['refresh', 'in a deploy hook, or for a webhook'],
+    ['refresh --if-due', 'in cron, each minute; processes with the role reader need no key'],
+    ['refresh --host https://eu.i.posthog.com', 'for a project in the EU'],
   ],
 
   async run({ values, options, output }) {
@@ -52,37 +52,41 @@ have its answer; and while PostHog wants a pause, nobody asks.`,
 }
 
 async function refresh(cache, { request, projectKey, isPatient }) {
-  const troubles = []
-  cache.onError((error) => troubles.push(error))
+  const errors = []
+  cache.onError((error) => errors.push(error))
   const isGranted = isPatient
     ? await cache.shouldFetchFlagDefinitions()
     : (await invalidateUntilGranted(cache, () => cache.shouldFetchFlagDefinitions())) === 'granted'
   const { definitions: before } = cache.status()
-  if (!isGranted) return outcomeOf(cache, { outcome: withoutTurn(cache.status(), isPatient), before })
+  if (!isGranted) return outcomeOf(cache, { outcome: withoutGrant(cache.status(), isPatient), before })
 
   const response = await requestDefinitions(cache.fetch, projectKey, request)
   const { confirms } = cache.status().counters
   if (response.status === 200 && confirms === 0) await cache.onFlagDefinitionsReceived(await definitionsIn(response))
-  const failed = troubles.find((trouble) => trouble.code !== 'ERR_FLAG_CACHE_API')
+  const failed = errors.find(({ code }) => code !== 'ERR_FLAG_CACHE_API')
   if (failed) throw failed
   if (response.status === 304 && confirms === 0)
-    throw new FlagCacheError('ERR_FLAG_CACHE_API', 'PostHog answered 304 to a request for all definitions')
-  if (cache.status().counters.superseded > 0) throw new Failure(undefined, 'another worker has taken over meanwhile, and fetches anew')
+    throw new FlagCacheError(
+      'ERR_FLAG_CACHE_API',
+      'PostHog answered 304 (not modified) to a request without an ETag. Check whether a proxy caches the answers.',
+    )
+  if (cache.status().counters.superseded > 0)
+    throw new Failure(undefined, 'another process fetches now, so this answer was not published. Run `status` to see what it publishes.')
   const { definitions: after } = cache.status()
   return outcomeOf(cache, { outcome: after?.version === before?.version ? 'unchanged' : 'published', before })
 }
 
 /** Why there was no grant, if the definitions are current all the same. Otherwise throws. */
-function withoutTurn({ retryInMs, definitions, lastGrantMsAgo, leader }, isPatient) {
+function withoutGrant({ retryInMs, definitions, lastGrantMsAgo, leader }, isPatient) {
   if (retryInMs !== null) {
     throw new FlagCacheError(
       'ERR_FLAG_CACHE_API',
-      `PostHog failed, or asked for a pause: nobody calls it for another ${duration(retryInMs)}`,
+      `PostHog failed or asked for a pause, so no process calls it for another ${duration(retryInMs)}. Run refresh again then.`,
     )
   }
   if (definitions && isPatient) return 'not-due'
   if (definitions && definitions.ageMs <= lastGrantMsAgo) return 'fetched-elsewhere'
-  throw new Failure(undefined, `${leader ?? 'another worker'} is fetching, and has no answer yet`)
+  throw new Failure(undefined, `${leader ?? 'another process'} is fetching, but has no answer yet. Run refresh again later.`)
 }
 
 function outcomeOf(cache, { outcome, before }) {
@@ -99,8 +103,8 @@ function inWords({ outcome, version, flags, bytes: length, lastGrantMsAgo }) {
     case 'unchanged':
       return `unchanged: ${what}`
     case 'not-due':
-      return `not due: somebody fetched ${ago(lastGrantMsAgo)}; ${what}`
+      return `not due: a process fetched ${ago(lastGrantMsAgo)}; ${what}`
     default:
-      return `another worker has just fetched ${what}`
+      return `another process has just fetched ${what}`
   }
 }

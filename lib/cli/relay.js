@@ -2,7 +2,7 @@
 
 const { DEFAULT_HOST, DEFAULT_TIMEOUT_MS } = require('../api.js')
 const { UsageError } = require('./args.js')
-const { MS, requestOptions } = require('./options.js')
+const { inOurWords, MS, requestOptions } = require('./options.js')
 
 const DEFAULT_PORT = 8787
 const DEFAULT_ADDRESS = '127.0.0.1'
@@ -12,25 +12,25 @@ module.exports = {
   summary: "serve the definitions to PostHog's SDKs in every language",
   isFleets: true,
   options: {
-    port: { value: '<number>', text: `default: ${DEFAULT_PORT}; 0: any free port` },
-    address: { value: '<ip>', text: `listen at this address; default: ${DEFAULT_ADDRESS}, this host only` },
-    upstream: { value: '<url>', env: 'POSTHOG_HOST', text: `PostHog; default: ${DEFAULT_HOST}` },
-    'no-proxy': { text: 'answer 404 to all other requests, instead of passing them on to PostHog' },
-    'request-timeout-ms': { value: MS, text: `for PostHog's definitions; default: ${DEFAULT_TIMEOUT_MS}` },
+    port: { value: '<number>', text: `port to listen on; default: ${DEFAULT_PORT}; 0: any free port` },
+    address: { value: '<ip>', text: `address to listen on; default: ${DEFAULT_ADDRESS}, this host only` },
+    upstream: { value: '<url>', env: 'POSTHOG_HOST', text: `PostHog's URL; default: ${DEFAULT_HOST}` },
+    'no-proxy': { text: 'answer all other requests with 404 instead of passing them on to PostHog' },
+    'request-timeout-ms': { value: MS, text: `timeout for PostHog's definitions; default: ${DEFAULT_TIMEOUT_MS}` },
   },
-  text: `Serves PostHog's API: set the option host of any PostHog SDK to the address of the relay. Flag definitions come from the cache
-that the fleet shares, and the relay fetches them as any process of the fleet. Everything else (events, /flags) is passed on
-to PostHog. The secret key comes from POSTHOG_SECRET_KEY; SDKs that ask for definitions must send the same.
+  text: `Serves PostHog's API: set the option host of any PostHog SDK to the address of the relay. The flag definitions come from the
+shared cache. The relay polls like any other process with the cache, and passes everything else (events, /flags) on to
+PostHog. The secret key comes from POSTHOG_SECRET_KEY; SDKs that request definitions must send the same key.
 
-/healthz answers 200 while the relay runs; /readyz answers 200 while it has definitions that are younger than max-age-ms.
-/metrics is for Prometheus.
-SIGTERM and Ctrl-C end it, once the requests under way have been answered.`,
+/healthz answers 200 while the relay runs. /readyz answers 200 while it has definitions that are younger than max-age-ms.
+/metrics answers with metrics for Prometheus.
+SIGTERM and Ctrl-C end the relay after it has answered the running requests.`,
   exitCodes: [
     ['0', 'ended by Ctrl-C or SIGTERM'],
-    ['1', 'it cannot listen there'],
+    ['1', 'the relay cannot listen on this address and port'],
   ],
   examples: [
-    ['relay', 'for the processes of this host'],
+    ['relay', 'for the processes on this host'],
     ['relay --address 0.0.0.0 --upstream https://eu.i.posthog.com', 'in a container, for a project in the EU'],
   ],
 
@@ -41,7 +41,7 @@ SIGTERM and Ctrl-C end it, once the requests under way have been answered.`,
     const { close, open } = require('../relay/relay.js')
     const { Server } = require('../relay/server.js')
     const relay = open({ ...options, secretKey, upstream, requestTimeoutMs, proxy: !values['no-proxy'] }, true)
-    relay.cache.onError(({ code, message }) => output.message(`${new Date().toISOString()}  [${code}] ${message}`))
+    relay.cache.onError(({ code, message }) => output.message(`${new Date().toISOString()}  [${code}] ${inOurWords(message)}`))
     const server = new Server(relay)
     const { address, family, port: taken } = await server.listen(port, values.address ?? DEFAULT_ADDRESS)
     relay.source.start()

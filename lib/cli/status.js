@@ -5,25 +5,24 @@ const { openStore } = require('./store.js')
 
 module.exports = {
   name: 'status',
-  summary: 'what the fleet shares: definitions, who fetches, how old',
+  summary: 'show the shared definitions, their age and the leader',
   isFleets: true,
-  options: { json: { text: 'as JSON; durations in milliseconds' } },
-  text: `Shows what the fleet shares, as it is in the store. Reads only: it takes nobody's turn and calls PostHog for nothing.
+  options: { json: { text: 'print JSON; durations in milliseconds' } },
+  text: `Shows what the store contains. It only reads: it takes no lease and does not call PostHog.
 
-  published   when these definitions were new
-  confirmed   when PostHog last said, or was taken to have said, that they are current: older than two intervals, and
-              nobody fetches
-  leader      the worker (host:pid:random) whose turn to fetch it is, and for how long the others wait if it dies
-  fence       the number of the newest turn; it grows by one with each
-  pause       for how long nobody calls PostHog, because it failed or asked for that
-  expires     when the store forgets everything if nobody polls any more (in Redis the user needs +pttl)`,
+  published   when these definitions were published
+  confirmed   when PostHog last confirmed that they are current; if this is older than two intervals, no process fetches
+  leader      the process (host:pid:random) that holds the lease and fetches, and when its lease ends
+  fence       the number of the newest grant (permission to fetch); it grows by one with each grant
+  pause       how long no process calls PostHog, because PostHog failed or asked for a pause
+  expires     when the store deletes everything if no process polls (in Redis, the user needs the permission +pttl)`,
   exitCodes: [
-    ['0', 'there are definitions'],
-    ['1', 'there are none, they are damaged, or the store cannot be read'],
+    ['0', 'the store has definitions'],
+    ['1', 'no definitions, corrupt definitions, or the store cannot be read'],
   ],
   examples: [
-    ['status --url redis://127.0.0.1:6379 --project-key phc_…', 'one store, one project'],
-    ["status --json | jq '.definitions.confirmedMsAgo < 90000'", 'for a monitor: are they current?'],
+    ['status --url redis://127.0.0.1:6379 --project-key phc_…', 'one store and one project'],
+    ["status --json | jq '.definitions.confirmedMsAgo < 90000'", 'for a monitor: are the definitions current?'],
   ],
 
   async run({ values, options, output }) {

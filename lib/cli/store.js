@@ -1,6 +1,7 @@
 'use strict'
 
 const { translate } = require('../error.js')
+const { inOurWords } = require('./options.js')
 
 /** The shared store for commands: `look()`, `definitions()`, `changed(ms)`, `purge()`, `examine()`. */
 function openStore(options) {
@@ -14,7 +15,7 @@ function openStore(options) {
       try {
         return read(await native[name](...given))
       } catch (cause) {
-        throw translate(cause)
+        throw described(cause)
       }
     }
   return {
@@ -30,8 +31,14 @@ function attempt(work) {
   try {
     return work()
   } catch (cause) {
-    throw translate(cause)
+    throw described(cause)
   }
+}
+
+function described(cause) {
+  const error = translate(cause)
+  error.message = inOurWords(error.message)
+  return error
 }
 
 module.exports = { openStore }

@@ -9,20 +9,20 @@ const LOOK_EVERY_MS = 1_000
 
 module.exports = {
   name: 'watch',
-  summary: 'the same, live',
+  summary: 'show the same as status, live',
   isFleets: true,
-  options: { json: { text: 'one JSON object a line, as of status, at each change' } },
-  text: `Shows what \`status\` shows, and keeps it current until Ctrl-C: new definitions the moment they are published, everything else
-within a second. On a terminal it is redrawn in place; elsewhere each change is a line. An outage of the store is shown, and
-survived. Reads only, like \`status\`.`,
+  options: { json: { text: 'print a line of JSON, as status does, at each change' } },
+  text: `Shows what \`status\` shows, and updates it until Ctrl-C: new definitions when they are published, everything else within a
+second. On a terminal, it redraws the table; otherwise, it prints a line for each change. It shows an outage of the store and
+continues after it. Like \`status\`, it only reads.`,
   exitCodes: [
-    ['0', 'ended by Ctrl-C, by SIGTERM, or because nobody reads any more'],
-    ['1', 'the store could not be read at the beginning'],
+    ['0', 'ended by Ctrl-C, by SIGTERM, or because its output was closed'],
+    ['1', 'the store could not be read at the start'],
   ],
   examples: [
     ['watch', 'while you edit a flag in PostHog'],
-    ['watch >> flags.log', 'a line for each change'],
-    ['watch --json | jq -c .definitions.version', 'for a program'],
+    ['watch >> flags.log', 'log a line for each change'],
+    ['watch --json | jq -c .definitions.version', 'for programs'],
   ],
 
   async run({ values, options, output }) {
@@ -47,26 +47,26 @@ survived. Reads only, like \`status\`.`,
 
 /** Describes the changes between two reads of the store; without an earlier read, the current state. */
 function changes({ record, error }, earlier) {
-  if (error) return earlier.error?.message === error.message ? [] : [`cannot be read: [${error.code}] ${error.message}`]
+  if (error) return earlier.error?.message === error.message ? [] : [`the store cannot be read: [${error.code}] ${error.message}`]
   const before = earlier?.record
   const told = []
-  if (earlier?.error) told.push('can be read again')
+  if (earlier?.error) told.push('the store can be read again')
   if (before && record.invalidatedAt !== before.invalidatedAt && record.invalidatedAt !== null)
-    told.push('invalidated: somebody said that the definitions have changed')
+    told.push('invalidated: a process reported that the definitions have changed')
   // A short lease may already be over.
-  if (record.fence > (before?.fence ?? 0)) told.push(`turn ${record.fence} given${record.lease ? ` to ${record.lease.owner}` : ''}`)
+  if (record.fence > (before?.fence ?? 0)) told.push(`grant ${record.fence} given${record.lease ? ` to ${record.lease.owner}` : ''}`)
   if (!before || record.stored?.version !== before.stored?.version || record.damage !== before.damage) told.push(definitions(record))
   else if (record.stored && record.confirmedAt > (before.confirmedAt ?? 0))
     told.push(`confirmed: version ${record.stored.version} is current`)
-  if (before?.leader && !record.leader) told.push(`${before.leader} leads no longer`)
+  if (before?.leader && !record.leader) told.push(`${before.leader} is no longer the leader`)
   if (record.retryInMs !== null && (before?.retryInMs ?? null) === null)
-    told.push(`pause: nobody calls PostHog for ${duration(record.retryInMs)}`)
-  else if (before && before.retryInMs !== null && record.retryInMs === null) told.push('pause over')
+    told.push(`pause: no process calls PostHog for ${duration(record.retryInMs)}`)
+  else if (before && before.retryInMs !== null && record.retryInMs === null) told.push('the pause is over')
   return told
 }
 
 function definitions({ stored, definitions, damage }) {
-  if (damage) return `damaged: ${damage}`
+  if (damage) return damage
   if (!stored) return 'no definitions'
   return `version ${stored.version}: ${counted(definitions.flags, 'flag')}, ${counted(definitions.cohorts, 'cohort')}, ${bytes(definitions.bytes)}`
 }
@@ -95,9 +95,9 @@ function screen(output, { projectKey }) {
   return (next, seen) => {
     for (const change of changes(next, seen)) history.push(`${new Date().toLocaleTimeString()}  ${change}`)
     const table = output.tableLines(recordRows(recordJson(next.record, projectKey)))
-    const trouble = next.error ? [[], [output.paint('red', next.error.message)]] : []
-    const room = Math.max(1, Math.min(LINES_OF_HISTORY, rows() - table.length - trouble.length - 1))
+    const error = next.error ? [[], [output.paint('red', next.error.message)]] : []
+    const room = Math.max(1, Math.min(LINES_OF_HISTORY, rows() - table.length - error.length - 1))
     history.splice(0, history.length - room)
-    draw([...table, ...trouble, [], ...history.map((line) => [output.paint('dim', line)])])
+    draw([...table, ...error, [], ...history.map((line) => [output.paint('dim', line)])])
   }
 }

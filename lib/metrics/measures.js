@@ -23,7 +23,7 @@ const seconds = (ms) => (ms === null || ms === undefined ? undefined : ms / 1_00
  * `undefined`, and is not reported.
  */
 const MEASURES = [
-  gauge('leader', '', 'Whether this process holds the lease, and so fetches.', ({ isLeader }) => Number(isLeader)),
+  gauge('leader', '', 'Whether this process is the leader, which fetches.', ({ isLeader }) => Number(isLeader)),
   gauge('definitions.loaded', '', 'Whether this process holds definitions.', ({ definitions }) => Number(definitions !== null)),
   gauge('definitions.flags', '{flag}', 'Flags in the definitions.', ({ definitions }) => definitions?.flags),
   gauge('definitions.size', 'By', 'Length of the definitions as JSON.', ({ definitions }) => definitions?.bytes),
@@ -68,7 +68,7 @@ const MEASURES = [
   ),
   counter('heals', '{heal}', 'How often this process restored what the store had lost.', ({ counters }) => counters.heals),
   counter('waits', '{read}', "Reads of the store while waiting for another process's fetch.", ({ counters }) => counters.waits),
-  counter('errors', '{error}', 'Failures by code.', errorsOf, 'error.type'),
+  counter('errors', '{error}', 'Errors by code.', errorsOf, 'error.type'),
   counter(
     'requests.billed',
     '{request}',
@@ -78,7 +78,7 @@ const MEASURES = [
   counter(
     'requests.saved',
     '{request}',
-    'Flag requests that PostHog would have billed in addition if this process had no cache.',
+    'Additional flag requests that PostHog would have billed without the cache.',
     ({ counters }) => counters.requestsSaved,
   ),
   counter(

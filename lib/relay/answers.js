@@ -28,12 +28,14 @@ const failure = (status, type, code, detail, headers) => json(status, { type, co
 
 const BAD_PATH = failure(400, 'invalid_request', 'invalid_path', 'The path of the request is malformed.')
 const BAD_HOST = failure(400, 'invalid_request', 'invalid_host', 'The request must have one valid Host header.')
-const UNKNOWN_FRAMING = failure(501, 'invalid_request', 'transfer_encoding', 'The only transfer encoding is chunked.')
-const NO_PROXY = failure(404, 'invalid_request', 'not_found', 'This relay only serves flag definitions.')
-const BUSY = failure(503, 'server_error', 'relay_busy', 'The relay has too many requests under way.', { 'retry-after': '1' })
-const NO_DEFINITIONS = failure(503, 'server_error', 'no_definitions', 'The relay has no flag definitions yet.', { 'retry-after': '1' })
-const UNREACHABLE = failure(502, 'server_error', 'upstream_unreachable', 'The relay cannot reach PostHog.')
-const SILENT = failure(504, 'server_error', 'upstream_timeout', 'PostHog did not answer the relay in time.')
+const UNKNOWN_FRAMING = failure(501, 'invalid_request', 'transfer_encoding', 'The relay supports only the transfer encoding "chunked".')
+const NO_PROXY = failure(404, 'invalid_request', 'not_found', 'This relay serves only flag definitions, and passes no other requests on.')
+const BUSY = failure(503, 'server_error', 'relay_busy', 'The relay is handling too many requests. Try again.', { 'retry-after': '1' })
+const NO_DEFINITIONS = failure(503, 'server_error', 'no_definitions', 'The relay has no flag definitions yet. Try again.', {
+  'retry-after': '1',
+})
+const UNREACHABLE = failure(502, 'server_error', 'upstream_unreachable', 'The relay cannot reach PostHog. Try again later.')
+const SILENT = failure(504, 'server_error', 'upstream_timeout', 'PostHog did not answer the relay in time. Try again later.')
 
 /**
  * The normalized path: decoded, and without empty segments. `undefined` if PostHog's servers might read the path differently: dot segments,
@@ -51,7 +53,7 @@ function plainPath(path) {
   return plain.replace(/\/{2,}/g, '/')
 }
 
-/** The definitions, to whom has the key of the project. */
+/** The definitions, for clients with the secret key of the project. */
 class OwnAnswers {
   #source
   #hasKey
@@ -91,9 +93,15 @@ class OwnAnswers {
       return failure(405, 'invalid_request', 'method_not_allowed', `Method "${method}" not allowed.`, { allow: METHODS })
     const isAllowed = this.#hasKey(header('authorization'))
     if (!isAllowed || new URLSearchParams(query).get('token') !== this.#projectKey)
-      return failure(401, 'authentication_error', 'authentication_failed', 'The key or the token is not that of this relay.', {
-        'www-authenticate': 'Bearer',
-      })
+      return failure(
+        401,
+        'authentication_error',
+        'authentication_failed',
+        'This relay does not accept the secret key or the project token. Use the key and the token of its project.',
+        {
+          'www-authenticate': 'Bearer',
+        },
+      )
     if (this.#source.current || this.#source.isRefused) return this.#current(header)
     return this.#source.polled().then(() => this.#current(header))
   }
@@ -106,7 +114,13 @@ class OwnAnswers {
 
   #current(header) {
     const { current, isRefused } = this.#source
-    if (isRefused) return failure(402, 'quota_limited', 'payment_required', 'PostHog refuses the flag definitions: the quota is used up.')
+    if (isRefused)
+      return failure(
+        402,
+        'quota_limited',
+        'payment_required',
+        'PostHog refuses the flag definitions: the quota is used up. Check the billing limits.',
+      )
     if (!current) return NO_DEFINITIONS
     const { etag } = current
     const headers = { etag, 'cache-control': CACHE_CONTROL, vary: 'Accept-Encoding' }

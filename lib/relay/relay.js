@@ -26,10 +26,10 @@ function open({ secretKey, upstream = DEFAULT_HOST, proxy = true, requestTimeout
   if (typeof secretKey !== 'string' || !isSecretKey(secretKey))
     refuse("option 'secretKey' must be the secret key of the project, phs_… or phx_…")
   const host = typeof upstream === 'string' ? hostOf(upstream) : undefined
-  if (!host) refuse("option 'upstream' must be a URL like https://eu.i.posthog.com, without user, password and query")
+  if (!host) refuse("option 'upstream' must be a URL like https://eu.i.posthog.com, without user name, password or query")
   if (typeof proxy !== 'boolean') refuse("option 'proxy' must be true or false")
   if (!Number.isSafeInteger(requestTimeoutMs) || requestTimeoutMs < 1 || requestTimeoutMs > MAX_TIMER_MS)
-    refuse("option 'requestTimeoutMs' must be a number of milliseconds")
+    refuse(`option 'requestTimeoutMs' must be a whole number of milliseconds, from 1 to ${MAX_TIMER_MS}`)
   const cache = new FlagDefinitionCache(options)
   const { projectKey, role } = options
   const { featureFlagsPollingInterval: intervalMs } = cache.clientOptions

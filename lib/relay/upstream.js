@@ -54,7 +54,13 @@ class Upstream {
       if (signal.aborted) return this.#failed('canceled', UNREACHABLE)
       if (error.isOfClient) return this.#failed('canceled', UNREACHABLE)
       const { code, message } = error
-      this.#report(new FlagCacheError('ERR_FLAG_CACHE_API', `cannot pass a request on to PostHog: ${code ?? message}`, error))
+      this.#report(
+        new FlagCacheError(
+          'ERR_FLAG_CACHE_API',
+          `cannot pass a request on to PostHog: ${code ?? message}. Check PostHog's URL and the network.`,
+          error,
+        ),
+      )
       return code === 'ETIMEDOUT' ? this.#failed('timeout', SILENT) : this.#failed('unreachable', UNREACHABLE)
     }
   }
@@ -89,7 +95,7 @@ class Upstream {
       request.on('error', reject)
       request.once('response', (response) => {
         if (response.statusCode >= 200 && response.statusCode < 600) return resolve(response)
-        request.destroy(new Error(`the status ${response.statusCode}`))
+        request.destroy(new Error(`unexpected status ${response.statusCode}`))
       })
       // Node.js closes a connection that is upgraded unasked, without an error.
       request.once('close', () => reject(new Error('the connection was closed without an answer')))

@@ -93,8 +93,8 @@ impl CredentialsProvider for Caller {
         let (sender, answer) = oneshot::channel();
         let login = NativeLogin { answer: Mutex::new(Some(sender)) };
         match self.0.call(login, ThreadsafeFunctionCallMode::NonBlocking) {
-            NapiStatus::Ok => answer.await.unwrap_or_else(|_| Err("the function never answers".into())),
-            _ => Err("the thread of the function has ended".into()),
+            NapiStatus::Ok => answer.await.unwrap_or_else(|_| Err("the function did not answer".into())),
+            _ => Err("the thread that created the function has ended".into()),
         }
     }
 }

@@ -78,7 +78,9 @@ impl Promises {
         let task = async move {
             // A task of its own, so that a panic is an error like any other.
             let outcome = tokio::spawn(work).await.unwrap_or_else(|cause| {
-                Err(Error::new(Code::Unavailable, "the cache failed").caused_by(cause))
+                Err(Error::new(Code::Unavailable, "a task of the cache failed")
+                    .caused_by(cause)
+                    .advising("Please report this bug."))
             });
             if let Err(error) = &outcome {
                 on_failure(error);

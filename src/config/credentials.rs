@@ -41,7 +41,7 @@ pub struct Credentials {
 impl Credentials {
     /// Validates what the function returned.
     pub fn from_given(given: Given) -> Result<Self> {
-        const ALLOWED: &str = "an object with username, password, expiresAt, tls";
+        const ALLOWED: &str = "an object with password, and optionally username, expiresAt and tls";
         let Given::Fields(fields) = given else {
             return Err(invalid("credentials()", &format!("is {}", given.kind()), ALLOWED));
         };

@@ -11,7 +11,7 @@ use super::target::{Directory, Endpoint, Login, Target, Topology};
 use super::tls::{Fault, Tls};
 use super::{invalid, url};
 use crate::definitions::codec::Compression;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::lease::Rule;
 
 /// Default of `keyPrefix`.
@@ -137,7 +137,7 @@ impl Options {
         let mut given = Fields(given);
         let project_key = given
             .name("projectKey")?
-            .ok_or_else(|| invalid("projectKey", "is required", "your PostHog project API key, 'phc_…'"))?;
+            .ok_or_else(|| invalid("projectKey", "is required", "the project API key, 'phc_…'"))?;
         let key_prefix = given.name("keyPrefix")?.unwrap_or_else(|| KEY_PREFIX.to_owned());
         let refresh_interval =
             given.duration("refreshIntervalMs", MIN_REFRESH_INTERVAL_MS)?.unwrap_or(ms(REFRESH_INTERVAL_MS));
@@ -180,16 +180,18 @@ impl Options {
     }
 
     /// What the user should know of options that are accepted.
-    pub fn warning(&self) -> Option<String> {
+    pub fn warning(&self) -> Option<Error> {
         if self.ignored.is_empty() {
             return None;
         }
-        let mut text =
-            format!("option 'url' has parameters that have no effect here: {}", self.ignored.join(", "));
-        if self.ignored.iter().any(|name| url::VERIFICATION.contains(name)) {
-            text += "; certificates are verified unless the option 'tls.insecureSkipVerify' is set";
-        }
-        Some(text)
+        let is_about_certificates = self.ignored.iter().any(|name| url::VERIFICATION.contains(name));
+        let advice = if is_about_certificates {
+            "Remove them from the URL. Certificates are verified unless option 'tls.insecureSkipVerify' is true."
+        } else {
+            "Remove them from the URL, and use the options instead."
+        };
+        let message = format!("option 'url' has parameters without effect: {}", self.ignored.join(", "));
+        Some(Error::new(Code::Options, message).advising(advice))
     }
 
     /// The timeout for a whole call of a process that has definitions: one connect, one command, and the same command
@@ -229,7 +231,9 @@ impl Fields {
     /// Fails if an option remains.
     pub(super) fn ensure_empty(&self, allowed: &str) -> Result<()> {
         match self.0.keys().next() {
-            Some(unknown) => Err(invalid(unknown, "is not an option", allowed)),
+            Some(name) => {
+                Err(Error::new(Code::Options, format!("unknown option '{name}'; allowed: {allowed}")))
+            }
             None => Ok(()),
         }
     }
@@ -246,7 +250,7 @@ impl Fields {
     /// A part of a key. Braces would break its hash tag; blanks and control characters would make it hard to read.
     fn name(&mut self, name: &str) -> Result<Option<String>> {
         const ALLOWED: &str =
-            "a string of at most 200 characters without blanks, control characters and braces";
+            "a string of at most 200 characters without spaces, control characters or braces";
         let text = self.text(name, ALLOWED)?;
         let bad = |c: char| c.is_whitespace() || c.is_control() || c == '{' || c == '}';
         match text {
@@ -289,10 +293,10 @@ impl Fields {
         let credentials = self.credentials()?;
         let sentinel_login = self.login("sentinelUsername", "sentinelPassword")?;
         let given_tls = self.tls()?;
-        const CLIENT_NAME: &str = "a string of printable ASCII without blanks";
+        const CLIENT_NAME: &str = "a string of printable ASCII without spaces";
         let client_name = self.text("clientName", CLIENT_NAME)?;
         if client_name.as_ref().is_some_and(|name| name.contains(|c: char| !c.is_ascii_graphic())) {
-            return Err(invalid("clientName", "would be refused by the server", CLIENT_NAME));
+            return Err(invalid("clientName", "has characters that the server rejects", CLIENT_NAME));
         }
         let (target, ignored) = match url {
             Some(text) => url::parse(&text)?,
@@ -304,8 +308,8 @@ impl Fields {
             (None, Some(_)) => {
                 return Err(invalid(
                     "tls",
-                    "has no effect on this url",
-                    "with rediss:// or valkeys:// in url",
+                    "has no effect with this URL",
+                    "only with rediss:// or valkeys:// in option 'url'",
                 ));
             }
             (from_url, given) => given.or(from_url),
@@ -317,7 +321,11 @@ impl Fields {
             _ if sentinel_login != Login::default() => {
                 let name =
                     if sentinel_login.password.is_some() { "sentinelPassword" } else { "sentinelUsername" };
-                return Err(invalid(name, "has no effect on this url", "with redis-sentinel:// in url"));
+                return Err(invalid(
+                    name,
+                    "has no effect with this URL",
+                    "only with redis-sentinel:// in option 'url'",
+                ));
             }
             topology => topology,
         };
@@ -326,7 +334,7 @@ impl Fields {
             password: login.password.or(endpoint.login.password),
         };
         if credentials.is_some() && login.password.is_some() {
-            let allowed = "without the option password, and without a password in url";
+            let allowed = "either this function, or a password in option 'password' or option 'url'";
             return Err(invalid("credentials", "cannot be combined with a password", allowed));
         }
         let endpoint = Endpoint { topology, tls, login, credentials, client_name, ..endpoint };
@@ -335,7 +343,7 @@ impl Fields {
 
     fn local_copy(&mut self) -> Result<Option<Directory>> {
         const ALLOWED: &str =
-            "false, true (the private default directory of this user), or the absolute path of a directory";
+            "false, true (this user's private default directory), or the absolute path of a directory";
         let bad = |fault: &str| Err(invalid("localCopy", fault, ALLOWED));
         let path = match self.0.remove("localCopy") {
             None | Some(Given::Flag(false)) => return Ok(None),
@@ -369,13 +377,13 @@ impl Fields {
 
     pub(super) fn login(&mut self, username: &str, password: &str) -> Result<Login> {
         Ok(Login {
-            username: self.text(username, "an ACL user")?,
+            username: self.text(username, "the name of an ACL user")?,
             password: self.text(password, "that user's password")?,
         })
     }
 
     pub(super) fn tls(&mut self) -> Result<Option<Tls>> {
-        const ALLOWED: &str = "an object with ca, cert, key, serverName, insecureSkipVerify";
+        const ALLOWED: &str = "an object with any of ca, cert, key, serverName, insecureSkipVerify";
         const PEM: &str = "a string in PEM, '-----BEGIN …'";
         let mut given = match self.0.remove("tls") {
             None => return Ok(None),
@@ -388,22 +396,26 @@ impl Fields {
         let identity = match (given.text("tls.cert", PEM)?, given.text("tls.key", PEM)?) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
-            (Some(_), None) => return Err(invalid("tls.key", "is missing", "the key of tls.cert")),
-            (None, Some(_)) => return Err(invalid("tls.cert", "is missing", "the certificate of tls.key")),
+            (Some(_), None) => {
+                return Err(invalid("tls.key", "is missing", "the private key of option 'tls.cert'"));
+            }
+            (None, Some(_)) => {
+                return Err(invalid("tls.cert", "is missing", "the certificate of option 'tls.key'"));
+            }
         };
-        let server_name = given.text("tls.serverName", "a host name or an address")?;
+        let server_name = given.text("tls.serverName", "a host name or an IP address")?;
         let insecure_skip_verify = match given.0.remove("tls.insecureSkipVerify") {
             None => false,
             Some(Given::Flag(flag)) => flag,
             Some(other) => {
                 let fault = format!("is {}", other.kind());
-                return Err(invalid("tls.insecureSkipVerify", &fault, "true, false"));
+                return Err(invalid("tls.insecureSkipVerify", &fault, "true or false"));
             }
         };
         given.ensure_empty(ALLOWED)?;
         let tls = Tls { ca, identity, server_name, insecure_skip_verify };
         tls.check().map_err(|Fault(name, fault)| {
-            let allowed = if name == "tls.serverName" { "a host name or an address" } else { PEM };
+            let allowed = if name == "tls.serverName" { "a host name or an IP address" } else { PEM };
             invalid(name, &fault, allowed)
         })?;
         Ok(Some(tls))

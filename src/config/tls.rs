@@ -30,6 +30,18 @@ pub struct Tls {
 #[derive(Debug)]
 pub struct Fault(pub &'static str, pub String);
 
+/// The system has no CA certificate that can be read, and why.
+#[derive(Debug)]
+pub struct NoAuthorities(String);
+
+impl fmt::Display for NoAuthorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this system has no trusted CA certificates: {}", self.0)
+    }
+}
+
+impl std::error::Error for NoAuthorities {}
+
 impl Tls {
     /// These settings, with the others for fields that are not set.
     pub fn or(self, others: Tls) -> Tls {
@@ -44,7 +56,7 @@ impl Tls {
     /// Fails if one of the options cannot be used.
     pub fn check(&self) -> Result<(), Fault> {
         if self.server_name.as_deref().is_some_and(|name| ServerName::try_from(name).is_err()) {
-            return Err(Fault("tls.serverName", "is neither a host name nor an address".into()));
+            return Err(Fault("tls.serverName", "is neither a host name nor an IP address".into()));
         }
         let authorities = self.authorities()?.unwrap_or_else(RootCertStore::empty);
         self.config(authorities).map(drop)
@@ -65,7 +77,9 @@ impl Tls {
         let Some(pem) = &self.ca else { return Ok(None) };
         let mut authorities = RootCertStore::empty();
         for certificate in certificates("tls.ca", pem)? {
-            authorities.add(certificate).map_err(|cause| Fault("tls.ca", format!("is refused: {cause}")))?;
+            authorities.add(certificate).map_err(|cause| {
+                Fault("tls.ca", format!("has a certificate that cannot be used: {cause}"))
+            })?;
         }
         Ok(Some(authorities))
     }
@@ -84,17 +98,17 @@ impl Tls {
         let Some((certificate, key)) = &self.identity else { return Ok(config.with_no_client_auth()) };
         let chain = certificates("tls.cert", certificate)?;
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-            .map_err(|_| Fault("tls.key", "holds no private key that can be read".into()))?;
+            .map_err(|_| Fault("tls.key", "has no private key that can be read".into()))?;
         config
             .with_client_auth_cert(chain, key)
-            .map_err(|cause| Fault("tls.key", format!("does not work with the certificate: {cause}")))
+            .map_err(|cause| Fault("tls.key", format!("cannot be used with option 'tls.cert': {cause}")))
     }
 }
 
 fn certificates(option: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, Fault> {
     match CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>() {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(Fault(option, "holds no certificate that can be read".into())),
+        _ => Err(Fault(option, "has no certificate that can be read".into())),
     }
 }
 
@@ -106,7 +120,7 @@ fn system_authorities() -> io::Result<RootCertStore> {
     if authorities.is_empty() {
         let causes: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
         let causes = causes.join(", ");
-        return Err(io::Error::other(format!("this system trusts no certificate authority: {causes}")));
+        return Err(io::Error::other(NoAuthorities(causes)));
     }
     Ok(authorities)
 }

@@ -9,8 +9,8 @@ use super::tls::Tls;
 use crate::error::{Error, Result};
 
 pub(super) const SCHEMES: &str = "redis://host:port/db, redis+unix:///socket?db=0, \
-    redis-sentinel://host:port,host:port/db?master=name, redis-cluster://host:port,host:port, \
-    each also with valkey, and with rediss or valkeys for TLS; file:///directory, memory:";
+    redis-sentinel://host:port,host:port/db?master=name, redis-cluster://host:port,host:port \
+    (also valkey instead of redis; rediss or valkeys with TLS), file:///directory, memory:";
 
 /// Parameters that other clients put into a URL, and that are safe to ignore: the cache does the same anyway, has an
 /// option for it, or lacks the feature (redis.io/docs/latest/develop/clients/connection-urls, and each client's own
@@ -85,7 +85,7 @@ pub(super) fn parse(text: &str) -> Result<(Target, Vec<&'static str>)> {
     let Some((scheme, rest)) = text.split_once(':') else { return Err(bad("is not a URL")) };
     match scheme.to_ascii_lowercase().as_str() {
         "memory" if rest.is_empty() => Ok((Target::Memory, Vec::new())),
-        "memory" => Err(bad("has something behind memory:")),
+        "memory" => Err(bad("has text after memory:")),
         "file" => Ok((directory(text, rest)?, Vec::new())),
         scheme => {
             let kind = scheme.strip_prefix("redis").or_else(|| scheme.strip_prefix("valkey"));
@@ -123,7 +123,7 @@ fn directory(text: &str, rest: &str) -> Result<Target> {
             // `file:///$DIRECTORY` with an empty variable ends up here.
             None => Err(bad("names the root directory")),
         },
-        _ => Err(bad("does not name a directory of this host")),
+        _ => Err(bad("does not name a directory on this host")),
     }
 }
 
@@ -132,13 +132,13 @@ type Servers = ((Topology, i64, Login), Vec<&'static str>);
 fn socket(text: &str) -> Result<Servers> {
     let url = parsed(text)?;
     if url.host_str().is_some_and(|host| !host.is_empty()) {
-        return Err(bad("has a host before the socket: it has three slashes"));
+        return Err(bad("has a host before the path of the socket: write redis+unix:/// with three slashes"));
     }
     if !url.path().starts_with('/') || url.path().len() == 1 {
         return Err(bad("has no path of a socket"));
     }
     if cfg!(not(unix)) {
-        return Err(bad("names a Unix socket, which this system has not"));
+        return Err(bad("names a Unix socket, but this system has none"));
     }
     let Query { database, master, ignored } = query(&url, false)?;
     if master.is_some() {
@@ -155,7 +155,7 @@ fn servers(kind: &str, rest: &str, is_encrypted: bool) -> Result<Servers> {
         .rsplit_once('@')
         .map_or(("", authority), |(_, hosts)| authority.split_at(authority.len() - hosts.len()));
     if hosts.contains(',') && kind.is_empty() {
-        return Err(bad("has several hosts, but is not one of Sentinel or a cluster"));
+        return Err(bad("has several hosts: begin it with redis-sentinel:// or redis-cluster://"));
     }
     let default_port = if kind == "-sentinel" { 26379 } else { 6379 };
     // `Url` accepts one host only, so each host gets a URL of its own.
@@ -166,7 +166,7 @@ fn servers(kind: &str, rest: &str, is_encrypted: bool) -> Result<Servers> {
     let urls = urls.collect::<Result<Vec<_>>>()?;
     let addresses = urls.iter().map(|url| match (url.host_str(), url.port()) {
         (None | Some(""), _) => Err(bad("has no host")),
-        (_, Some(0)) => Err(bad("has the port 0")),
+        (_, Some(0)) => Err(bad("has port 0")),
         (Some(host), port) => {
             Ok(Address::Tcp(host.trim_matches(['[', ']']).to_owned(), port.unwrap_or(default_port)))
         }
@@ -178,7 +178,7 @@ fn servers(kind: &str, rest: &str, is_encrypted: bool) -> Result<Servers> {
         ("", database) => database.unwrap_or(0),
         (index, None) => database(index)?,
         (index, Some(other)) if database(index)? == other => other,
-        _ => return Err(bad("has two databases")),
+        _ => return Err(bad("names two different databases")),
     };
     let login = Login {
         username: Some(url.username()).filter(|name| !name.is_empty()).map(decoded).transpose()?,
@@ -186,18 +186,20 @@ fn servers(kind: &str, rest: &str, is_encrypted: bool) -> Result<Servers> {
     };
     let topology = match (kind, query.master) {
         ("" | "-cluster", Some(_)) => return Err(bad(UNKNOWN)),
-        ("-sentinel", None) => return Err(bad("does not say which master: ?master=name")),
+        ("-sentinel", None) => return Err(bad("does not name the primary: add ?master=name")),
         ("-sentinel", Some(master)) => {
             Topology::Sentinel { sentinels: addresses, master, login: Login::default() }
         }
-        ("-cluster", _) if database != 0 => return Err(bad("has a database, but a cluster has only 0")),
+        ("-cluster", _) if database != 0 => {
+            return Err(bad("names a database, but a cluster has only database 0"));
+        }
         ("-cluster", _) => Topology::Cluster { seeds: addresses },
         _ => Topology::Server(addresses.swap_remove(0)),
     };
     Ok(((topology, database, login), query.ignored))
 }
 
-const UNKNOWN: &str = "has an unknown query or fragment";
+const UNKNOWN: &str = "has an unknown parameter, or a fragment (#…)";
 
 fn query(url: &Url, is_encrypted: bool) -> Result<Query> {
     let mut query = Query::default();
@@ -213,20 +215,20 @@ fn query(url: &Url, is_encrypted: bool) -> Result<Query> {
             "tls" | "ssl"
                 if !is_encrypted && !matches!(value.to_ascii_lowercase().as_str(), "false" | "0") =>
             {
-                return Err(bad("asks for TLS: it begins with rediss:// or valkeys://"));
+                return Err(bad("asks for TLS in a parameter: begin it with rediss:// or valkeys://"));
             }
             "tls" | "ssl" => {}
             // It is about certificates, so this URL was meant to be one with TLS.
             name if VERIFICATION.contains(&name) && !is_encrypted => {
                 return Err(bad(
-                    "has a parameter about certificates, but no TLS: it begins with rediss:// or valkeys://",
+                    "has a parameter about certificates, but no TLS: begin it with rediss:// or valkeys://",
                 ));
             }
             "user" | "username" | "pass" | "password" => {
-                return Err(bad("has a login among its parameters: write user:password@ before the host"));
+                return Err(bad("has a login in its parameters: write user:password@ before the host"));
             }
             name if CERTIFICATES.contains(&name) => {
-                return Err(bad("names files with certificates: give their content in the option 'tls'"));
+                return Err(bad("names files with certificates: pass their content in option 'tls'"));
             }
             name => match IGNORED.iter().chain(&VERIFICATION).find(|ignored| **ignored == name) {
                 Some(ignored) => query.ignored.push(ignored),
@@ -239,13 +241,13 @@ fn query(url: &Url, is_encrypted: bool) -> Result<Query> {
 
 fn database(index: &str) -> Result<i64> {
     let index = index.parse().ok().filter(|index| (0..=i64::from(u16::MAX)).contains(index));
-    index.ok_or_else(|| bad("has a database that is not a number"))
+    index.ok_or_else(|| bad("has a database that is not a number from 0 to 65535"))
 }
 
 fn decoded(text: &str) -> Result<String> {
     match percent_decode_str(text).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
-        Err(cause) => Err(bad("has a bad percent-encoding").caused_by(cause)),
+        Err(cause) => Err(bad("has an invalid percent-encoding").caused_by(cause)),
     }
 }
 

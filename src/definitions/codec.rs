@@ -78,19 +78,22 @@ pub fn encode(text: &str, compression: Compression, base: Option<Base>) -> io::R
 pub fn decode(bytes: &[u8], base: Option<Base>) -> Result<Vec<u8>> {
     if let (true, Some(base)) = (is_patch(bytes), base) {
         patch::apply(bytes, base, MAX_TEXT_BYTES)
-            .map_err(|cause| corrupt("has a patch that does not fit").caused_by(cause))
+            .map_err(|cause| corrupt("their patch does not match").caused_by(cause))
     } else if bytes.starts_with(&ZSTD_MAGIC) {
-        decompress(bytes, MAX_TEXT_BYTES).map_err(|cause| corrupt("cannot be decompressed").caused_by(cause))
+        decompress(bytes, MAX_TEXT_BYTES)
+            .map_err(|cause| corrupt("they cannot be decompressed").caused_by(cause))
     } else {
         require(bytes.len(), MAX_TEXT_BYTES, "bytes of text")
-            .map_err(|cause| corrupt("is too large").caused_by(cause))?;
+            .map_err(|cause| corrupt("they are too large").caused_by(cause))?;
         Ok(bytes.to_vec())
     }
 }
 
 /// The error for stored bytes that do not match the state.
 pub fn corrupt(what: &str) -> Error {
-    Error::new(Code::Corrupt, format!("the stored snapshot {what}"))
+    Error::new(Code::Corrupt, format!("the stored definitions are corrupt: {what}")).advising(
+        "A process that polls restores them, or fetches them again. To fetch them now, run `npx posthog-flag-cache refresh`.",
+    )
 }
 
 /// Decompresses up to `limit` bytes; more are an error.

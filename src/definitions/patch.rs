@@ -59,7 +59,7 @@ pub fn apply(patch: &[u8], base: Base, limit: usize) -> io::Result<Vec<u8>> {
         .and_then(|rest| rest.strip_prefix(base.version.as_bytes()))
         .ok_or_else(|| invalid("it is for another version"))?;
     let length = zstd_safe::get_frame_content_size(frame).ok().flatten();
-    let length = length.ok_or_else(|| invalid("it does not say how long the text is"))?;
+    let length = length.ok_or_else(|| invalid("it does not give the length of the text"))?;
     if length > limit as u64 {
         return Err(expands_too_far(limit));
     }
@@ -228,7 +228,7 @@ mod tests {
         // No content size, a window of 2 GiB; then one block of 131,071 blanks.
         let frame = [&ZSTD_MAGIC[..], &[0x00, 0xA8], &[0xFB, 0xFF, 0x0F, b' ']].concat();
         let error = apply(&patch_of(&frame), base(""), LIMIT).unwrap_err();
-        assert_eq!(error.to_string(), "it does not say how long the text is");
+        assert_eq!(error.to_string(), "it does not give the length of the text");
     }
 
     #[test]

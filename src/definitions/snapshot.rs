@@ -59,24 +59,23 @@ impl Snapshot {
     /// Validates what a store returned for the snapshot of this version: its bytes, or a patch to `base`.
     pub fn decode(bytes: &[u8], version: &str, base: Option<&Snapshot>) -> Result<Self> {
         let text = codec::decode(bytes, base.map(Snapshot::as_base))?;
-        let text = String::from_utf8(text).map_err(|cause| corrupt("is not UTF-8").caused_by(cause))?;
+        let text = String::from_utf8(text).map_err(|cause| corrupt("they are not UTF-8").caused_by(cause))?;
         let snapshot = Self::cut(text).map_err(|fault| match fault {
-            Fault::Malformed(cause) => corrupt("is not flag definitions").caused_by(cause),
-            Fault::TooLarge(excess) => corrupt("is too large").caused_by(excess),
+            Fault::Malformed(cause) => corrupt("they are not flag definitions").caused_by(cause),
+            Fault::TooLarge(excess) => corrupt("they are too large").caused_by(excess),
         })?;
         if snapshot.version != version {
-            return Err(corrupt("was changed by somebody else: its hash is not its version"));
+            return Err(corrupt("another program changed them (their hash is not their version)"));
         }
         Ok(snapshot)
     }
 
     /// What a store keeps, with a patch to the snapshot that it replaces.
     pub fn encode(&self, compression: Compression, replaced: Option<&Snapshot>) -> Result<Encoded> {
-        let failed =
-            |cause| Error::new(Code::Data, "the flag definitions cannot be compressed").caused_by(cause);
+        let failed = |cause| Error::new(Code::Data, "cannot compress the flag definitions").caused_by(cause);
         let base = replaced.map(Snapshot::as_base);
         let encoded = codec::encode(&self.text, compression, base).map_err(failed)?;
-        require(encoded.bytes.len(), MAX_STORED_BYTES as usize, "bytes, compressed,")
+        require(encoded.bytes.len(), MAX_STORED_BYTES as usize, "bytes after compression")
             .map_err(|excess| unpublishable(Fault::TooLarge(excess)))?;
         Ok(encoded)
     }
@@ -157,13 +156,15 @@ fn with_fields(text: &str, more: &[(&str, &str)]) -> String {
 fn unpublishable(fault: Fault) -> Error {
     match fault {
         Fault::Malformed(cause) => {
-            let message =
-                "the flag definitions must be an object with an array `flags` of objects with a string `key`";
-            Error::new(Code::Data, message).caused_by(cause)
+            Error::new(Code::Data, "the flag definitions are invalid").caused_by(cause).advising(
+                "They must be an object with an array `flags`, and each flag needs a string `key`, as in PostHog's answer.",
+            )
         }
         Fault::TooLarge(excess) => {
-            let message = "the flag definitions are too large to share: each process fetches for itself";
-            Error::new(Code::TooLarge, message).caused_by(excess)
+            let message = "the flag definitions are too large to share, so each process fetches for itself";
+            Error::new(Code::TooLarge, message)
+                .caused_by(excess)
+                .advising("Delete flags and cohorts that are no longer used.")
         }
     }
 }
@@ -231,10 +232,10 @@ mod tests {
         assert_eq!(decode(&new, &base).unwrap(), new);
         let error = decode(&other, &base).unwrap_err();
         assert_eq!(error.code(), Code::Corrupt);
-        assert!(error.to_string().ends_with("its hash is not its version"), "{error}");
+        assert!(error.to_string().contains("their hash is not their version"), "{error}");
         let error = decode(&new, &new).unwrap_err();
         assert!(
-            error.to_string().ends_with("its hash is not its version"),
+            error.to_string().contains("their hash is not their version"),
             "it copies from another base: {error}"
         );
     }
@@ -338,7 +339,7 @@ mod tests {
         let other = br#"{"flags":[] }"#;
         let error = Snapshot::decode(other, version, None).unwrap_err();
         assert_eq!(error.code(), Code::Corrupt);
-        assert!(error.to_string().ends_with("its hash is not its version"), "{error}");
+        assert!(error.to_string().contains("their hash is not their version"), "{error}");
     }
 
     #[test]
@@ -347,8 +348,8 @@ mod tests {
         for error in [Snapshot::new(text.clone()).unwrap_err(), Snapshot::from_api(text.clone()).unwrap_err()]
         {
             assert_eq!(error.code(), Code::TooLarge);
-            let message = "the flag definitions are too large to share: each process fetches for itself: flags, cohorts and other parts exceed the limit of 65536";
-            assert_eq!(error.to_string(), message);
+            let message = "the flag definitions are too large to share, so each process fetches for itself: flags, cohorts and other parts exceed the limit of 65536";
+            assert_eq!(error.fault(), message);
         }
         let base = Snapshot::new(TEXT.into()).unwrap();
         let bomb = vec![b' '; MAX_TEXT_BYTES + 1];

@@ -15,17 +15,17 @@ use crate::store::directory::files::Files;
 #[cfg(unix)]
 use crate::store::directory::folder::Folder;
 
-/// Checks the directory, those above it, our permissions and the lock.
+/// Checks the directory, those above it, the permissions and the lock.
 pub async fn examine(directory: &Directory, options: &Options) -> Vec<Finding> {
     let store = DirectoryStore::new(directory.clone(), options);
-    examine_store(&store, options.role == Role::Reader, "--url file:///…").await
+    examine_store(&store, options.role == Role::Reader, "url").await
 }
 
-/// Checks them for a process that only reads, or that also writes. `option`: how to name another directory.
+/// Checks them for a process that only reads, or that also writes. `option`: the one that names the directory.
 pub async fn examine_store(store: &DirectoryStore, is_reader: bool, option: &'static str) -> Vec<Finding> {
     let (mut findings, exists) = match store.run(move |files| examine_files(files, is_reader, option)).await {
         Ok(examined) => examined,
-        Err(error) => return vec![unusable(&error, option)],
+        Err(error) => return vec![unusable(&error)],
     };
     if exists && !is_reader {
         findings.push(lock(store).await);
@@ -33,14 +33,8 @@ pub async fn examine_store(store: &DirectoryStore, is_reader: bool, option: &'st
     findings
 }
 
-fn unusable(error: &Error, option: &str) -> Finding {
-    let other = format!("name another directory with {option}");
-    let (check, advice) = match error.code() {
-        Code::Auth => ("owner", other.as_str()),
-        Code::Timeout => ("directory", "is it on a network mount that hangs? Choose a disk of this host"),
-        _ => ("directory", "name a directory that this user can read and write"),
-    };
-    Finding::error(check, error.to_string(), advice)
+fn unusable(error: &Error) -> Finding {
+    Finding::failed(if error.code() == Code::Auth { "owner" } else { "directory" }, error)
 }
 
 /// The findings, and whether the directory exists.
@@ -55,7 +49,7 @@ fn examine_files(files: &Files, is_reader: bool, option: &str) -> Result<(Vec<Fi
     } else {
         Finding::ok(
             "directory",
-            format!("{shown} does not exist yet: the first publish makes it, in {}", place.display()),
+            format!("{shown} does not exist yet: the first publish creates it in {}", place.display()),
         )
     }];
     #[cfg(unix)]
@@ -64,7 +58,7 @@ fn examine_files(files: &Files, is_reader: bool, option: &str) -> Result<(Vec<Fi
         findings.extend(folder.as_ref().map(|folder| owner(folder, &files.path)));
     }
     findings.push(if is_reader {
-        Finding::ok("access", "a reader writes nothing")
+        Finding::ok("access", "a reader does not write")
     } else {
         access(place, option)
     });
@@ -79,11 +73,16 @@ fn owner(folder: &Folder, path: &Path) -> Finding {
         Err(cause) => return Finding::unchecked("owner", cause.to_string()),
     };
     if mode & 0o022 != 0 {
-        let message = format!("mode {mode:04o}: other users can change what is evaluated here");
-        Finding::warning("owner", message, format!("chmod 700 '{}'", path.display()))
+        let message =
+            format!("mode {mode:04o}: other users can change the definitions that this host evaluates");
+        Finding::warning("owner", message, format!("Run: chmod 700 '{}'", path.display()))
     } else if owner != user {
-        let message = format!("it belongs to the user {owner}, this process to {user}");
-        Finding::warning("owner", message, "run all processes as one user, or give each user a directory")
+        let message = format!("it belongs to user {owner}, but this process runs as user {user}");
+        Finding::warning(
+            "owner",
+            message,
+            "Run all processes as one user, or use one directory for each user.",
+        )
     } else {
         Finding::ok("owner", format!("this user, mode {mode:04o}"))
     }
@@ -91,15 +90,15 @@ fn owner(folder: &Folder, path: &Path) -> Finding {
 
 async fn lock(store: &DirectoryStore) -> Finding {
     match store.can_lock().await {
-        Ok(true) => Finding::ok("lock", "can be taken"),
+        Ok(true) => Finding::ok("lock", "can be acquired"),
         Ok(false) => {
-            let advice = "find who holds it (`lsof` on the file `lock`): a process may be stopped";
-            Finding::error("lock", "somebody keeps it", advice)
+            let advice = "Find this process with `lsof` on the file `lock`: it may be stopped or hanging.";
+            Finding::error("lock", "another process keeps it locked", advice)
         }
         Err(error) => {
-            let advice = "remove it, if it is not a regular file of ours; choose a disk of this host: some network \
-                mounts have no locks";
-            Finding::error("lock", error.to_string(), advice)
+            let advice = "If `lock` is not a regular file, remove it. Use a disk of this host: some network mounts do not \
+                support locks.";
+            Finding::error("lock", error.fault(), advice)
         }
     }
 }
@@ -108,10 +107,11 @@ async fn lock(store: &DirectoryStore) -> Finding {
 fn access(place: &Path, option: &str) -> Finding {
     let probe = place.join(format!("doctor-{:016x}.tmp", fastrand::u64(..)));
     match fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)) {
-        Ok(()) => Finding::ok("access", format!("{} can be written", place.display())),
+        Ok(()) => Finding::ok("access", format!("this user can write to {}", place.display())),
         Err(cause) => {
-            let message = format!("{} cannot be written: {cause}", place.display());
-            let advice = format!("let this user write there, or name another directory with {option}");
+            let message = format!("this user cannot write to {}: {cause}", place.display());
+            let advice =
+                format!("Give this user write permission, or use another directory with option '{option}'.");
             Finding::error("access", message, advice)
         }
     }

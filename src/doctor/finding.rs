@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::error::Error;
+
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -42,6 +44,12 @@ impl Finding {
 
     pub fn error(check: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
         Finding { check, verdict: Verdict::Error, message: message.into(), advice: Some(advice.into()) }
+    }
+
+    /// A check that ended with this error of the store.
+    pub fn failed(check: &'static str, error: &Error) -> Self {
+        let advice = error.advice().unwrap_or("Check the store, and run `doctor` again.");
+        Finding::error(check, error.fault(), advice)
     }
 
     pub fn unchecked(check: &'static str, why: impl Into<String>) -> Self {

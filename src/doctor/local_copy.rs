@@ -11,7 +11,7 @@ const CHECK: &str = "local copy";
 /// Checks its directory, and then the definitions in it.
 pub async fn examine(copy: &LocalCopy, options: &Options) -> Vec<Finding> {
     // A reader writes the copy too.
-    let checks = directory::examine_store(copy.directory(), false, "--local-copy /…").await;
+    let checks = directory::examine_store(copy.directory(), false, "localCopy").await;
     let faults: Vec<_> = checks.into_iter().filter(|finding| finding.verdict != Verdict::Ok).collect();
     let is_unusable = faults.iter().any(|finding| finding.verdict == Verdict::Error);
     let mut findings: Vec<_> = faults.into_iter().map(|fault| Finding { check: CHECK, ..fault }).collect();
@@ -22,7 +22,7 @@ pub async fn examine(copy: &LocalCopy, options: &Options) -> Vec<Finding> {
 }
 
 async fn content(copy: &LocalCopy, options: &Options) -> Finding {
-    const ADVICE: &str = "nothing: a process that has the definitions replaces it";
+    const ADVICE: &str = "You need not do anything: the next process that has the definitions replaces it.";
     let place = copy.directory().path().display();
     let copied = match copy.read().await {
         Ok(Some(copied)) => copied,
@@ -33,20 +33,20 @@ async fn content(copy: &LocalCopy, options: &Options) -> Finding {
             );
         }
         Err(error) if error.code() == Code::Corrupt => {
-            return Finding::warning(CHECK, format!("it counts as none: {error} ({place})"), ADVICE);
+            return Finding::warning(CHECK, format!("not usable: {} (in {place})", error.fault()), ADVICE);
         }
         Err(error) => {
-            return Finding::error(CHECK, error.to_string(), "name another directory with --local-copy /…");
+            return Finding::failed(CHECK, &error);
         }
     };
     let Some(age) = copied.age() else {
-        let message = format!("it is from the future, so no process starts with it ({place})");
-        return Finding::warning(CHECK, message, "check the clock of this host");
+        let message = format!("its time is in the future, so no process uses it (in {place})");
+        return Finding::warning(CHECK, message, "Check the clock of this host.");
     };
     let message =
         format!("flags: {}, confirmed {} s ago, in {place}", copied.snapshot.flags(), age.as_secs());
     if age < options.max_age {
         return Finding::ok(CHECK, message);
     }
-    Finding::warning(CHECK, format!("{message}: older than maxAgeMs, so no process starts with it"), ADVICE)
+    Finding::warning(CHECK, format!("{message}: older than maxAgeMs, so no process uses it"), ADVICE)
 }

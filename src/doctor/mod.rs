@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use self::finding::{Finding, Verdict, in_ms};
 use crate::config::target::Target;
-use crate::error::{Code, Error};
 use crate::inspector::Inspector;
 
 /// Checks the store, its definitions, and this host's copy of them.
@@ -22,15 +21,13 @@ pub async fn examine(inspector: &Inspector) -> Vec<Finding> {
         Target::Directory(directory) => directory::examine(directory, options).await,
         Target::Memory => vec![Finding::warning(
             "store",
-            "memory: is this process alone, and empty at every start",
-            "name a Redis server (redis://…) or a directory (file:///…) to share anything",
+            "memory: is not shared with other processes, and is empty after each start",
+            "To share definitions, use Redis (redis://…) or a directory (file:///…).",
         )],
     };
     if let Some(warning) = options.warning() {
-        findings.insert(
-            0,
-            Finding::warning("url", warning, "leave them out of the url, and use the options instead"),
-        );
+        let failed = Finding::failed("url", &warning);
+        findings.insert(0, Finding { verdict: Verdict::Warning, ..failed });
     }
     findings.push(if findings.iter().any(|finding| finding.verdict == Verdict::Error) {
         Finding::unchecked("definitions", "there are errors above")
@@ -47,14 +44,13 @@ async fn definitions(inspector: &Inspector, limit: Duration) -> Finding {
     const CHECK: &str = "definitions";
     let record = match inspector.look().await {
         Ok(record) => record,
-        Err(error) => return Finding::error(CHECK, error.to_string(), advice(&error)),
+        Err(error) => return Finding::failed(CHECK, &error),
     };
     if let Some(damage) = record.damage {
-        let what_to_do = "any worker that holds sound ones puts them back; else `refresh` fetches them anew";
-        return Finding::error(CHECK, damage.to_string(), what_to_do);
+        return Finding::failed(CHECK, &damage);
     }
     let (Some(snapshot), Some(info)) = (record.snapshot, record.reading.state.snapshot) else {
-        return Finding::ok(CHECK, "none yet: the first worker that polls fetches them, or `refresh`");
+        return Finding::ok(CHECK, "none yet: the first process that polls fetches them, or `refresh`");
     };
     let message = format!(
         "flags: {}, {} bytes of JSON, {} bytes in the store, loaded in {}",
@@ -66,18 +62,9 @@ async fn definitions(inspector: &Inspector, limit: Duration) -> Finding {
     if record.round_trip * 2 < limit {
         return Finding::ok(CHECK, message);
     }
-    let what_to_do =
-        format!("a call may take {} ms: raise commandTimeoutMs, or use a faster link", limit.as_millis());
-    Finding::warning(CHECK, message, what_to_do)
-}
-
-/// What to do about an error of the store.
-fn advice(error: &Error) -> &'static str {
-    match error.code() {
-        Code::Auth => "check user, password and the user's rights (docs/redis.md, Rights)",
-        Code::Timeout => "check the network and the server's load, or raise the timeouts",
-        Code::ReadOnly => "name the server that takes writes, or let Sentinel or a cluster find it",
-        Code::Corrupt => "something else uses our keys: choose another keyPrefix, or `purge`",
-        _ => "check that the server runs, and that nothing stands between",
-    }
+    let advice = format!(
+        "This is more than half of the timeout of a call ({} ms). Raise option 'commandTimeoutMs', or use a faster link.",
+        limit.as_millis()
+    );
+    Finding::warning(CHECK, message, advice)
 }

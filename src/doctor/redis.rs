@@ -14,12 +14,13 @@ use tokio::time::timeout;
 
 use super::finding::{Finding, Verdict, in_ms};
 use crate::config::options::{Options, Role};
-use crate::config::target::{Endpoint, Login, Topology};
+use crate::config::target::{Endpoint, Topology};
 use crate::error::{Code, Error, Result};
 use crate::store::redis::access::Access;
 use crate::store::redis::connection::Connection;
 use crate::store::redis::discovery::Discovery;
 use crate::store::redis::protocol;
+use crate::store::redis::tls_fault::CLIENT_CERTIFICATE;
 
 /// A connection to the primary, for the checks.
 struct Session<'a> {
@@ -30,15 +31,15 @@ struct Session<'a> {
     messages: Arc<Notify>,
 }
 
-/// Checks the way to the server, then the server, then our permissions.
+/// Checks the network, then the server, then the permissions.
 pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
     let discovery = Discovery::new(endpoint, options);
     let asked_at = Instant::now();
     let access = match discovery.access().await {
         Ok(access) => access,
         Err(error) => {
-            let advice = "call the function by itself; with --password-file, look into the file";
-            return vec![Finding::error("credentials", error.to_string(), advice)];
+            let advice = "Check option 'credentials'.";
+            return vec![Finding::error("credentials", error.fault(), advice)];
         }
     };
     let took = in_ms(asked_at.elapsed());
@@ -75,7 +76,7 @@ pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
         findings.extend(reach::server(&address, &discovery, &access, options.connect_timeout).await);
     }
     let protocol = protocol::name(connection.protocol());
-    findings.push(Finding::ok("login", format!("accepted with {protocol}, {took} with connecting")));
+    findings.push(Finding::ok("login", format!("accepted with {protocol}, in {took}")));
     let session = Session { discovery: &discovery, connection, options, messages };
     findings.extend(server::identity(&session).await);
     findings.extend(rights::examine(&session).await);
@@ -101,42 +102,38 @@ async fn connect(discovery: &Discovery, messages: Arc<Notify>) -> Result<Connect
 fn credentials(access: &Access, took: &str) -> String {
     let renewal = match access.renew_at {
         Some(at) => {
-            format!("logs in anew after {} s", at.saturating_duration_since(Instant::now().into()).as_secs())
+            format!("logs in again after {} s", at.saturating_duration_since(Instant::now().into()).as_secs())
         }
-        None => "they do not expire".into(),
+        None => "does not expire".into(),
     };
-    format!("given in {took}; {renewal}")
+    format!("returned in {took}; {renewal}")
 }
 
+/// Says more than the error where the whole deployment is known.
 fn refused(error: &Error, endpoint: &Endpoint) -> Finding {
-    let message = error.to_string();
+    let fault = error.fault();
     let advice = match error.code() {
-        Code::Auth if endpoint.credentials.is_some() && !message.contains("no permissions") => {
-            "the server refuses what the function 'credentials', or --password-file, says: is it for this user and server?"
+        Code::Auth if fault.contains("denied a command") => {
+            "Grant the permissions that docs/redis.md lists. With Sentinel, the user also needs +role; in a cluster, \
+             +cluster|slots; in a database other than 0, +select."
         }
-        Code::Auth if message.contains("NOAUTH") && endpoint.login == Login::default() => {
-            "the server wants a password: give it by POSTHOG_FLAG_CACHE_PASSWORD, or in the url"
+        Code::Auth if endpoint.credentials.is_some() => {
+            "The login comes from option 'credentials'. Check that it is for this user and this server."
         }
-        Code::Auth if message.contains("no permissions") => {
-            "grant what docs/redis.md says under Rights: with Sentinel also +role, in a cluster \
-             +cluster|slots, in a database other than 0 +select"
-        }
-        Code::Auth => {
-            "check user and password: POSTHOG_FLAG_CACHE_PASSWORD and --username, or percent-encoded in the url"
-        }
-        _ if message.contains("give database 0") => "the url ends in /0, or in no number",
-        Code::Timeout => "the server takes connections but does not answer: is it hung, or busy?",
-        _ if endpoint.tls.is_none() => {
-            "if the server takes TLS only, the url begins with rediss://; a proxy without HELLO may close the connection too \
-             (twemproxy): name the server behind it"
+        Code::Unavailable if endpoint.tls.is_none() && fault.contains("cannot be reached") => {
+            "If the server requires TLS, use rediss:// in the URL. A proxy without HELLO (twemproxy) may also close the \
+             connection: use the server behind it."
         }
         // With TLS 1.3 a server asks for a certificate only after the handshake.
-        _ if endpoint.tls.as_ref().is_some_and(|tls| tls.identity.is_none()) => {
-            "if the server wants a certificate of ours, give one with --tls-cert and --tls-key"
+        Code::Unavailable
+            if endpoint.tls.as_ref().is_some_and(|tls| tls.identity.is_none())
+                && fault.contains("cannot be reached") =>
+        {
+            CLIENT_CERTIFICATE
         }
-        _ => "check that a Redis 6.2 or later, or a Valkey, answers there",
+        _ => return Finding::failed("login", error),
     };
-    Finding::error("login", message, advice)
+    Finding::error("login", fault, advice)
 }
 
 impl Session<'_> {
@@ -146,10 +143,7 @@ impl Session<'_> {
         match timeout(limit, self.connection.send(command)).await {
             Ok(Err(cause)) if cause.is_io_error() => Err(self.discovery.failed(&self.connection, cause)),
             Ok(reply) => Ok(reply),
-            Err(_) => {
-                let message = format!("no answer within {} ms", limit.as_millis());
-                Err(Error::new(Code::Timeout, message))
-            }
+            Err(_) => Err(Error::timeout("the server", limit)),
         }
     }
 

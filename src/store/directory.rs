@@ -84,10 +84,11 @@ impl DirectoryStore {
         let path = self.path().display();
         match timeout_at(deadline.into(), self.blocking.run(move || work(&files))).await {
             Ok(Ok(result)) => result,
-            Ok(Err(cause)) => {
-                Err(Error::new(Code::Unavailable, format!("cannot use {path}")).caused_by(cause))
-            }
-            Err(_) => Err(Error::new(Code::Timeout, format!("{path} did not answer in time"))),
+            Ok(Err(cause)) => Err(Error::new(Code::Unavailable, format!("cannot use the directory {path}"))
+                .caused_by(cause)
+                .advising("Please report this bug.")),
+            Err(_) => Err(Error::new(Code::Timeout, format!("the directory {path} did not answer in time"))
+                .advising("Check whether it is on a network mount that hangs, and use a disk of this host.")),
         }
     }
 
@@ -123,7 +124,10 @@ impl DirectoryStore {
     ) -> Result<T> {
         let path = self.path().display();
         let done = self.locked(self.timeout, work).await?;
-        done.ok_or_else(|| Error::new(Code::Timeout, format!("somebody keeps {path} locked")))
+        done.ok_or_else(|| {
+            Error::new(Code::Timeout, format!("another process keeps the directory {path} locked"))
+                .advising(format!("Find it with `lsof '{path}/lock'`: it may be stopped or hanging."))
+        })
     }
 }
 

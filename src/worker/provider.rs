@@ -319,9 +319,8 @@ impl Provider {
                 Ok(result) => return result,
                 Err(_) if time.end() > end => {}
                 Err(_) => {
-                    let limit = end.duration_since(time.began()).as_millis();
-                    let message = format!("the cache did not answer within {limit} ms");
-                    return Err(Error::new(Code::Timeout, message));
+                    let limit = end.duration_since(time.began());
+                    return Err(Error::timeout("the store", limit));
                 }
             }
         }
@@ -329,16 +328,20 @@ impl Provider {
 
     fn require_open(&self) -> Result<Arc<InUse>> {
         let in_use = self.client(|client| client.in_use.clone());
-        in_use.ok_or_else(|| Error::new(Code::Closed, "the flag definition cache was shut down"))
+        in_use.ok_or_else(|| {
+            Error::new(Code::Closed, "this FlagDefinitionCache was shut down").advising("Create a new one.")
+        })
     }
 
     fn require_writer(&self) -> Result<Arc<InUse>> {
         let in_use = self.require_open()?;
         match self.role {
             Role::Auto => Ok(in_use),
-            Role::Reader => {
-                Err(Error::new(Code::ReadOnly, "a worker with the role 'reader' changes nothing"))
-            }
+            Role::Reader => Err(Error::new(
+                Code::ReadOnly,
+                "a process with the role 'reader' cannot fetch or change the store",
+            )
+            .advising("Use a process with the role 'auto'.")),
         }
     }
 

@@ -193,20 +193,20 @@ async fn what_cannot_be_used_is_an_error_that_says_so() {
     let server = RedisServer::start(&["--requirepass", "p"]);
     let tls = Given::Fields(BTreeMap::from([("ca".to_owned(), text("x"))]));
     let cases: [(Answer, &str); 8] = [
-        (Err("no network".into()), "option 'credentials' failed: no network"),
-        (Err("hang".into()), "option 'credentials' failed: no answer within 2000 ms"),
+        (Err("no network".into()), "cannot get a login from option 'credentials': no network"),
+        (Err("hang".into()), "cannot get a login from option 'credentials': no answer within 2000 ms"),
         (Ok(Given::Other("null")), "'credentials()' is null"),
         (Ok(fields(&[])), "'credentials().password' is missing"),
         (Ok(fields(&[("password", Given::Flag(true))])), "'credentials().password' is a boolean"),
         (
             Ok(fields(&[("password", text("p")), ("token", text("t"))])),
-            "'credentials().token' is not an option",
+            "unknown option 'credentials().token'",
         ),
         (
             Ok(fields(&[("password", text("p")), ("expiresAt", Given::Number(1_764_000_000.0))])),
             "milliseconds since 1970",
         ),
-        (Ok(fields(&[("password", text("p")), ("tls", tls)])), "'tls.ca' holds no certificate"),
+        (Ok(fields(&[("password", text("p")), ("tls", tls)])), "'tls.ca' has no certificate"),
     ];
     for (answer, message) in cases {
         let answer = std::sync::Mutex::new(Some(answer));
@@ -296,5 +296,5 @@ async fn a_certificate_can_come_with_them() {
 
     let error = read_error(&store_at(&with(RedisServer::start(&[]).endpoint(), &function))).await;
     assert_eq!(error.code(), Code::Auth, "{error}");
-    assert!(error.to_string().contains("tls needs rediss://"), "{error}");
+    assert!(error.to_string().contains("tls, which needs rediss://"), "{error}");
 }

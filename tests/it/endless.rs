@@ -43,7 +43,7 @@ async fn an_endless_reply_breaks_the_connection_and_takes_no_memory() {
             let case = format!("{first:?}, {:?} at {at}: {error}", then.get(..8.min(then.len())));
             assert!(started.elapsed() < LIMIT, "{case}");
             assert_eq!(error.code(), Code::Unavailable, "{case}");
-            assert!(error.to_string().contains("sends a reply that nobody can need: it has"), "{case}");
+            assert!(error.to_string().contains("sent an invalid reply: it has"), "{case}");
             let growth = memory() - before;
             assert!(growth < MAX_GROWTH, "{growth} bytes, {case}");
         }
@@ -56,7 +56,7 @@ async fn of_an_error_as_long_as_a_line_may_be_only_the_beginning_is_told() {
     for at in ["HELLO", "EVALSHA"] {
         let store = store_at(&serve(at, &error, ""));
         let message = read_error(&store).await.to_string();
-        assert!((1_000..1_300).contains(&message.len()) && message.ends_with("€…"), "{message}");
+        assert!((1_000..1_300).contains(&message.len()) && message.contains("€…. "), "{message}");
     }
 }
 

@@ -195,7 +195,7 @@ async fn if_there_is_no_room_for_a_second_connection_it_is_reported_once_and_cal
     redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut client).unwrap();
     timeout(PATIENCE, trouble.changed()).await.expect("it is told").unwrap();
     let error = trouble.borrow_and_update().clone().unwrap().to_string();
-    assert!(error.contains("connection for notices"), "{error}");
+    assert!(error.contains("connection for update notifications"), "{error}");
     while stat(&mut client, "rejected_connections") < 3 {
         heal(&store).await;
     }

@@ -129,8 +129,8 @@ async fn where_select_is_refused_the_error_says_to_use_database_0() {
     for server in [server, cluster] {
         let error = read_error(&store_at(&Endpoint { database: 3, ..server.endpoint() })).await;
         assert_eq!(error.code(), Code::Unavailable, "{error}");
-        assert!(error.to_string().contains("/3 does not let us select this database"), "{error}");
-        assert!(error.to_string().contains("give database 0"), "{error}");
+        assert!(error.to_string().contains("/3 does not allow this database"), "{error}");
+        assert!(error.to_string().contains("Use database 0"), "{error}");
     }
 }
 
@@ -145,7 +145,10 @@ async fn definitions_that_exceed_the_limit_of_a_request_are_named_with_their_siz
         let info = SnapshotInfo { bytes: bytes.len() as u64, ..published(1).0 };
         let error = store.commit(1, &state(2, Some(info)), Some(bytes.into())).await.unwrap_err();
         assert_eq!(error.code(), Code::Unavailable, "{error}");
-        assert!(error.to_string().contains("did not take 3145728 bytes of definitions"), "{limit}: {error}");
+        assert!(
+            error.to_string().contains("did not accept 3145728 bytes of definitions"),
+            "{limit}: {error}"
+        );
         let mut notices = store.watch();
         if store.read().await.is_err() {
             connected(&mut notices).await;

@@ -1,4 +1,4 @@
-//! Checks whether another user can replace a directory above ours, and so plant definitions.
+//! Checks whether another user can replace a directory above the store's, and so plant definitions.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -16,19 +16,19 @@ const MAX_LINKS: usize = 40;
 /// In a sticky directory, only the owner of an entry, the owner of the directory and root can replace it.
 const STICKY: u32 = 0o1000;
 
-/// Checks every directory and link on the path. `option`: how to name another one.
+/// Checks every directory and link on the path. `option`: the one that names the directory.
 pub(super) fn examine(path: &Path, option: &str) -> Finding {
     let entries = match visited(path) {
         Ok(entries) => entries,
-        Err(cause) => return Finding::unchecked(CHECK, format!("cannot be examined: {cause}")),
+        Err(cause) => return Finding::unchecked(CHECK, format!("cannot be checked: {cause}")),
     };
     let faults: Vec<_> = entries.iter().filter_map(|(path, found)| fault(path, found)).collect();
     if faults.is_empty() {
-        return Finding::ok(CHECK, "no other user can replace a directory above");
+        return Finding::ok(CHECK, "no other user can replace a directory on the path");
     }
     let (messages, advice): (Vec<_>, Vec<_>) = faults.into_iter().unzip();
-    let message = format!("{}: another user can put definitions in place", messages.join("; "));
-    let advice = format!("{}; or choose another directory with {option}", advice.join("; "));
+    let message = format!("{}, so another user can replace the definitions", messages.join("; "));
+    let advice = format!("Run: {}. Or use another directory, with option '{option}'.", advice.join("; "));
     Finding::warning(CHECK, message, advice)
 }
 
@@ -38,14 +38,11 @@ fn fault(path: &Path, found: &Metadata) -> Option<(String, String)> {
     let shown = path.display();
     if ![0, rustix::process::geteuid().as_raw()].contains(&owner) {
         let option = if found.is_symlink() { "-h " } else { "" };
-        return Some((
-            format!("{shown} belongs to the user {owner}"),
-            format!("chown {option}root '{shown}'"),
-        ));
+        return Some((format!("{shown} belongs to user {owner}"), format!("chown {option}root '{shown}'")));
     }
     // The mode of a link has no meaning.
     let is_open = mode & 0o022 != 0 && mode & STICKY == 0 && !found.is_symlink();
-    is_open.then(|| (format!("{shown} has the mode {mode:04o}"), format!("chmod go-w '{shown}'")))
+    is_open.then(|| (format!("{shown} has mode {mode:04o}"), format!("chmod go-w '{shown}'")))
 }
 
 /// Every existing directory and link that the system visits before the last part of the path.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use rustls::{CertificateError, Error as TlsError, ProtocolVersion};
+use rustls::ProtocolVersion;
 use tokio::time::timeout;
 
 use crate::config::target::Address;
@@ -13,6 +13,7 @@ use crate::doctor::finding::{Finding, in_ms};
 use crate::store::redis::access::Access;
 use crate::store::redis::dial::{connect, encrypt, resolve};
 use crate::store::redis::discovery::Discovery;
+use crate::store::redis::tls_fault::{TlsFault, tls_fault};
 
 /// Checks the host name, TCP and TLS.
 pub async fn server(
@@ -27,15 +28,15 @@ pub async fn server(
     let addresses = match within(limit, resolve(host, *port)).await {
         Ok(addresses) => addresses,
         Err(cause) => {
-            let advice = "check the host in the url, and that this machine's name server knows it";
-            return vec![Finding::error("address", format!("{host} is not found: {cause}"), advice)];
+            let advice = "Check the host in the URL, and the DNS of this machine.";
+            return vec![Finding::error("address", format!("cannot resolve {host}: {cause}"), advice)];
         }
     };
     if host.parse::<IpAddr>().is_err() {
         let list = addresses.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", ");
         findings.push(Finding::ok(
             "address",
-            format!("{host} is {list}, found in {}", in_ms(asked_at.elapsed())),
+            format!("{host} is {list}, resolved in {}", in_ms(asked_at.elapsed())),
         ));
     }
     let is_public = addresses.iter().any(is_public);
@@ -45,9 +46,9 @@ pub async fn server(
         Err(cause) => {
             let advice = match cause.kind() {
                 io::ErrorKind::ConnectionRefused => {
-                    "nothing listens there: check host and port, and the server's `bind` and `protected-mode`"
+                    "Nothing listens there. Check the host and the port, and the server's `bind` and `protected-mode`."
                 }
-                _ => "check firewalls and security groups on the way, and that the server runs",
+                _ => "Check that the server runs, and that no firewall or security group blocks this port.",
             };
             findings.push(Finding::error(
                 "connection",
@@ -57,12 +58,12 @@ pub async fn server(
             return findings;
         }
     };
-    findings.push(Finding::ok("connection", format!("{address} takes it in {}", in_ms(asked_at.elapsed()))));
+    findings
+        .push(Finding::ok("connection", format!("connected to {address} in {}", in_ms(asked_at.elapsed()))));
     let encryption = match within(limit, access.encryption()).await {
         Ok(encryption) => encryption,
         Err(cause) => {
-            let advice = "install the system's certificate authorities, or name one with --tls-ca";
-            findings.push(Finding::error("tls", cause.to_string(), advice));
+            findings.push(unencrypted(address, &cause));
             return findings;
         }
     };
@@ -75,15 +76,15 @@ pub async fn server(
                     let version = version(stream.get_ref().1.protocol_version());
                     encrypted(version, encryption.server_name.as_ref().unwrap_or(host), is_verified, asked_at)
                 }
-                Err(cause) => Finding::error("tls", cause.to_string(), tls_advice(&cause)),
+                Err(cause) => unencrypted(address, &cause),
             }
         }
         None if is_public => Finding::warning(
             "tls",
-            "not encrypted, at a public address: password and definitions can be read on the way",
-            "let the server take TLS, and begin the url with rediss://",
+            "not encrypted, at a public address: others can read the password and the definitions",
+            "Enable TLS on the server, and use rediss:// in the URL.",
         ),
-        None => Finding::ok("tls", "not encrypted: the url does not ask for it"),
+        None => Finding::ok("tls", "not encrypted: the URL does not ask for TLS"),
     });
     findings
 }
@@ -99,7 +100,7 @@ pub async fn seeds(
     let ask = async |seed: &Address| {
         let asked_at = Instant::now();
         let answer = match timeout(limit, discovery.ask(seed, access)).await {
-            Ok(answer) => answer.map_err(|cause| discovery.described(&seed.to_string(), cause).to_string()),
+            Ok(answer) => answer.map_err(|cause| discovery.described(&seed.to_string(), cause).fault()),
             Err(_) => Err(format!("{seed} did not answer within {} ms", limit.as_millis())),
         };
         (answer, asked_at.elapsed())
@@ -112,21 +113,28 @@ pub async fn seeds(
     named.sort_by_key(|address| address.to_string());
     named.dedup();
     let list = named.iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" and ");
-    let counted = format!("{found} of {all} {kind} in the url answer");
+    let counted = format!("{found} of {all} {kind} in the URL answer");
     let message = match failures.first() {
-        None => format!("{counted}, in {} at most, and name {list}", in_ms(slowest)),
+        None => format!("{counted} within {}, and name {list} as the primary", in_ms(slowest)),
         Some(failure) if found == 0 => format!("{counted}: {failure}"),
-        Some(failure) => format!("{counted}, and name {list}; {failure}"),
+        Some(failure) => format!("{counted}, and name {list} as the primary; {failure}"),
     };
     vec![match (found, failures.is_empty(), named.len()) {
         (0, ..) => {
-            let advice =
-                "check hosts, ports and logins (sentinels have their own), and that the url's kind fits";
+            let advice = "Check the hosts, the ports and the login (sentinels have their own), and that the scheme of the URL is right.";
             Finding::error("guides", message, advice)
         }
         (_, true, 1) => Finding::ok("guides", message),
-        (_, true, _) => Finding::warning("guides", message, "they disagree: a failover may be under way"),
-        _ => Finding::warning("guides", message, "one is enough, but while it lasts; repair the others"),
+        (_, true, _) => Finding::warning(
+            "guides",
+            message,
+            "They disagree. If this stays after a failover, check their configuration.",
+        ),
+        _ => Finding::warning(
+            "guides",
+            message,
+            "Repair the others: if the last one fails, no process can connect.",
+        ),
     }]
 }
 
@@ -139,14 +147,14 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
 fn encrypted(version: &str, name: &str, is_verified: bool, asked_at: Instant) -> Finding {
     if is_verified {
         let took = in_ms(asked_at.elapsed());
-        return Finding::ok("tls", format!("{version}, a certificate for {name} that we trust, in {took}"));
+        return Finding::ok("tls", format!("{version}, with a trusted certificate for {name}, in {took}"));
     }
     Finding::warning(
         "tls",
         format!(
-            "{version}, but any certificate is taken: whoever is in the way can read and change everything"
+            "{version}, but any certificate is accepted, so an attacker on the network can read and change everything"
         ),
-        "drop insecureSkipVerify, and name the authority with --tls-ca",
+        "Remove option 'tls.insecureSkipVerify', and pass the CA with option 'tls.ca'.",
     )
 }
 
@@ -158,28 +166,15 @@ fn version(version: Option<ProtocolVersion>) -> &'static str {
     }
 }
 
-fn tls_advice(cause: &io::Error) -> &'static str {
-    match cause.get_ref().and_then(|cause| cause.downcast_ref::<TlsError>()) {
-        Some(TlsError::InvalidCertificate(fault)) => match fault {
-            CertificateError::UnknownIssuer | CertificateError::Other(_) => {
-                "name the certificate of the authority that signed the server's with --tls-ca; for a self-signed one, \
-                 --tls-insecure-skip-verify turns the check off"
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "say which name the certificate is for with --tls-server-name, or use that name in the url"
-            }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "renew the server's certificate; or is this machine's clock wrong?"
-            }
-            _ => "check the server's certificate",
-        },
-        Some(TlsError::InvalidMessage(_)) => {
-            "the server speaks no TLS at this port: redis:// or another port"
+fn unencrypted(address: &Address, cause: &io::Error) -> Finding {
+    match tls_fault(cause) {
+        Some(TlsFault { what, advice }) => {
+            Finding::error("tls", format!("{address} {what}: {cause}"), advice)
         }
-        Some(TlsError::AlertReceived(_)) => {
-            "if the server wants a certificate of ours, give one with --tls-cert and --tls-key"
+        None => {
+            let advice = "Check that the server supports TLS on this port, and that no firewall closes the connection.";
+            Finding::error("tls", format!("{address} cannot be reached over TLS: {cause}"), advice)
         }
-        _ => "check that the server speaks TLS 1.2 or 1.3 at this port",
     }
 }
 

@@ -19,7 +19,7 @@ use crate::store::redis::subscription::Subscription;
 /// Stands for a key with our prefix that never exists.
 const NOWHERE: &str = "<nowhere>";
 
-/// What every worker needs to run.
+/// What every process needs to run.
 const READING: &[&[&str]] = &[
     &["EVALSHA", "0000000000000000000000000000000000000000", "1", NOWHERE],
     &["EVAL", "return 1", "1", NOWHERE],
@@ -32,7 +32,7 @@ const READING: &[&[&str]] = &[
     &["TIME"],
 ];
 
-/// What a worker that is no reader needs as well.
+/// What a process that is not a reader needs as well.
 const WRITING: &[&[&str]] = &[
     // `XX`: only if the key exists.
     &["SET", NOWHERE, "x", "XX", "PX", "1"],
@@ -43,7 +43,7 @@ const WRITING: &[&[&str]] = &[
     &["PEXPIRE", NOWHERE, "1"],
 ];
 
-/// Where notices arrive.
+/// Where update notifications arrive.
 enum Source {
     Pushes,
     Subscription(Subscription),
@@ -66,8 +66,7 @@ pub async fn examine(session: &Session<'_>) -> Vec<Finding> {
     match probe_all(session).await {
         Ok(findings) => findings,
         Err(error) => {
-            let advice = "a server that lets us in answers commands: is it busy, or is something in between?";
-            vec![Finding::error("rights", error.to_string(), advice)]
+            vec![Finding::failed("rights", &error)]
         }
     }
 }
@@ -89,31 +88,35 @@ async fn probe_all(session: &Session<'_>) -> Result<Vec<Finding>> {
         let line = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
         findings.push(Finding::error(
             "rights",
-            format!("this user may not run {}", missing.join(", ")),
-            format!("ACL SETUSER <user> {line}"),
+            format!("this user lacks the permission to run {}", missing.join(", ")),
+            format!("Run: ACL SETUSER <user> {line}"),
         ));
     }
     if !unknown.is_empty() {
         let message = format!("the server does not know {}", unknown.join(", "));
-        let advice = "they are renamed or switched off there, and nothing works without them: use another server or plan, or a \
-            directory (file:///…)";
+        let advice = "They are renamed or disabled there, but the cache needs them. Use another server or plan, or a directory \
+            (file:///…).";
         findings.push(Finding::error("rights", message, advice));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok("rights", format!("this user may run {}", allowed.join(", "))));
+        findings.push(Finding::ok(
+            "rights",
+            format!("this user has the permission to run {}", allowed.join(", ")),
+        ));
     }
     findings.push(keys(session).await?);
     findings.push(notices(session).await?);
     if matches!(session.discovery.endpoint().topology, Topology::Cluster { .. })
         && probe(session, &["ASKING"], &nowhere).await? != Answer::Allowed
     {
-        let message = "this user may not run asking, which is needed while slots move";
-        findings.push(Finding::warning("rights", message, "ACL SETUSER <user> +asking"));
+        let message =
+            "this user lacks the permission to run asking, which is needed while the cluster moves slots";
+        findings.push(Finding::warning("rights", message, "Run: ACL SETUSER <user> +asking"));
     }
     Ok(findings)
 }
 
-/// Whether the user has access to our keys. Reads or removes a field that does not exist.
+/// Whether the user has access to the project's keys. Reads or removes a field that does not exist.
 async fn keys(session: &Session<'_>) -> Result<Finding> {
     let verb = if session.is_reader() { "HGET" } else { "HDEL" };
     let options = session.options;
@@ -121,10 +124,15 @@ async fn keys(session: &Session<'_>) -> Result<Finding> {
         match probe(session, &[verb, NOWHERE, "posthog-flag-cache-doctor"], &key).await? {
             Answer::Allowed => {}
             Answer::NoName => {
-                let advice = format!("ACL SETUSER <user> ~{}:*", options.key_prefix);
+                let advice = format!("Run: ACL SETUSER <user> ~{}:*", options.key_prefix);
                 return Ok(Finding::error("keys", format!("this user has no access to {key}"), advice));
             }
-            _ => return Ok(Finding::unchecked("keys", format!("no right to {}", verb.to_ascii_lowercase()))),
+            _ => {
+                return Ok(Finding::unchecked(
+                    "keys",
+                    format!("this user lacks the permission to run {}", verb.to_ascii_lowercase()),
+                ));
+            }
         }
     }
     Ok(Finding::ok(
@@ -133,9 +141,9 @@ async fn keys(session: &Session<'_>) -> Result<Finding> {
     ))
 }
 
-/// Whether a notice that we publish comes back. Workers read the state after it, and find nothing new.
+/// Whether a notification that this process publishes arrives. Processes read the state after it, and find nothing new.
 async fn notices(session: &Session<'_>) -> Result<Finding> {
-    const LATE: &str = "new definitions arrive with the next poll only";
+    const LATE: &str = "new definitions arrive only at the next poll";
     let channel = session.options.updates_channel();
     let limit = session.options.command_timeout;
     let pattern = format!("&{}:*", session.options.key_prefix);
@@ -155,23 +163,30 @@ async fn notices(session: &Session<'_>) -> Result<Finding> {
     let mut source = match timeout(limit, subscribing).await {
         Ok(Ok(Some(source))) => source,
         Ok(Ok(None)) => {
-            let message = format!("this user may not subscribe to {channel}: {LATE}");
+            let message = format!("this user lacks the permission to subscribe to {channel}: {LATE}");
             let advice = format!(
-                "ACL SETUSER <user> +subscribe {pattern}; a proxy may have no SUBSCRIBE, such as Envoy"
+                "Run: ACL SETUSER <user> +subscribe {pattern}. (A proxy such as Envoy may not support SUBSCRIBE.)"
             );
             return Ok(Finding::warning("notices", message, advice));
         }
         Ok(Err(error)) => return Err(error),
         Err(_) => {
-            return Ok(Finding::warning("notices", "subscribing takes too long", "check the server's load"));
+            return Ok(Finding::warning(
+                "notices",
+                "the server did not answer SUBSCRIBE in time",
+                "Check the load of the server.",
+            ));
         }
     };
     let way = match &source {
-        Source::Pushes => "pushed on the one connection",
-        Source::Subscription(_) => "on a second connection, because the server lacks RESP3",
+        Source::Pushes => "on the main connection",
+        Source::Subscription(_) => "on a second connection (the server lacks RESP3)",
     };
     if session.is_reader() {
-        return Ok(Finding::ok("notices", format!("this user may subscribe to {channel}: they come {way}")));
+        return Ok(Finding::ok(
+            "notices",
+            format!("this user has the permission to subscribe to {channel}; notifications arrive {way}"),
+        ));
     }
     let asked_at = Instant::now();
     let in_script = session.ask(&publish_in_script(session, &channel)).await?;
@@ -179,14 +194,14 @@ async fn notices(session: &Session<'_>) -> Result<Finding> {
         Ok(_) => "",
         Err(_) => match probe(session, &["PUBLISH", NOWHERE, "doctor"], &channel).await? {
             Answer::Allowed if answer(in_script.as_ref()) == Answer::Allowed => {
-                ", and sent by a command of their own, because the server refuses PUBLISH in scripts"
+                ", sent with a separate command (the server rejects PUBLISH in scripts)"
             }
             Answer::Allowed => "",
             _ => {
                 let message = format!(
-                    "this user may not publish to {channel}: other processes see its edits at their next poll"
+                    "this user lacks the permission to publish to {channel}: other processes see new definitions only at their next poll"
                 );
-                let advice = format!("ACL SETUSER <user> +publish {pattern}");
+                let advice = format!("Run: ACL SETUSER <user> +publish {pattern}");
                 return Ok(Finding::warning("notices", message, advice));
             }
         },
@@ -202,12 +217,13 @@ async fn notices(session: &Session<'_>) -> Result<Finding> {
         }
     };
     Ok(match timeout(limit, arrived).await {
-        Ok(()) => {
-            Finding::ok("notices", format!("one comes back in {}, {way}{sent}", in_ms(asked_at.elapsed())))
-        }
+        Ok(()) => Finding::ok(
+            "notices",
+            format!("a notification arrived in {}, {way}{sent}", in_ms(asked_at.elapsed())),
+        ),
         Err(_) => {
-            let message = format!("none came back within {} ms: {LATE}", limit.as_millis());
-            Finding::warning("notices", message, "is there a proxy that does not pass on pub/sub?")
+            let message = format!("no notification arrived within {} ms: {LATE}", limit.as_millis());
+            Finding::warning("notices", message, "Check whether a proxy before the server supports pub/sub.")
         }
     })
 }

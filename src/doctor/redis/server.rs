@@ -22,7 +22,7 @@ const NEARLY_FULL_PERCENT: u64 = 90;
 /// Checks version, topology and role.
 pub async fn identity(session: &Session<'_>) -> Vec<Finding> {
     let Some(hello) = session.hello().await else {
-        return vec![Finding::unchecked("server", "it does not say what it is")];
+        return vec![Finding::unchecked("server", "the server does not tell its version")];
     };
     let text = |name| {
         let text = hello.get(name).and_then(|value| String::from_redis_value_ref(value).ok());
@@ -43,13 +43,13 @@ fn version(server: &str, version: &str) -> Finding {
     }
     // Envoy answers as `envoy-redis-proxy 6.0.0`, whatever is behind it.
     if !matches!(server, "redis" | "valkey") {
-        let why = format!("{server} {version} stands before the server, whose version it does not tell");
+        let why = format!("{server} {version} is a proxy, which does not tell the version of the server");
         return Finding::unchecked("server", why);
     }
     Finding::error(
         "server",
         format!("{server} {version} is too old"),
-        "upgrade to Redis 6.2 or later, or Valkey",
+        "Upgrade to Redis 6.2 or newer, or to Valkey.",
     )
 }
 
@@ -57,54 +57,55 @@ fn topology(session: &Session<'_>, mode: &str) -> Finding {
     let found = match mode {
         "cluster" => "a node of a cluster",
         "sentinel" => "a sentinel",
-        _ => "a server of its own",
+        _ => "a single server",
     };
     match (&session.discovery.endpoint().topology, mode) {
         (Topology::Server(_), "sentinel") => Finding::error(
             "topology",
-            "the url names a sentinel as if it were a server",
-            "redis-sentinel://host:26379/0?master=<name>",
+            "the URL names a sentinel as a server",
+            "Use redis-sentinel://host:26379/0?master=<name> in the URL.",
         ),
         (Topology::Server(_), "cluster") => Finding::warning(
             "topology",
-            "the url names one node of a cluster: it works while our slot stays there",
-            "redis-cluster://host:6379,host:6379",
+            "the URL names one node of a cluster: it works only while the slot of this project stays on this node",
+            "Use redis-cluster://host:6379,host:6379 in the URL.",
         ),
         (Topology::Server(_), _) => Finding::ok("topology", found),
         (Topology::Sentinel { master, .. }, _) => {
             let address = session.connection.address();
-            Finding::ok("topology", format!("sentinels lead to {address} as the master {master}"))
+            Finding::ok("topology", format!("the sentinels name {address} as the primary of {master}"))
         }
-        (Topology::Cluster { .. }, _) => {
-            Finding::ok("topology", format!("{found}: {} has our slot", session.connection.address()))
-        }
+        (Topology::Cluster { .. }, _) => Finding::ok(
+            "topology",
+            format!("{found}: {} has the slot of this project", session.connection.address()),
+        ),
     }
 }
 
 fn role(session: &Session<'_>, role: &str) -> Finding {
     match role {
-        "master" => Finding::ok("role", "takes writes"),
+        "master" => Finding::ok("role", "a primary, which accepts writes"),
         _ if session.is_reader() => Finding::ok("role", "a replica, which is enough for a reader"),
         _ => Finding::error(
             "role",
-            "a replica, which takes no writes",
-            "name the master, or let Sentinel or a cluster find it; role 'reader' does with a replica",
+            "a replica, which does not accept writes",
+            "Use the address of the primary, or redis-sentinel:// or redis-cluster:// in the URL. For the role 'reader', a replica is enough.",
         ),
     }
 }
 
-/// Whether the server may evict our keys.
+/// Whether the server may evict the project's keys.
 pub async fn eviction(session: &Session<'_>) -> Finding {
     const CHECK: &str = "eviction";
     let info = match session.ask(redis::cmd("INFO").arg("memory")).await {
         Ok(Ok(reply)) => from_redis_value::<String>(reply).unwrap_or_default(),
-        Ok(Err(_)) => return Finding::unchecked(CHECK, "the server refuses INFO to this user"),
+        Ok(Err(_)) => return Finding::unchecked(CHECK, "this user lacks the permission to run info"),
         Err(error) => return Finding::unchecked(CHECK, error.to_string()),
     };
     let info: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim().split_once(':')).collect();
     let number = |name| info.get(name).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
     let Some(policy) = info.get("maxmemory_policy") else {
-        return Finding::unchecked(CHECK, "the server does not tell its policy");
+        return Finding::unchecked(CHECK, "the server does not tell its eviction policy");
     };
     let (used, limit) = (number("used_memory"), number("maxmemory"));
     let now = match limit {
@@ -116,14 +117,14 @@ pub async fn eviction(session: &Session<'_>) -> Finding {
         return Finding::warning(
             CHECK,
             format!(
-                "{policy} ({now}): a full server drops our keys too; workers put them back, but new ones fetch"
+                "{policy} ({now}): a full server evicts the definitions; running processes restore them, but new processes must fetch"
             ),
-            "maxmemory-policy noeviction, or a server, or memory, that is never full",
+            "Set maxmemory-policy to noeviction, or make sure that the server is never full.",
         );
     }
     if limit > 0 && used.saturating_mul(100) >= limit.saturating_mul(NEARLY_FULL_PERCENT) {
-        let message = format!("{policy}, and {now}: a full server refuses to publish");
-        return Finding::warning(CHECK, message, "give the server more memory");
+        let message = format!("{policy} ({now}): a full server rejects new definitions");
+        return Finding::warning(CHECK, message, "Give the server more memory (maxmemory).");
     }
     Finding::ok(CHECK, format!("{policy} ({now})"))
 }
@@ -136,11 +137,8 @@ pub async fn latency(session: &Session<'_>) -> Finding {
         let asked_at = Instant::now();
         match session.ask(&redis::cmd("TIME")).await {
             Ok(Ok(_)) => trips.push(asked_at.elapsed()),
-            Ok(Err(_)) => return Finding::unchecked(CHECK, "no right to TIME"),
-            Err(error) => {
-                let advice = "check the network and the server's load (SLOWLOG, LATENCY DOCTOR)";
-                return Finding::error(CHECK, error.to_string(), advice);
-            }
+            Ok(Err(_)) => return Finding::unchecked(CHECK, "this user lacks the permission to run time"),
+            Err(error) => return Finding::failed(CHECK, &error),
         }
     }
     trips.sort();
@@ -152,8 +150,10 @@ pub async fn latency(session: &Session<'_>) -> Finding {
     if slowest * 2 < limit {
         return Finding::ok(CHECK, message);
     }
-    let advice =
-        format!("commandTimeoutMs is {}: a server closer by, or a longer timeout", limit.as_millis());
+    let advice = format!(
+        "This is more than half of commandTimeoutMs ({} ms). Use a server that is closer, or raise option 'commandTimeoutMs'.",
+        limit.as_millis()
+    );
     Finding::warning(CHECK, message, advice)
 }
 

@@ -177,8 +177,9 @@ impl Files {
 
     fn write(&self, folder: &Folder, next: &State, bytes: Option<&[u8]>) -> Result<()> {
         let record = Record { expires_at: now().saturating_add(millis(self.max_age)), state: next.clone() };
-        let text = serde_json::to_vec_pretty(&record)
-            .map_err(|cause| Error::new(Code::Unavailable, "the state cannot be written").caused_by(cause))?;
+        let text = serde_json::to_vec_pretty(&record).map_err(|cause| {
+            Error::new(Code::Unavailable, "cannot write the state as JSON").caused_by(cause)
+        })?;
         if let (Some(snapshot), Some(bytes)) = (&next.snapshot, bytes) {
             self.replace(folder, &snapshot_name(&snapshot.version), bytes)?;
         }
@@ -303,7 +304,9 @@ impl Files {
 
     fn failed(&self, verb: &str, cause: io::Error) -> Error {
         let path = self.path.display();
-        Error::new(Code::Unavailable, format!("cannot {verb} the directory {path}")).caused_by(cause)
+        Error::new(Code::Unavailable, format!("cannot {verb} the directory {path}"))
+            .caused_by(cause)
+            .advising("Check the permissions of this user and the free space, or use another directory.")
     }
 
     fn no_directory(&self, path: &Path, cause: io::Error) -> Error {
@@ -311,16 +314,18 @@ impl Files {
             return self.foreign(path);
         }
         let message = format!(
-            "cannot open the directory {}: a part of its path is not a directory, or is a symbolic link below {}, \
-             where links are not followed",
+            "cannot open the directory {}: a part of its path is not a directory, or is a symbolic link below {} (links \
+             there are not followed)",
             path.display(),
             self.base.path.display(),
         );
-        Error::new(Code::Unavailable, message).caused_by(cause)
+        Error::new(Code::Unavailable, message)
+            .caused_by(cause)
+            .advising("Replace it with a directory, or use another directory.")
     }
 
     fn foreign(&self, path: &Path) -> Error {
-        self.refused(path, "belongs to somebody else")
+        self.refused(path, "belongs to another user")
     }
 
     fn not_private(&self, path: &Path, cause: io::Error) -> Error {
@@ -331,7 +336,8 @@ impl Files {
         let kind = if self.base.is_default { "default directory" } else { "directory" };
         let option = if self.purpose == Purpose::LocalCopy { "localCopy" } else { "url" };
         let path = path.display();
-        Error::new(Code::Auth, format!("the {kind} {path} {fault}: name another with `{option}`"))
+        Error::new(Code::Auth, format!("the {kind} {path} {fault}"))
+            .advising(format!("Use another directory, with option '{option}'."))
     }
 }
 

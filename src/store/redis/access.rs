@@ -41,7 +41,11 @@ impl Access {
         let Endpoint { login: given, tls: given_tls, .. } = endpoint.clone();
         let Credentials { login, tls, lifetime } = credentials;
         let tls = match (given_tls, tls) {
-            (None, Some(_)) => return Err(io::Error::other("tls needs rediss:// or valkeys:// in url")),
+            (None, Some(_)) => {
+                return Err(io::Error::other(
+                    "it returned tls, which needs rediss:// or valkeys:// in option 'url'",
+                ));
+            }
             (Some(given), Some(tls)) => Some(tls.or(given)),
             (given, None) => given,
         };

@@ -105,8 +105,10 @@ impl Discovery {
         let Some(CredentialsFunction(provider)) = &self.endpoint.credentials else {
             return Ok(self.fixed.clone());
         };
-        let failed =
-            |cause| Error::new(Code::Auth, "option 'credentials' failed").caused_by(io::Error::other(cause));
+        let failed = |cause| {
+            Error::new(Code::Auth, "cannot get a login from option 'credentials'")
+                .caused_by(io::Error::other(cause))
+        };
         let given = match timeout(self.limit, provider.call()).await {
             Ok(Ok(given)) => given,
             Ok(Err(cause)) => {
@@ -147,7 +149,7 @@ impl Discovery {
 
     /// The deployment did not answer within this time.
     pub fn timed_out(&self, limit: Duration) -> Error {
-        Error::new(Code::Timeout, format!("{} did not answer within {} ms", self.endpoint, limit.as_millis()))
+        Error::timeout(&self.endpoint, limit)
     }
 
     async fn find(&self, access: &Access, config: &AsyncConnectionConfig) -> Result<Connection> {
@@ -164,8 +166,9 @@ impl Discovery {
         };
         // Any other code is more specific than `Unavailable`.
         let error = errors.into_iter().max_by_key(|error| error.code() != Code::Unavailable);
-        Err(error
-            .unwrap_or_else(|| Error::new(Code::Unavailable, format!("{} names no server", self.endpoint))))
+        Err(error.unwrap_or_else(|| {
+            Error::new(Code::Unavailable, format!("{} has no server to connect to", self.endpoint))
+        }))
     }
 
     /// Describes the failure of a command, and remembers a redirect for the next connect.
@@ -192,7 +195,7 @@ impl Discovery {
             Way::Seed(seed) => seed,
         };
         let primary = self.ask(&seed, access).await.map_err(|cause| {
-            self.described(&format!("{seed}, asked for the way to {},", self.endpoint), cause)
+            self.described(&format!("{seed}, asked for the primary of {},", self.endpoint), cause)
         })?;
         let connection = self.open(&primary, access, config).await?;
         if matches!(self.endpoint.topology, Topology::Sentinel { .. }) {
@@ -235,7 +238,10 @@ impl Discovery {
         };
         let subscribed = timeout(self.limit, subscribed).await.map_err(|_| self.timed_out(self.limit))?;
         subscribed.map_err(|cause| {
-            self.described(&format!("{}, on the connection for notices,", self.subject(address)), cause)
+            self.described(
+                &format!("{}, on the connection for update notifications,", self.subject(address)),
+                cause,
+            )
         })
     }
 
@@ -290,7 +296,7 @@ async fn ask_sentinel(sentinel: &Connection, name: &str) -> RedisResult<Address>
         Some((host, port)) => Ok(sentinel.address().neighbour(&host, port)),
         None => Err(RedisError::from((
             ErrorKind::MasterNameNotFoundBySentinel,
-            "the sentinel knows no master of this name",
+            "the sentinel knows no primary with this name",
         ))),
     }
 }
@@ -300,7 +306,7 @@ async fn ensure_primary(server: &Connection) -> RedisResult<()> {
     let is_master = |role: &Value| matches!(role, Value::BulkString(bytes) if bytes == b"master");
     match server.send(&redis::cmd("ROLE")).await? {
         Value::Array(role) if role.first().is_some_and(is_master) => Ok(()),
-        _ => Err(RedisError::from((ErrorKind::Client, "it is no master (yet)"))),
+        _ => Err(RedisError::from((ErrorKind::Client, "it is not the primary (yet)"))),
     }
 }
 
@@ -329,7 +335,7 @@ async fn ask_node(node: &Connection, slot: u16) -> RedisResult<(Address, Vec<Add
     }
     match primary {
         Some(primary) => Ok((primary, nodes)),
-        None => Err(RedisError::from((ErrorKind::Client, "the cluster has no node for our slot"))),
+        None => Err(RedisError::from((ErrorKind::Client, "no node has the slot of this project"))),
     }
 }
 

@@ -7,47 +7,24 @@ use std::sync::Arc;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
-use rustls::{CertificateError, Error as TlsError};
 
 use super::reply_limit::Refused;
+use super::tls_fault::{TlsFault, tls_fault};
 use crate::error::{Code, Error};
 
 /// The error of Redis and Valkey for a script that they do not have (src/script.c).
 const NO_SCRIPT: [&str; 2] = ["No matching script. Please use EVAL.", "No matching script."];
-
-const REFUSED: &str = "refuses our credentials or rights";
-const LACKS_SCRIPTS: &str = "does not run Lua scripts (EVAL), without which definitions cannot be shared there; use another \
-    server or plan, or a directory (file:///…)";
-const LACKS_DATABASE: &str = "does not let us select this database; give database 0 in the url";
 
 /// No service limits requests to less than this.
 const LARGE_BYTES: usize = 500_000;
 
 /// The error that the store returns; it quotes none of the passwords.
 pub fn described<'a>(subject: &str, passwords: impl Iterator<Item = &'a str>, cause: RedisError) -> Error {
-    let (code, what) = match (cause.kind(), cause.code()) {
-        (ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm), _)
-        | (_, Some("NOAUTH" | "WRONGPASS")) => (Code::Auth, REFUSED),
-        _ if cause.detail().is_some_and(lacks_permission) => (Code::Auth, REFUSED),
-        _ if is_refused(&cause) => (Code::Unavailable, "sends a reply that nobody can need"),
-        // The cause quotes the reply.
-        (ErrorKind::Parse | ErrorKind::UnexpectedReturnType, _) => {
-            return Error::new(
-                Code::Unavailable,
-                format!("{subject} sends a reply that cannot be understood"),
-            );
-        }
-        _ if is_read_only(&cause) => (Code::ReadOnly, "is a read-only replica"),
-        _ if lacks_scripts(&cause) => (Code::Unavailable, LACKS_SCRIPTS),
-        // How redis-rs names a refused `SELECT`.
-        _ if cause.to_string().contains("refused to switch database") => (Code::Unavailable, LACKS_DATABASE),
-        _ if cause.is_io_error() => {
-            (Code::Unavailable, certificate_fault(&cause).unwrap_or("cannot be reached"))
-        }
-        _ => (Code::Unavailable, "refuses to work"),
-    };
-    let error = Error::new(code, format!("{subject} {what}"));
+    let Meaning(code, what, advice) = meaning(&cause);
+    let error = Error::new(code, format!("{subject} {what}")).advising(advice);
     match Redacted::of(passwords, &cause) {
+        // These quote the reply.
+        _ if matches!(cause.kind(), ErrorKind::Parse | ErrorKind::UnexpectedReturnType) => error,
         // A password may be a word that occurs in this message of Redis.
         Some(redacted) if !cause.detail().is_some_and(|detail| NO_SCRIPT.contains(&detail)) => {
             error.caused_by(redacted)
@@ -55,6 +32,63 @@ pub fn described<'a>(subject: &str, passwords: impl Iterator<Item = &'a str>, ca
         _ => error.caused_by(cause),
     }
 }
+
+/// The code of an error, what happened as the end of a sentence that begins with the server, and what to do.
+struct Meaning(Code, &'static str, &'static str);
+
+fn meaning(cause: &RedisError) -> Meaning {
+    const INVALID_REPLY: Meaning = Meaning(
+        Code::Unavailable,
+        "sent an invalid reply",
+        "Check that Redis or Valkey listens at this address, and not another program.",
+    );
+    let unavailable = |what, advice| Meaning(Code::Unavailable, what, advice);
+    match (cause.kind(), cause.code()) {
+        (_, Some("NOAUTH")) => Meaning(
+            Code::Auth,
+            "requires a password",
+            "Set option 'password', or write the password into the URL.",
+        ),
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => {
+            Meaning(Code::Auth, "rejected the login", "Check the user name and the password.")
+        }
+        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => DENIED,
+        _ if cause.detail().is_some_and(lacks_permission) => DENIED,
+        (ErrorKind::Parse | ErrorKind::UnexpectedReturnType, _) => INVALID_REPLY,
+        _ if is_refused(cause) => INVALID_REPLY,
+        _ if is_read_only(cause) => Meaning(
+            Code::ReadOnly,
+            "is a read-only replica",
+            "Use the address of the primary, or redis-sentinel:// or redis-cluster:// in the URL.",
+        ),
+        _ if lacks_scripts(cause) => unavailable(
+            "does not run Lua scripts (EVAL), which the cache needs",
+            "Use another server or plan, or a directory (file:///…).",
+        ),
+        // How redis-rs names a refused `SELECT`.
+        _ if cause.to_string().contains("refused to switch database") => {
+            unavailable("does not allow this database", "Use database 0 in the URL.")
+        }
+        (ErrorKind::MasterNameNotFoundBySentinel, _) => {
+            unavailable("cannot be used", "Check the name in ?master= in the URL.")
+        }
+        (_, Some("OOM")) => unavailable("has no memory left", "Give the server more memory (maxmemory)."),
+        _ if cause.is_io_error() => match io_error(cause).and_then(tls_fault) {
+            Some(TlsFault { what, advice }) => unavailable(what, advice),
+            None => unavailable(
+                "cannot be reached",
+                "Check the host and the port in the URL, and that the server runs.",
+            ),
+        },
+        _ => unavailable("cannot be used", "If this error stays, check the server and its log."),
+    }
+}
+
+const DENIED: Meaning = Meaning(
+    Code::Auth,
+    "denied a command",
+    "Grant the user the missing permission: `npx posthog-flag-cache doctor` names it.",
+);
 
 /// A script that lacks a permission fails without `NOPERM`: Redis up to 7.0 sends the first text, Redis from 7.2
 /// the second (src/script.c, scriptCall).
@@ -69,27 +103,6 @@ pub fn lacks_scripts(cause: &RedisError) -> bool {
         || detail.contains("lua scripting support disabled")
 }
 
-/// What is wrong with the server's certificate, and what to do.
-fn certificate_fault(cause: &RedisError) -> Option<&'static str> {
-    let TlsError::InvalidCertificate(fault) = io_error(cause)?.get_ref()?.downcast_ref()? else {
-        return None;
-    };
-    Some(match fault {
-        // A self-signed certificate may also count as an authority's own, which is one of the other faults.
-        CertificateError::UnknownIssuer | CertificateError::Other(_) => {
-            "has a certificate that this process does not trust; give the CA that signed it as tls.ca. For a self-signed \
-             one, tls.insecureSkipVerify turns the check off"
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "has a certificate for another name; give that name as tls.serverName"
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "has a certificate that has expired; renew it, or correct the clock of this host"
-        }
-        _ => return None,
-    })
-}
-
 /// The same error, with the size of the definitions if they may be too large for the server: it said so, or it closed
 /// the connection.
 pub fn with_size(error: Error, bytes: usize) -> Error {
@@ -97,11 +110,10 @@ pub fn with_size(error: Error, bytes: usize) -> Error {
     if bytes < LARGE_BYTES || !redis_error(&error).is_some_and(is_for_size) {
         return error;
     }
-    let message = format!(
-        "the server did not take {bytes} bytes of definitions, so it may limit the size of a request; choose a plan with a \
-         higher limit, or another store"
-    );
-    Error::new(error.code(), message).caused_by(error)
+    let message = format!("the server did not accept {bytes} bytes of definitions");
+    Error::new(error.code(), message)
+        .caused_by(error.without_advice())
+        .advising("It may limit the size of a request: choose a plan with a higher limit, or another store.")
 }
 
 /// Whether the server says that a command is too large: Upstash, and Redis (`proto-max-bulk-len`).

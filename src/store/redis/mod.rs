@@ -23,6 +23,7 @@ mod race;
 mod reply_limit;
 pub(crate) mod subscription;
 pub(crate) mod supervisor;
+pub(crate) mod tls_fault;
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -233,7 +234,10 @@ impl Store for RedisStore {
 
 /// Omits the cause, because it quotes the reply.
 fn garbled() -> Error {
-    Error::new(Code::Corrupt, "the server sends a reply that cannot be understood")
+    Error::new(Code::Corrupt, "the server sent an invalid reply").advising(
+        "Another program may use these keys. Use another prefix (option 'keyPrefix'), or delete them with `npx \
+         posthog-flag-cache purge`.",
+    )
 }
 
 fn is_unknown_script(error: &Error) -> bool {

@@ -173,7 +173,7 @@ impl Reply {
             // An attribute precedes the value that it describes.
             (b'|', Number::Natural(length)) => length.saturating_mul(2).saturating_add(1),
             (b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|', _) => {
-                return Err(Refused("a length that is no number"));
+                return Err(Refused("a length that is not a number"));
             }
             _ => 0,
         };

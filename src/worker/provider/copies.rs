@@ -53,7 +53,7 @@ impl Provider {
         let (local, reporter) = (local.clone(), self.mirror.reporter());
         tokio::spawn(async move {
             if let Err(error) = local.keep(copy).await {
-                let failed = Error::new(error.code(), "cannot keep the local copy").caused_by(error);
+                let failed = Error::new(error.code(), "cannot write the local copy").caused_by(error);
                 // An error here only means that there are no listeners.
                 let _ = reporter.send(failed);
             }

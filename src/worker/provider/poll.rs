@@ -80,8 +80,9 @@ impl Provider {
                 Decision::Wait(_) | Decision::Follow if reading.state.outdated_at.is_some() => {
                     return Err(Error::new(
                         Code::Unavailable,
-                        "the store does not take the newest definitions: each process fetches for itself until it does",
-                    ));
+                        "the store could not take the newest definitions, so each process fetches for itself",
+                    )
+                    .advising("The process that fetched them reports the reason to onError()."));
                 }
                 Decision::Wait(until) if time.may_wait() && self.require_open().is_ok() => {
                     self.wait(time, until.saturating_sub(reading.now)).await;

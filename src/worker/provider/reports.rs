@@ -18,12 +18,13 @@ impl Provider {
         });
         if let Some(interval) = mismatch {
             let (actual, configured) = (interval.as_millis(), configured.as_millis());
-            let message = format!(
-                "posthog-node polls every {actual} ms, but refreshIntervalMs is {configured}: set \
-                 refreshIntervalMs to {actual}, like featureFlagsPollingInterval; or, if several PostHog clients \
-                 use this cache object, create one for each"
+            let message =
+                format!("posthog-node polls every {actual} ms, but refreshIntervalMs is {configured}");
+            let advice = format!(
+                "Set refreshIntervalMs to {actual}, the value of featureFlagsPollingInterval. If several PostHog clients \
+                 use this cache object, create one for each client."
             );
-            self.mirror.report(Error::new(Code::Options, message));
+            self.mirror.report(Error::new(Code::Options, message).advising(advice));
         }
     }
 
@@ -36,14 +37,15 @@ impl Provider {
         });
         if is_new {
             let goes_on = match self.when_refused {
-                WhenRefused::Keep => "the fleet keeps the definitions that it has",
-                WhenRefused::Clear => "the fleet goes on without definitions",
+                WhenRefused::Keep => "all processes keep the definitions that they have",
+                WhenRefused::Clear => "no process has definitions",
             };
             let message = format!(
-                "PostHog refuses the flag definitions of this project (402, quota exceeded): {goes_on} until it \
-                 answers again. Check the billing limits of the project"
+                "PostHog refuses the flag definitions of this project (402, quota exceeded), so {goes_on} until PostHog \
+                 sends new ones"
             );
-            self.mirror.report(Error::new(Code::Api, message));
+            let advice = "Check the billing limits of the project.";
+            self.mirror.report(Error::new(Code::Api, message).advising(advice));
         }
     }
 }

@@ -197,7 +197,7 @@ async fn a_link_in_place_of_the_directory_is_not_followed() {
     fs::rename(&prefix, &moved).unwrap();
     symlink(&moved, &prefix).unwrap();
     assert!(host.cut_off(&[stale()]).provider.poll(None).await.is_err());
-    reports(&host.process(&[]), Code::Unavailable, "links are not followed").await;
+    reports(&host.process(&[]), Code::Unavailable, "links there are not followed").await;
 }
 
 #[tokio::test]
@@ -210,8 +210,12 @@ async fn a_directory_of_another_user_is_refused() {
         let host = Host::warm().await;
         chown(host.place().ancestors().nth(depth).unwrap(), Some(NOBODY), None).unwrap();
         assert!(host.cut_off(&[stale()]).provider.poll(None).await.is_err());
-        reports(&host.process(&[]), Code::Auth, "belongs to somebody else: name another with `localCopy`")
-            .await;
+        reports(
+            &host.process(&[]),
+            Code::Auth,
+            "belongs to another user. Use another directory, with option 'localCopy'.",
+        )
+        .await;
     }
     // A volume may belong to anybody.
     let host = Host::new();

@@ -113,16 +113,14 @@ fn parameters_of_other_clients_are_ignored_where_that_is_safe_and_named() {
         "memory:",
         "file:///directory",
     ] {
-        assert_eq!(warning(url), None, "{url}");
+        assert!(warning(url).is_none(), "{url}");
     }
     let told = warning("redis://h?family=0&socket_timeout=5&protocol=3").unwrap();
-    assert_eq!(
-        told,
-        "option 'url' has parameters that have no effect here: family, socket_timeout, protocol"
-    );
+    let expected = "option 'url' has parameters without effect: family, socket_timeout, protocol";
+    assert_eq!(told.fault(), expected);
     for name in ["ssl_cert_reqs=none", "rejectUnauthorized=false", "skip_verify=true", "verifyPeer=NONE"] {
         let told = warning(&format!("rediss://h?{name}")).unwrap();
-        assert!(told.contains("'tls.insecureSkipVerify'"), "{told}");
+        assert!(told.to_string().contains("'tls.insecureSkipVerify'"), "{told}");
     }
     assert!(warning("redis-cluster://h?pool_size=5").is_some());
     assert!(warning("redis-sentinel://h?master=m&family=4").is_some());
@@ -142,44 +140,44 @@ fn a_bad_url_is_refused_without_its_password() {
         ("redis://u:s3cr3t@cache/-1", "has a database that is not a number"),
         ("redis://u:s3cr3t@cache/1/2", "has a database that is not a number"),
         ("redis://u:s3cr3t@cache/65536", "has a database that is not a number"),
-        ("redis://u:s3cr3t@cache?s3cr3t", "has an unknown query or fragment"),
-        ("redis://u:s3cr3t@cache#s3cr3t", "has an unknown query or fragment"),
-        ("redis://cache?password=s3cr3t", "has a login among its parameters"),
-        ("redis://cache?user=s3cr3t", "has a login among its parameters"),
+        ("redis://u:s3cr3t@cache?s3cr3t", "has an unknown parameter, or a fragment"),
+        ("redis://u:s3cr3t@cache#s3cr3t", "has an unknown parameter, or a fragment"),
+        ("redis://cache?password=s3cr3t", "has a login in its parameters"),
+        ("redis://cache?user=s3cr3t", "has a login in its parameters"),
         ("redis://u:s3cr3t@cache?ssl_cert_reqs=required", "has a parameter about certificates, but no TLS"),
         ("redis://u:s3cr3t@cache?rejectUnauthorized=false", "has a parameter about certificates, but no TLS"),
         ("redis-cluster://u:s3cr3t@cache?verifyPeer=FULL", "has a parameter about certificates, but no TLS"),
-        ("redis://u:s3cr3t%ff@cache", "has a bad percent-encoding"),
+        ("redis://u:s3cr3t%ff@cache", "has an invalid percent-encoding"),
         ("redis:///0", "has no host"),
         ("redis:", "has no host"),
         ("redis://u:s3cr3t@a,b", "has several hosts"),
         ("redis-cluster://u:s3cr3t@", "has no host"),
         ("redis-cluster://u:s3cr3t@a,", "has no host"),
         ("redis-cluster://u:s3cr3t@a,:1", "is not a URL"),
-        ("redis-cluster://u:s3cr3t@a,b:0", "has the port 0"),
-        ("redis-cluster://u:s3cr3t@a/1", "has a database, but a cluster has only 0"),
-        ("redis://u:s3cr3t@cache?password=s3cr3t", "has a login among its parameters"),
-        ("redis://u:s3cr3t@cache/1?db=2", "has two databases"),
+        ("redis-cluster://u:s3cr3t@a,b:0", "has port 0"),
+        ("redis-cluster://u:s3cr3t@a/1", "names a database, but a cluster has only database 0"),
+        ("redis://u:s3cr3t@cache?password=s3cr3t", "has a login in its parameters"),
+        ("redis://u:s3cr3t@cache/1?db=2", "names two different databases"),
         ("redis://u:s3cr3t@cache?db=s3cr3t", "has a database that is not a number"),
-        ("redis://u:s3cr3t@cache?db=1&db=1", "has an unknown query or fragment"),
-        ("redis://u:s3cr3t@cache?master=m", "has an unknown query or fragment"),
+        ("redis://u:s3cr3t@cache?db=1&db=1", "has an unknown parameter, or a fragment"),
+        ("redis://u:s3cr3t@cache?master=m", "has an unknown parameter, or a fragment"),
         ("redis://u:s3cr3t@cache?tls=true", "asks for TLS"),
         ("redis://u:s3cr3t@cache?ssl", "asks for TLS"),
         ("rediss://u:s3cr3t@cache?ssl_ca_certs=/s3cr3t.pem", "names files with certificates"),
-        ("redis-cluster://u:s3cr3t@cache?db=1", "has a database, but a cluster has only 0"),
-        ("redis+unix:///socket?master=m", "has an unknown query or fragment"),
-        ("redis-cluster://u:s3cr3t@a?master=m", "has an unknown query or fragment"),
-        ("redis-sentinel://u:s3cr3t@a", "does not say which master"),
-        ("redis-sentinel://u:s3cr3t@a?master=", "has an unknown query"),
-        ("redis-sentinel://u:s3cr3t@a?master=m&password=s3cr3t", "has a login among its parameters"),
-        ("redis-sentinel://u:s3cr3t@a?master=m#s3cr3t", "has an unknown query"),
+        ("redis-cluster://u:s3cr3t@cache?db=1", "names a database, but a cluster has only database 0"),
+        ("redis+unix:///socket?master=m", "has an unknown parameter, or a fragment"),
+        ("redis-cluster://u:s3cr3t@a?master=m", "has an unknown parameter, or a fragment"),
+        ("redis-sentinel://u:s3cr3t@a", "does not name the primary"),
+        ("redis-sentinel://u:s3cr3t@a?master=", "has an unknown parameter"),
+        ("redis-sentinel://u:s3cr3t@a?master=m&password=s3cr3t", "has a login in its parameters"),
+        ("redis-sentinel://u:s3cr3t@a?master=m#s3cr3t", "has an unknown parameter"),
         ("rediss+unix:///socket", "has an unknown scheme"),
-        ("redis+unix://u:s3cr3t@host/socket", "has a host before the socket"),
+        ("redis+unix://u:s3cr3t@host/socket", "has a host before the path of the socket"),
         ("redis+unix:///", "has no path of a socket"),
         ("redis+unix:///socket?db=s3cr3t", "has a database that is not a number"),
-        ("redis+unix:///socket?password=s3cr3t", "has a login among its parameters"),
+        ("redis+unix:///socket?password=s3cr3t", "has a login in its parameters"),
         ("redis-s3cr3t://host", "has an unknown scheme"),
-        ("file://elsewhere/directory", "does not name a directory of this host"),
+        ("file://elsewhere/directory", "does not name a directory on this host"),
         ("file:///directory#1", "has a '?' or a '#', which would end the path: write %3F or %23 instead"),
         ("file:///directory?x", "has a '?' or a '#', which would end the path: write %3F or %23 instead"),
         ("file:///directory?", "has a '?' or a '#'"),
@@ -190,9 +188,9 @@ fn a_bad_url_is_refused_without_its_password() {
         ("file:///a%00b", "has a control character"),
         ("file:///a\tb", "has a control character"),
         ("file:///a\nb", "has a control character"),
-        ("file:", "does not name a directory of this host"),
-        ("file:directory", "does not name a directory of this host"),
-        ("file:/directory", "does not name a directory of this host"),
+        ("file:", "does not name a directory on this host"),
+        ("file:directory", "does not name a directory on this host"),
+        ("file:/directory", "does not name a directory on this host"),
     ] {
         let message = fault(&[("url", text(url))], "url");
         assert!(message.contains(what), "{url}: {message}");

@@ -169,7 +169,7 @@ async fn a_cluster_without_a_node_for_our_slot_is_unavailable() {
     let alone = Cluster { servers: vec![server] };
     let error = read_error(&store_at(&alone.endpoint(seeds(&alone)))).await;
     assert_eq!(error.code(), Code::Unavailable, "{error}");
-    assert!(error.to_string().contains("no node for our slot"), "{error}");
+    assert!(error.to_string().contains("no node has the slot"), "{error}");
     let server = RedisServer::start(&[]);
     let endpoint = alone.endpoint(vec![server.address()]);
     let error = read_error(&store_at(&endpoint)).await;

@@ -66,14 +66,14 @@ async fn a_server_that_is_not_a_primary_or_unknown_is_not_used() {
     let endpoint = with_sentinels(&server.endpoint(), vec![sentinel.address()], Login::default());
     let error = read_error(&store_at(&endpoint)).await;
     assert_eq!(error.code(), Code::Unavailable, "{error}");
-    assert!(error.to_string().contains("knows no master of this name"), "{error}");
+    assert!(error.to_string().contains("knows no primary with this name"), "{error}");
 
     // Sentinels believe what they are told until they have looked.
     run(&sentinel, &["SENTINEL", "MONITOR", MASTER, "127.0.0.1", &server.port.to_string(), "1"]);
     let store = store_at(&endpoint);
     let error = read_error(&store).await;
     assert_eq!(error.code(), Code::Unavailable, "{error}");
-    assert!(error.to_string().contains("it is no master"), "{error}");
+    assert!(error.to_string().contains("it is not the primary"), "{error}");
     run(&server, &["REPLICAOF", "NO", "ONE"]);
     connects_to(&server).await;
     heal(&store).await;
