@@ -216,7 +216,7 @@ class FlagDefinitionCache {
   }
 
   webhookHandler(options) {
-    return webhookHandler(this, options, (error) => this.#report(error))
+    return webhookHandler(this, options, { report: (error) => this.#report(error), told: () => this.#unobserved.told })
   }
 
   onUpdate(listener) {

@@ -82,6 +82,11 @@ class UnobservedRequest {
     await this.#told
   }
 
+  /** Resolves when the outcome of the last request is shared, as far as it is known. */
+  get told() {
+    return this.#told
+  }
+
   #concerns({ method, origin, path }) {
     if (this.#context.client.origin !== undefined) this.end()
     if (!this.#isWatched || method !== 'GET' || !URL.canParse(path, origin)) return false

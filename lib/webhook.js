@@ -7,8 +7,11 @@ const { bearerOf } = require('./secret.js')
 /** Seconds after which PostHog may try again. */
 const RETRY_AFTER = '5'
 
-/** The handler for PostHog's webhook. `report(error)` calls the listeners of `onError()`. */
-function webhookHandler(cache, options, report) {
+/**
+ * The handler for PostHog's webhook. `report(error)` calls the listeners of `onError()`. `told()` resolves when the outcome of the last request
+ * is known to the cache.
+ */
+function webhookHandler(cache, options, { report, told }) {
   const { secret, posthog } = options ?? {}
   // A header has neither spaces at its ends nor characters that are not ASCII.
   if (
@@ -18,11 +21,15 @@ function webhookHandler(cache, options, report) {
   ) {
     throw new FlagCacheError(
       'ERR_FLAG_CACHE_OPTIONS',
-      'webhookHandler() takes { secret, posthog }: the token of the webhook, and the PostHog client of this cache',
+      'webhookHandler() takes { secret, posthog }: the token of the webhook in ASCII, and the PostHog client of this cache',
     )
   }
   const isAllowed = bearerOf(secret)
-  const refresh = afterEachCall(() => fetchEdit(cache, posthog))
+  const load = async () => {
+    await posthog.reloadFeatureFlags()
+    await told()
+  }
+  const refresh = afterEachCall(() => fetchEdit(cache, load))
 
   return async function handle(request) {
     // The body does not matter, because every edit is a reason to fetch.
@@ -42,9 +49,9 @@ function webhookHandler(cache, options, report) {
 }
 
 /** Fails unless a process has fetched since the call, or PostHog has asked for a pause. */
-async function fetchEdit(cache, posthog) {
+async function fetchEdit(cache, load) {
   const { failedFetches } = cache.status()
-  const outcome = await invalidateUntilGranted(cache, () => posthog.reloadFeatureFlags())
+  const outcome = await invalidateUntilGranted(cache, load)
   if (cache.status().failedFetches > failedFetches)
     throw new FlagCacheError(
       'ERR_FLAG_CACHE_API',
