@@ -50,7 +50,7 @@ export interface FlagDefinitionCacheOptions {
    * Nothing is connected or created before the first call of a method. An empty string is the same as no `url`.
    *
    * @default the environment variable `POSTHOG_FLAG_CACHE_URL`, else `REDIS_URL`, else a directory that belongs to this user
-   * alone: `posthog-flag-cache-<uid>`, mode 0700, in the system's temp directory
+   * alone: `posthog-flag-cache-<uid>`, mode 0700, in the system's temp directory (on Windows `%LOCALAPPDATA%\posthog-flag-cache`)
    */
   url?: string | undefined
 

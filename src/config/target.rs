@@ -83,14 +83,21 @@ pub struct Login {
 }
 
 impl Directory {
-    /// The temporary directory is on the host's own disk even if the home directory is shared, and is writable even
-    /// if nothing else is.
+    /// In the temporary directory: it is on the host's own disk even if the home directory is shared, and is writable
+    /// even if nothing else is.
+    #[cfg(unix)]
     pub fn default_of_this_user() -> Self {
-        #[cfg(unix)]
-        let owner = rustix::process::geteuid().as_raw().to_string();
-        #[cfg(not(unix))]
-        let owner = "user";
-        Directory { path: std::env::temp_dir().join(format!("posthog-flag-cache-{owner}")), is_default: true }
+        let user = rustix::process::geteuid().as_raw();
+        Directory { path: std::env::temp_dir().join(format!("posthog-flag-cache-{user}")), is_default: true }
+    }
+
+    /// In the user's directory for what stays on this host. Some services have a temporary directory in which every
+    /// user can write.
+    #[cfg(not(unix))]
+    pub fn default_of_this_user() -> Self {
+        let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).filter(|path| path.is_absolute());
+        let path = local.unwrap_or_else(std::env::temp_dir).join("posthog-flag-cache");
+        Directory { path, is_default: true }
     }
 }
 

@@ -3,6 +3,7 @@
 //! They run side by side in one process. A test that changes or measures that process as a whole runs in a child process
 //! (see `support/child.rs`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(not(unix), allow(dead_code, reason = "the tests that need signals or Unix permissions use it"))]
 
 #[cfg(unix)]
 mod credentials;
@@ -31,4 +32,7 @@ mod shared;
 mod slow_link;
 mod store_contract;
 mod support;
+#[cfg(unix)]
 mod topologies;
+#[cfg(windows)]
+mod windows;

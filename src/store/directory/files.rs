@@ -366,9 +366,18 @@ fn snapshot_name(version: &str) -> String {
 fn file_name(name: &str) -> String {
     let encoded = utf8_percent_encode(name, FILE_NAME).to_string();
     match encoded.get(..LONGEST_NAME) {
+        None if is_device(name) => format!("{encoded}%"),
         Some(start) => format!("{start}-{:032x}", xxh3_128(name.as_bytes())),
         None => encoded,
     }
+}
+
+/// Whether Windows takes it for a device, in whatever directory and with whatever extension.
+fn is_device(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let numbered = name.strip_prefix("COM").or_else(|| name.strip_prefix("LPT"));
+    let is_digit = |rest: &str| rest.len() == 1 && rest.bytes().all(|byte| byte.is_ascii_digit());
+    matches!(name.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered.is_some_and(is_digit)
 }
 
 /// The time on this host's clock.

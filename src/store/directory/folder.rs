@@ -44,7 +44,8 @@ impl Folder {
         // Windows renames no file that is open.
         drop(file);
         let replaced = written.and_then(|()| match self.rename(&temporary, name) {
-            Err(cause) if cause.kind() == io::ErrorKind::IsADirectory => {
+            // Which error that is differs between systems.
+            Err(_) if self.is_directory(name)? => {
                 self.move_aside(name)?;
                 self.rename(&temporary, name)
             }
@@ -64,7 +65,7 @@ impl Folder {
     /// Removes a file, or whatever is in its place. Returns whether there was anything.
     pub fn clear(&self, name: &str) -> io::Result<bool> {
         match self.remove(name) {
-            Err(cause) if cause.kind() == io::ErrorKind::IsADirectory => self.move_aside(name).map(|()| true),
+            Err(_) if self.is_directory(name)? => self.move_aside(name).map(|()| true),
             removed => removed,
         }
     }

@@ -1,11 +1,8 @@
 //! File systems that are full.
 
-use std::fs;
-use std::path::Path;
-
 use bytes::Bytes;
 use posthog_flag_cache::error::Code;
-use posthog_flag_cache::state::{Lease, SnapshotInfo, State};
+use posthog_flag_cache::state::SnapshotInfo;
 use posthog_flag_cache::store::Store;
 use posthog_flag_cache::store::directory::DirectoryStore;
 use tempfile::TempDir;
@@ -55,6 +52,11 @@ fn a_publish_that_cannot_be_written_fails_clearly_and_leaves_everything_as_it_wa
 
 #[cfg(target_os = "linux")]
 mod full {
+    use std::fs;
+    use std::path::Path;
+
+    use posthog_flag_cache::state::{Lease, State};
+
     use super::*;
 
     /// A file system of its own, this large.

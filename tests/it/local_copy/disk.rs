@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
-use std::time::Duration;
 
 use posthog_flag_cache::config::options::Given;
 use posthog_flag_cache::error::Code;
@@ -255,6 +254,8 @@ async fn a_copy_that_was_removed_is_gone() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_file_system_that_hangs_costs_a_start_its_timeout_and_no_definitions() {
+    use std::time::Duration;
+
     use crate::support::hang::DeadMount;
 
     let Some(mount) = DeadMount::new() else {

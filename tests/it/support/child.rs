@@ -91,6 +91,7 @@ pub fn wait_for_the_end_of_input() {
 
 /// True in a process where no other test runs. Elsewhere it runs the test `name` of `module_path!()` in such a process, and
 /// requires that it passes.
+#[cfg(target_os = "linux")]
 pub fn is_alone(module: &str, name: &str) -> bool {
     const ALONE: &str = "TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {

@@ -1,8 +1,17 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::FileMode;
+
+/// What Windows answers while another program, such as a virus scanner, has the file open, or while a file is being replaced:
+/// ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION.
+const IN_USE: [i32; 3] = [5, 32, 33];
+
+/// How often, and after what delay, an operation on such a file is tried again.
+const RETRIES: u32 = 20;
+const RETRY_DELAY: Duration = Duration::from_millis(5);
 
 /// By its path: on other systems than Unix, these directories belong to the user, and creating links needs a
 /// permission.
@@ -39,7 +48,7 @@ impl Folder {
     /// Opens a regular file; `None` where there is none.
     pub fn open_file(&self, name: &str) -> io::Result<Option<File>> {
         match self.length(name)? {
-            Some(_) => unless_missing(File::open(self.0.join(name))),
+            Some(_) => unless_missing(while_in_use(|| File::open(self.0.join(name)))),
             None => Ok(None),
         }
     }
@@ -47,7 +56,8 @@ impl Folder {
     /// Opens the file that is locked, made where it is missing.
     /// The system gives it the permissions of the directory.
     pub fn open_lock(&self, name: &str, _: FileMode) -> io::Result<File> {
-        File::options().create(true).append(true).open(self.0.join(name))
+        // Windows locks no file that is open for appending alone.
+        File::options().create(true).write(true).truncate(false).open(self.0.join(name))
     }
 
     /// Makes a file that was not there.
@@ -57,17 +67,22 @@ impl Folder {
     }
 
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.0.join(from), self.0.join(to))
+        while_in_use(|| fs::rename(self.0.join(from), self.0.join(to)))
     }
 
     /// Removes whatever has this name and is not a directory; says whether there was anything.
     pub fn remove(&self, name: &str) -> io::Result<bool> {
-        Ok(unless_missing(fs::remove_file(self.0.join(name)))?.is_some())
+        Ok(unless_missing(while_in_use(|| fs::remove_file(self.0.join(name))))?.is_some())
     }
 
     /// Whether anything has this name.
     pub fn has(&self, name: &str) -> io::Result<bool> {
         Ok(unless_missing(fs::symlink_metadata(self.0.join(name)))?.is_some())
+    }
+
+    pub fn is_directory(&self, name: &str) -> io::Result<bool> {
+        let found = unless_missing(fs::symlink_metadata(self.0.join(name)))?;
+        Ok(found.is_some_and(|found| found.is_dir()))
     }
 
     /// The length of a regular file; `None` where there is none.
@@ -83,6 +98,19 @@ impl Folder {
         }
         Ok(names)
     }
+}
+
+/// Tries again as long as another program has the file open, up to a limit.
+fn while_in_use<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..RETRIES {
+        match work() {
+            Err(cause) if cause.raw_os_error().is_some_and(|code| IN_USE.contains(&code)) => {
+                std::thread::sleep(RETRY_DELAY);
+            }
+            done => return done,
+        }
+    }
+    work()
 }
 
 fn unless_missing<T>(found: io::Result<T>) -> io::Result<Option<T>> {

@@ -109,6 +109,10 @@ impl Folder {
         Ok(self.stat(name)?.is_some())
     }
 
+    pub fn is_directory(&self, name: &str) -> io::Result<bool> {
+        Ok(self.stat(name)?.is_some_and(|found| FileType::from_raw_mode(found.st_mode).is_dir()))
+    }
+
     /// The length of a regular file; `None` where there is none.
     pub fn length(&self, name: &str) -> io::Result<Option<u64>> {
         let found = self.stat(name)?.filter(|found| FileType::from_raw_mode(found.st_mode).is_file());
