@@ -31,6 +31,9 @@ const FILE_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 /// A longer name is cut and gets a hash, so that it stays unique.
 const LONGEST_NAME: usize = 160;
 
+/// Whether names that differ only in case are usually one file.
+const IGNORES_CASE: bool = cfg!(any(windows, target_vendor = "apple"));
+
 /// What the files are for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
@@ -365,10 +368,14 @@ fn snapshot_name(version: &str) -> String {
 /// A file name for a text that may be long and contain any character.
 fn file_name(name: &str) -> String {
     let encoded = utf8_percent_encode(name, FILE_NAME).to_string();
-    match encoded.get(..LONGEST_NAME) {
-        None if is_device(name) => format!("{encoded}%"),
-        Some(start) => format!("{start}-{:032x}", xxh3_128(name.as_bytes())),
-        None => encoded,
+    let start = encoded.get(..LONGEST_NAME);
+    if start.is_some()
+        || is_device(name)
+        || (IGNORES_CASE && name.bytes().any(|byte| byte.is_ascii_uppercase()))
+    {
+        format!("{}-{:032x}", start.unwrap_or(&encoded), xxh3_128(name.as_bytes()))
+    } else {
+        encoded
     }
 }
 

@@ -235,9 +235,11 @@ fn no_file_has_the_name_of_a_device_of_windows() {
         DirectoryStore::new(Directory { path: "/base".into(), is_default: false }, &options).path().to_owned()
     };
     for name in ["CON", "nul", "Com1", "lpt9"] {
-        assert_eq!(path(name), Path::new(&format!("/base/{name}%/{name}%")));
+        let names = path(name);
+        let names: Vec<_> = names.iter().skip(2).map(|part| part.to_str().unwrap()).collect();
+        assert!(names.iter().all(|part| part.starts_with(&format!("{name}-"))), "{names:?}");
     }
-    for name in ["CONS", "COM", "COM10", "phc_CON"] {
+    for name in ["cons", "com", "com10", "phc_con"] {
         assert_eq!(path(name), Path::new(&format!("/base/{name}/{name}")));
     }
 }

@@ -48,7 +48,7 @@ impl Folder {
     /// Opens a regular file; `None` where there is none.
     pub fn open_file(&self, name: &str) -> io::Result<Option<File>> {
         match self.length(name)? {
-            Some(_) => unless_missing(while_in_use(|| File::open(self.0.join(name)))),
+            Some(_) => unless_missing(while_in_use(&self.0.join(name), |path| File::open(path))),
             None => Ok(None),
         }
     }
@@ -67,12 +67,12 @@ impl Folder {
     }
 
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        while_in_use(|| fs::rename(self.0.join(from), self.0.join(to)))
+        while_in_use(&self.0.join(to), |to| fs::rename(self.0.join(from), to))
     }
 
     /// Removes whatever has this name and is not a directory; says whether there was anything.
     pub fn remove(&self, name: &str) -> io::Result<bool> {
-        Ok(unless_missing(while_in_use(|| fs::remove_file(self.0.join(name))))?.is_some())
+        Ok(unless_missing(fs::remove_file(self.0.join(name)))?.is_some())
     }
 
     /// Whether anything has this name.
@@ -101,16 +101,16 @@ impl Folder {
 }
 
 /// Tries again as long as another program has the file open, up to a limit.
-fn while_in_use<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+fn while_in_use<T>(path: &Path, work: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+    let is_in_use = |cause: &io::Error| cause.raw_os_error().is_some_and(|code| IN_USE.contains(&code));
     for _ in 0..RETRIES {
-        match work() {
-            Err(cause) if cause.raw_os_error().is_some_and(|code| IN_USE.contains(&code)) => {
-                std::thread::sleep(RETRY_DELAY);
-            }
+        match work(path) {
+            // A directory is refused with the same error, for good.
+            Err(cause) if is_in_use(&cause) && !path.is_dir() => std::thread::sleep(RETRY_DELAY),
             done => return done,
         }
     }
-    work()
+    work(path)
 }
 
 fn unless_missing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
