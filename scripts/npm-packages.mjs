@@ -8,8 +8,8 @@ import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
-/** The folder with the `node_modules` of `__test__/packages/NAME/`. */
-export function npmPackages(name) {
+/** The folder with the `node_modules` of `__test__/packages/NAME/`; `options`: further ones of npm. */
+export function npmPackages(name, options = []) {
   const requirements = join(ROOT, '__test__/packages', name)
   const version = createHash('sha256')
     .update(readFileSync(join(requirements, 'package-lock.json')))
@@ -21,7 +21,7 @@ export function npmPackages(name) {
   rmSync(partial, { recursive: true, force: true })
   mkdirSync(dirname(folder), { recursive: true })
   cpSync(requirements, partial, { recursive: true })
-  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
+  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', ...options]
   const { status, error } = spawnSync('npm', args, {
     cwd: partial,
     stdio: ['ignore', 'inherit', 'inherit'],

@@ -4,11 +4,10 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 
-import { startPostHogApi } from '../../dev/harness/posthog-api.mjs'
 import { startRedis } from '../../dev/harness/redis.mjs'
-import { newProjectKey } from '../support/stores.mjs'
 import { json, newProject, npm, publish, ROOT, tools } from './support/consumer.mjs'
 import { run } from './support/run.mjs'
+import { assertWorks as works } from './support/works.mjs'
 
 const { devDependencies } = json(ROOT, 'package.json')
 const NEWEST = devDependencies['posthog-node']
@@ -21,28 +20,7 @@ const programs = await tools()
 const project = newProject({ after }, registry)
 await npm(project, 'install', 'posthog-flag-cache', `posthog-node@${NEWEST}`, `@types/node@${devDependencies['@types/node']}`)
 
-/**
- * Runs a consumer's program twice: `fleet` processes or threads in all, each of which evaluates PostHog's definitions, while
- * PostHog is asked for them once.
- */
-async function assertWorks(command, args, { cwd = project, fleet = 2 } = {}) {
-  const api = await startPostHogApi({ projectKey: newProjectKey() })
-  try {
-    const env = { API_URL: api.url, PROJECT_KEY: api.projectKey, SECRET_KEY: api.secretKey, CACHE_URL: redis.url }
-    const output = (await run(command, args, { cwd, env })) + (await run(command, args, { cwd, env }))
-    const lines = output
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line))
-    assert.deepEqual(lines, Array(fleet).fill({ version: api.version, errors: [], isOurs: true, server: 'redis' }))
-    assert.deepEqual(
-      api.calls.map(({ status }) => status),
-      [200],
-    )
-  } finally {
-    await api.close()
-  }
-}
+const assertWorks = (command, args, { cwd = project, fleet } = {}) => works(command, args, { cwd, fleet, url: redis.url })
 
 describe('the published package works', () => {
   const runtimes = {

@@ -4,6 +4,8 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** How much more time a program takes where an emulator runs it. */
+const SLOWNESS = Number(process.env.PLATFORM_SLOWNESS ?? 1)
 const living = new Set()
 process.on('exit', () => {
   for (const child of living) child.kill('SIGKILL')
@@ -33,8 +35,8 @@ export function start(program, args, { env = {}, timeoutMs = 20_000, stdin = 'ig
   const ended = new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       child.kill('SIGKILL')
-      reject(new Error(`the process did not end within ${timeoutMs} ms; it wrote:\n${stdout}${stderr}`))
-    }, timeoutMs)
+      reject(new Error(`the process did not end within ${timeoutMs * SLOWNESS} ms; it wrote:\n${stdout}${stderr}`))
+    }, timeoutMs * SLOWNESS)
     child.once('error', reject)
     child.once('close', (code, signal) => {
       clearTimeout(timer)

@@ -16,12 +16,12 @@ export const HOST = `linux-${process.arch}-gnu`
 const folder = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url))
 export const json = (...path) => JSON.parse(readFileSync(join(...path), 'utf8'))
 
-/** Everything that would be published, and a registry that has it until the suite ends. */
-export async function publish(suite) {
-  const packages = pack({ folder: join(ROOT, 'target/package'), binaries: { [HOST]: BINARY } })
+/** Everything that would be published, and a registry that has it until the suite ends; with the binary of one platform. */
+export async function publish(suite, { platform = HOST, binary = BINARY } = {}) {
+  const packages = pack({ folder: join(ROOT, 'target/package'), binaries: { [platform]: binary } })
   const registry = await startRegistry(packages)
   suite.after(() => registry.close())
-  return { packages, registry, root: packages.at(-1), host: packages.find(({ manifest }) => manifest.name.endsWith(HOST)) }
+  return { packages, registry, root: packages.at(-1), host: packages.find(({ manifest }) => manifest.name.endsWith(platform)) }
 }
 
 /** An empty project in which package managers find that registry; removed when `t` ends. Its path. */
