@@ -12,9 +12,8 @@ const isInstalled = (name) => / ok installed$/m.test(run('dpkg-query', '--status
 export function debianPackages(...names) {
   const missing = names.filter((name) => !isInstalled(name))
   if (missing.length === 0) return
-  if (run('apt-get', '--version').error) throw new Missing(`needs Debian, for its packages ${missing.join(' ')}`)
   const command = `apt-get install --no-install-recommends ${missing.join(' ')}`
-  if (process.getuid() !== 0) throw new Missing(`Run: sudo ${command}`)
+  if (process.getuid() !== 0 || run('apt-get', '--version').error) throw new Missing(`on Debian, run: sudo ${command}`)
   console.log(command)
   const lock = ['-q', '-o', 'DPkg::Lock::Timeout=300']
   // Lists that are not up to date may know only an older compiler.

