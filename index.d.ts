@@ -39,7 +39,7 @@ export interface FlagDefinitionCacheOptions {
    * - `redis://[user:password@]host[:port][/database]`: a Redis server. The default port is 6379, the default database 0.
    * - `redis+unix:///socket[?db=database]`: a Redis server on this host, through its Unix socket.
    * - `redis-sentinel://[user:password@]host[:port][,host[:port]…][/database]?master=name`: the primary that these Sentinels monitor
-   *   under this name. Each connect asks the Sentinels again. The default port is 26379. User and password are for the primary; for
+   *   under this name. Each new connection asks the Sentinels again. The default port is 26379. User and password are for the primary; for
    *   the Sentinels, see `sentinelPassword`.
    * - `redis-cluster://[user:password@]host[:port][,host[:port]…]`: a Redis cluster. The hosts are some of its nodes. Database 0.
    * - `rediss` instead of `redis`: the same with TLS (not for a socket). `valkey` and `valkeys`: the same for Valkey.
@@ -85,8 +85,8 @@ export interface FlagDefinitionCacheOptions {
   leaseTtlMs?: number | undefined
 
   /**
-   * How long the store keeps the definitions after the last fetch. A fetch that finds them unchanged counts too, so they do not expire
-   * while any process fetches. With `whenUnavailable: 'stale'`, this is also the maximum age of the definitions that a process
+   * How long the store keeps the definitions after the last poll of a process that may fetch (not of a reader). So they do not expire
+   * while such a process polls. With `whenUnavailable: 'stale'`, this is also the maximum age of the definitions that a process
    * evaluates while it cannot reach the store.
    *
    * Milliseconds, at least `refreshIntervalMs`. 0 is not allowed.
@@ -100,7 +100,7 @@ export interface FlagDefinitionCacheOptions {
    * itself. A process without a secret key waits this long in total, and then continues without definitions.
    *
    * It is also the maximum time that a process with definitions waits for the next fetch after a failed one. After that, it continues
-   * with the definitions that it has. Loading the first definitions over a slow link may take this much longer, too.
+   * with the definitions that it has. Loading the first definitions over a slow link may also take up to this much longer.
    *
    * Milliseconds. 0: do not wait.
    *
@@ -111,7 +111,7 @@ export interface FlagDefinitionCacheOptions {
   /**
    * The timeout for connecting to the server: name resolution, TCP, TLS and login together. Has no effect on `file:` and `memory:`.
    *
-   * Milliseconds, at least 1. 0 is not allowed, because posthog-node waits for a provider without a timeout of its own.
+   * Milliseconds, at least 1. 0 is not allowed, because posthog-node itself sets no timeout when it waits for a provider.
    *
    * @default 2_000
    */
@@ -125,7 +125,7 @@ export interface FlagDefinitionCacheOptions {
    * definitions yet, or waits for another process's fetch. After a failed attempt to connect, calls fail at once until the process has
    * reconnected.
    *
-   * Milliseconds, at least 1. 0 is not allowed, because posthog-node waits for a provider without a timeout of its own.
+   * Milliseconds, at least 1. 0 is not allowed, because posthog-node itself sets no timeout when it waits for a provider.
    *
    * @default 1_000
    */
@@ -364,7 +364,7 @@ export declare class FlagDefinitionCache implements Provider {
    * Reads the definitions from the store.
    *
    * posthog-node calls it at each poll after `shouldFetchFlagDefinitions()` resolved to `false`, and at each poll of a client without a
-   * secret key. If it resolves to `undefined` or rejects, posthog-node keeps the definitions that it has. If posthog-node has none, and
+   * secret key. If it resolves to `undefined` or rejects, posthog-node keeps the definitions that it has. If posthog-node has none, but has
    * a secret key, it fetches for itself.
    *
    * If the store lost the definitions, or if they are corrupt, any process that has them restores them. If a reader finds no
@@ -401,23 +401,23 @@ export declare class FlagDefinitionCache implements Provider {
   /**
    * Publishes definitions to the store.
    *
-   * posthog-node calls it after a fetch that returned new definitions, which posthog-node itself already uses. It does not call it
-   * after a fetch that found them unchanged. If it rejects, posthog-node only reports the error on `client.on('error')`.
+   * posthog-node calls it after a fetch that returned new definitions, which posthog-node itself already uses. posthog-node does not call the method
+   * after a fetch that found them unchanged. If the method rejects, posthog-node only reports the error on `client.on('error')`.
    *
    * Definitions are not stored if they come too late, because another process has taken over. If they cannot be stored now, the process
    * keeps them and publishes them at its next poll.
    *
-   * @param data - the definitions from PostHog, stored as they are. If a field has only posthog-node's name, the API's name is added
+   * @param data - the definitions from PostHog, stored as they are. A field under posthog-node's name only (`groupTypeMapping`) is also stored under the API's (`group_type_mapping`)
    * @throws `ERR_FLAG_CACHE_DATA` if `data` is not an object with an array `flags` of objects with a string `key`
    * @throws `ERR_FLAG_CACHE_TOO_LARGE` if the definitions exceed the limits (SECURITY.md)
    * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`, `ERR_FLAG_CACHE_READONLY`: the
-   * store cannot be written, or this process has `role: 'reader'` (the last one)
+   * store cannot be written to, or this process has `role: 'reader'` (`ERR_FLAG_CACHE_READONLY`)
    * @throws `ERR_FLAG_CACHE_CLOSED` after `shutdown()`
    */
   onFlagDefinitionsReceived(data: FlagDefinitions): Promise<void>
 
   /**
-   * Releases the lease, if this process has it, and closes the cache. The last cache of a process and project also closes the
+   * Releases the lease, if this process has it, and closes the cache. The last cache of a project in a process also closes the
    * connection. The definitions stay in the store, and so does the lease of another process.
    *
    * `client.shutdown()` calls it. It never rejects, ends within the timeouts, and may be called again. After it, all other methods
@@ -446,7 +446,7 @@ export declare class FlagDefinitionCache implements Provider {
    *   that PostHog asked for (at least an interval, at most an hour). A process without definitions may get a 503 from this function.
    * - 402: see `whenRefused`.
    *
-   * All other requests pass through unchanged. If the store fails, the request is sent all the same.
+   * All other requests pass through unchanged. If the store fails, the request for the definitions is sent anyway.
    *
    * The function is bound, so you can pass it around on its own.
    */
@@ -487,7 +487,7 @@ export declare class FlagDefinitionCache implements Provider {
    *
    * @param posthog - the client of this cache
    * @param maxAgeMs - the maximum age, in milliseconds
-   * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if the arguments are something else
+   * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if `posthog` is not a client, or `maxAgeMs` is not a number
    */
   ensureFresh(posthog: { reloadFeatureFlags(): Promise<void> }, maxAgeMs: number): Promise<void>
 
@@ -499,7 +499,7 @@ export declare class FlagDefinitionCache implements Provider {
    * Several updates in quick succession may cause one call. After a lost connection, it is called if the process missed an update. If a
    * listener throws or rejects, the listeners of `onError()` get that error. A subscription does not keep the process alive.
    *
-   * @param listener - called with the new version, an opaque string
+   * @param listener - called with the new version (`status().definitions.version`)
    * @returns a function that ends the subscription
    *
    * @example
@@ -528,7 +528,7 @@ export declare class FlagDefinitionCache implements Provider {
    * If PostHog asked for a pause, the fetch waits until the pause is over.
    *
    * @throws `ERR_FLAG_CACHE_UNAVAILABLE`, `ERR_FLAG_CACHE_TIMEOUT`, `ERR_FLAG_CACHE_AUTH`, `ERR_FLAG_CACHE_READONLY`: the
-   * store cannot be written, or this process has `role: 'reader'` (the last one)
+   * store cannot be written to, or this process has `role: 'reader'` (`ERR_FLAG_CACHE_READONLY`)
    * @throws `ERR_FLAG_CACHE_CLOSED` after `shutdown()`
    *
    * @example
@@ -544,7 +544,7 @@ export declare class FlagDefinitionCache implements Provider {
    * only one of them calls PostHog. It works as a Next.js route handler, and with Hono, Bun and Deno.
    *
    * The handler answers `204` once a process has fetched the edit. If PostHog has asked for a pause, it answers `204` too, and the edit
-   * arrives after the pause. It answers `503` if the edit could not be recorded in the store or not be fetched, so that PostHog tries again. It does not
+   * arrives after the pause. It answers `503` if the edit could not be recorded in the store or could not be fetched, so that PostHog tries again. It does not
    * read the body. All requests that arrive during a fetch share one more fetch.
    *
    * @param options - `secret`: the text, in ASCII, that the header `Authorization` must contain after `Bearer `; otherwise the answer is `401`.
@@ -559,7 +559,7 @@ export declare class FlagDefinitionCache implements Provider {
   webhookHandler(options: { secret: string; posthog: { reloadFeatureFlags(): Promise<void> } }): (request: Request) => Promise<Response>
 
   /**
-   * Returns what this process knows since its last contact with the store. It makes no request and never fails, so you can call it in
+   * Returns what this process knows as of its last contact with the store. It makes no request and never fails, so you can call it in
    * a health check.
    */
   status(): FlagCacheStatus
@@ -600,7 +600,7 @@ export interface FlagCacheStatus {
   } | null
   /** The time since a process of the fleet was last told to fetch; `null` if it is not known. */
   lastGrantMsAgo: number | null
-  /** How long no process calls PostHog, because PostHog asked for a pause or several processes failed; `null` without a pause. */
+  /** How much longer no process calls PostHog, because PostHog asked for a pause or several processes failed; `null` without a pause. */
   retryInMs: number | null
   /** The number of failed fetches of this process in a row; 0 after a success. */
   failedFetches: number
@@ -662,7 +662,7 @@ export interface FlagCacheStatus {
 /**
  * The kind of a {@link FlagCacheError}. Codes are stable; messages may change.
  *
- * - `ERR_FLAG_CACHE_OPTIONS`: an option of the constructor is missing, unknown, of the wrong type or out of range.
+ * - `ERR_FLAG_CACHE_OPTIONS`: an option or an argument is missing, unknown, of the wrong type or out of range.
  * - `ERR_FLAG_CACHE_DATA`: `onFlagDefinitionsReceived()` got something other than an object with an array `flags`.
  * - `ERR_FLAG_CACHE_TOO_LARGE`: the definitions exceed the limits of what a process may load (SECURITY.md). They are not shared: each
  *   process fetches for itself.

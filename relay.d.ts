@@ -22,7 +22,7 @@ export interface RelayOptions extends FlagDefinitionCacheOptions {
   upstream?: string | undefined
 
   /**
-   * Whether the relay passes other requests than those for definitions on to PostHog. If `false`, it answers them with 404.
+   * Whether the relay passes requests on to PostHog that are not for definitions. If `false`, it answers them with 404.
    *
    * @default true
    */
@@ -59,7 +59,7 @@ export interface Relay {
   /**
    * Answers a request as PostHog's API does. It answers requests for definitions from the cache, and passes all others on to PostHog.
    *
-   * It never rejects because PostHog or the store is unavailable. The first call starts polling, which does not keep the process alive.
+   * It does not reject if PostHog or the store is unavailable. The first call starts polling, which does not keep the process alive.
    * The function is bound, so you can pass it around on its own.
    *
    * @param request - a request of the Fetch API

@@ -32,7 +32,11 @@ function collect(options) {
     if (isPlain(given.tls)) given.tls = { ...given.tls }
     return given
   } catch (cause) {
-    throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'cannot read the options: a getter threw an error (see cause)', cause)
+    throw new FlagCacheError(
+      'ERR_FLAG_CACHE_OPTIONS',
+      'cannot read the options: a getter threw an error (see cause). Pass a plain object.',
+      cause,
+    )
   }
 }
 

@@ -36,7 +36,7 @@ function explain(error) {
   const refused = causes.find(({ message }) => !/^Cannot find (module|package|native binding)/.test(message))
   if (refused) {
     return (
-      `the binary for ${here} is installed, but cannot be loaded: ${firstLine(refused)}. It needs glibc 2.17 or newer, or musl 1.2. ` +
+      `the binary for ${here} is installed, but cannot be loaded: ${firstLine(refused)}. On Linux, it needs glibc 2.17 or newer, or musl 1.2. ` +
       'If node_modules comes from another machine, install the packages again on this one.'
     )
   }

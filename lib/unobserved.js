@@ -77,7 +77,8 @@ class UnobservedRequest {
   /** The client polls again. If an answer's definitions have not arrived by now, it had none. Resolves when the outcome is shared. */
   async settle() {
     this.#hasPolled = true
-    if (this.#isPending) this.#failed("PostHog's answer has no definitions")
+    if (this.#isPending)
+      this.#failed("PostHog's answer has no definitions. Check PostHog's URL: a proxy or another server may have answered")
     this.end()
     await this.#told
   }

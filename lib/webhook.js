@@ -21,7 +21,7 @@ function webhookHandler(cache, options, { report, told }) {
   ) {
     throw new FlagCacheError(
       'ERR_FLAG_CACHE_OPTIONS',
-      'webhookHandler() takes { secret, posthog }: the token of the webhook in ASCII, and the PostHog client of this cache',
+      "webhookHandler() takes { secret, posthog }: the webhook's secret (ASCII characters only), and the PostHog client of this cache",
     )
   }
   const isAllowed = bearerOf(secret)
@@ -60,7 +60,7 @@ async function fetchEdit(cache, load) {
   if (outcome === 'none')
     throw new FlagCacheError(
       'ERR_FLAG_CACHE_API',
-      'cannot fetch the edit that the webhook reported: no process has fetched. Pass the client of this cache, with a secretKey, as posthog.',
+      'cannot fetch the edit that the webhook reported: no process has fetched. Pass the client of this cache to webhookHandler() as posthog, and give it a secretKey.',
     )
 }
 

@@ -113,12 +113,12 @@ stand-in for PostHog's API and a private Redis. A *full fetch* returns all defin
 
 - *posthog-flag-cache* is used as in the quick start, with \`fetch\` and \`onUpdate\`.
 - *posthog-node's example* is the pattern in the comment of \`FlagDefinitionCacheProvider\`: a lock without an owner for 60 s.
-- *Kilo's pull request* is the same pattern with a lock for 90 s (\`SET NX\`).
+- *Kilo's pull request* (proposed for Kilo Code) is the same pattern with a lock for 90 s (\`SET NX\`).
 - *posthog-python's example* is the pattern of \`examples/redis_flag_cache.py\`: a lock with an owner, changed in Lua.
 
-The processes poll every ${measured.pollMs} ms. The lock and expiry times of the other providers are scaled to that interval. Their times in the last
-two rows are scaled back to an interval of 30 s. A poll may start up to a tenth of an interval early. Its request is
-not counted as additional. ${measured.machine}.`
+The processes poll every ${measured.pollMs} ms. The lock and expiry times of the other providers are scaled to that interval. In the last
+two rows, the results of these providers are scaled back to an interval of 30 s. A poll may start up to a tenth of an interval early.
+The request of such a poll is not counted in the row of the rolling deploy. ${measured.machine}.`
 const report = rows.length > 0 ? `${table(rows, kinds, measured.results)}\n\n${note}` : ''
 console.log(report)
 if (figureFile) {

@@ -38,7 +38,7 @@ export const ROWS = [
   {
     id: 'edits',
     title: '5 edits in 20 polls, 8 running processes: billed requests',
-    floor: '10 per edit, 1 per poll',
+    floor: '10 per edit, 1 per other poll',
     async run(lab) {
       const { api, fleet } = await lab.open()
       // One before the others: what a start costs is measured elsewhere.
@@ -128,7 +128,7 @@ export const ROWS = [
   },
   {
     id: 'release',
-    title: "A process shuts down after its lock has expired: the next holder's lock is",
+    title: 'A process shuts down after its lock has expired: what happens to the lock of the next process',
     floor: 'kept',
     async run(lab) {
       const [filler, late, holder, third] = await Promise.all(Array.from({ length: 4 }, () => lab.provider()))

@@ -25,8 +25,8 @@ login, version, Sentinel or cluster, primary or replica, each required permissio
 update notifications, eviction policy, latency. For a directory: owner, mode, access, lock. Then the definitions and their
 size, and with --local-copy this host's copy.
 
-It needs only the permissions of a process with the cache. A check that needs another one (INFO, for the eviction policy) is
-\`not checked\`. It changes nothing: it tries each permission with a command that has no effect.`,
+It needs only the permissions of a process with the cache. If the user lacks another one (INFO, for the eviction policy), that
+check is reported as \`not checked\`. It changes nothing: it tries each permission with a command that has no effect.`,
   exitCodes: [
     ['0', 'usable; warnings are possible'],
     ['1', 'at least one error'],

@@ -33,7 +33,10 @@ characters are escaped (\\u001b), which means the same in JSON.`,
     const { flags } = JSON.parse(stored.text)
     const flag = flags.find(({ key }) => key === values.flag)
     if (!flag)
-      throw new Failure(undefined, `none of the ${flags.length} flags has this key. To list all keys, run: get | jq -r '.flags[].key'`)
+      throw new Failure(
+        undefined,
+        `none of the ${flags.length} flags has this key. To list all keys, run: npx posthog-flag-cache get | jq -r '.flags[].key'`,
+      )
     output.json(flag)
     return 0
   },

@@ -30,10 +30,10 @@ Run ${NAME} <command> --help for details of a command.
 Store and project (the same options and variables as new FlagDefinitionCache({ … })):
 ${columns(optionRows(STORE_OPTIONS))}
 
-Fleet options (use the same values as your processes):
+Timing and other options (use the same values as your processes):
 ${columns(optionRows(FLEET_OPTIONS))}
 
-Secrets come only from the environment, because every user of this machine can read the arguments of a process. A --url with
+Secrets come from the environment or from --password-file, because every user can read the arguments of a process. A --url with
 a password is rejected: set POSTHOG_FLAG_CACHE_URL or REDIS_URL instead, or remove the password and set:
 ${columns([...secretRows(), ['POSTHOG_SECRET_KEY', 'secret key for refresh and relay (the option secretKey of posthog-node)']])}
 
@@ -42,7 +42,7 @@ Data goes to standard output, messages go to standard error. Without a terminal,
 Exit codes:
 ${columns([
   ['0', 'success'],
-  ['1', 'failure or problem; the message begins with a stable code, error [ERR_FLAG_CACHE_…]'],
+  ['1', 'failure or problem; most messages begin with error and a stable code: error [ERR_FLAG_CACHE_…]'],
   ['2', 'invalid command line; nothing was done'],
 ])}
 
@@ -59,7 +59,7 @@ function commandHelp({ name, synopsis = '[options]', text, options, examples, ex
   const sections = [`Usage: ${NAME} ${name} ${synopsis}`, text]
   if (Object.keys(options).length > 0) sections.push(`Options:\n${columns(optionRows(options))}`)
   sections.push(`Store and project:\n${columns(optionRows(STORE_OPTIONS))}`)
-  if (isFleets) sections.push(`Fleet options (use the same values as your processes):\n${columns(optionRows(FLEET_OPTIONS))}`)
+  if (isFleets) sections.push(`Timing and other options (use the same values as your processes):\n${columns(optionRows(FLEET_OPTIONS))}`)
   sections.push(`Secrets, from the environment only:\n${columns(secretRows())}`)
   sections.push(`Exit codes:\n${columns([...exitCodes, ['2', 'invalid command line; nothing was done']])}`)
   sections.push(`Examples:\n${columns(examples.map(([line, why]) => [`${NAME} ${line}`, `# ${why}`]))}`)

@@ -22,7 +22,7 @@ const STORE_OPTIONS = {
     option: 'url',
     value: '<url>',
     env: 'POSTHOG_FLAG_CACHE_URL, else REDIS_URL',
-    text: 'the store; default: a private directory on this host',
+    text: 'the store; default: a directory of this user',
   },
   'key-prefix': { option: 'keyPrefix', value: '<text>', text: 'prefix of all keys; default: posthog:flags' },
   username: { option: 'username', value: '<user>', text: 'ACL user; default: the one in the URL' },
@@ -47,7 +47,7 @@ const STORE_OPTIONS = {
 const FLEET_OPTIONS = {
   'refresh-interval-ms': { option: 'refreshIntervalMs', value: MS, text: 'minimum time between two fetches; default: 30000' },
   'lease-ttl-ms': { option: 'leaseTtlMs', value: MS, text: 'duration of a lease; default: 1.5 × refresh-interval-ms' },
-  'max-age-ms': { option: 'maxAgeMs', value: MS, text: 'expiry of unused definitions; default: 86400000' },
+  'max-age-ms': { option: 'maxAgeMs', value: MS, text: 'expiry of the definitions after the last poll; default: 86400000' },
   'cold-start-wait-ms': { option: 'coldStartWaitMs', value: MS, text: 'wait for the first definitions; default: 5000' },
   compression: { option: 'compression', value: '<auto|zstd|none>', text: 'compression of the definitions; default: auto' },
   role: { option: 'role', value: '<auto|reader>', text: 'role whose permissions doctor checks; default: auto' },

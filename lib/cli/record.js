@@ -69,7 +69,9 @@ function recordRows(json) {
     ...rows,
     [
       'leader',
-      json.leader === null ? 'none: the next poll that is due fetches' : `${json.leader}, lease ends in ${duration(json.leaseRemainingMs)}`,
+      json.leader === null
+        ? 'none: a process fetches as soon as the interval is over'
+        : `${json.leader}, lease ends in ${duration(json.leaseRemainingMs)}`,
     ],
     ['fence', `${json.fence}, granted ${ago(json.lastGrantMsAgo)}`],
     ['pause', json.retryInMs === null ? 'none' : `no process calls PostHog for ${duration(json.retryInMs)}`],

@@ -20,7 +20,7 @@ module.exports = {
   text: `Fetches the definitions from PostHog once, and publishes new ones. Processes with onUpdate() get them at once, the others at
 their next poll. The secret key comes from POSTHOG_SECRET_KEY.
 
-It fetches even if another process has just fetched, which is right after a deploy or an edit. Unchanged definitions cost 1
+It fetches even if another process has just fetched: this is what you want after a deploy or an edit. Unchanged definitions cost 1
 flag request, because the request sends the shared ETag. For a cron job that replaces polling processes, use --if-due: it
 fetches only if the interval is over. If several commands run at once, one fetches, and the others use its answer. While
 PostHog asks for a pause, none of them fetches.`,
@@ -71,7 +71,10 @@ async function refresh(cache, { request, projectKey, isPatient }) {
       'PostHog answered 304 (not modified) to a request without an ETag. Check whether a proxy caches the answers.',
     )
   if (cache.status().counters.superseded > 0)
-    throw new Failure(undefined, 'another process fetches now, so this answer was not published. Run `status` to see what it publishes.')
+    throw new Failure(
+      undefined,
+      'another process is fetching, so this answer was not published. Run `status` to see what that process publishes.',
+    )
   const { definitions: after } = cache.status()
   return outcomeOf(cache, { outcome: after?.version === before?.version ? 'unchanged' : 'published', before })
 }

@@ -11,10 +11,10 @@ module.exports = {
   text: `Shows what the store contains. It only reads: it takes no lease and does not call PostHog.
 
   published   when these definitions were published
-  confirmed   when PostHog last confirmed that they are current; if this is older than two intervals, no process fetches
+  confirmed   when PostHog last confirmed that they are current; if this is older than three intervals, no process can fetch
   leader      the process (host:pid:random) that holds the lease and fetches, and when its lease ends
   fence       the number of the newest grant (permission to fetch); it grows by one with each grant
-  pause       how long no process calls PostHog, because PostHog failed or asked for a pause
+  pause       how much longer no process calls PostHog, because PostHog failed or asked for a pause
   expires     when the store deletes everything if no process polls (in Redis, the user needs the permission +pttl)`,
   exitCodes: [
     ['0', 'the store has definitions'],

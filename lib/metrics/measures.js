@@ -32,10 +32,8 @@ const MEASURES = [
   gauge('definitions.local_copy', '', "Whether the definitions come from this host's local copy.", ({ definitions }) =>
     Number(definitions?.isLocalCopy ?? false),
   ),
-  gauge('last_grant.age', 's', 'Time since a process of the fleet was last told to fetch.', ({ lastGrantMsAgo }) =>
-    seconds(lastGrantMsAgo),
-  ),
-  gauge('pause', 's', 'How long no process of the fleet calls PostHog; 0 without a pause.', ({ retryInMs }) => seconds(retryInMs ?? 0)),
+  gauge('last_grant.age', 's', 'Time since any process was last told to fetch.', ({ lastGrantMsAgo }) => seconds(lastGrantMsAgo)),
+  gauge('pause', 's', 'How much longer no process calls PostHog; 0 without a pause.', ({ retryInMs }) => seconds(retryInMs ?? 0)),
   gauge('failed_fetches', '{fetch}', 'Failed fetches in a row, of this process.', ({ failedFetches }) => failedFetches),
   gauge('fleet.failed_fetches', '{fetch}', 'Failed fetches in a row, of all processes.', ({ fleetFailedFetches }) => fleetFailedFetches),
   gauge('store.round_trip', 's', 'How long the store took for its last answer.', ({ roundTripMs }) => seconds(roundTripMs)),
@@ -48,7 +46,7 @@ const MEASURES = [
   counter(
     'refreshes',
     '{refresh}',
-    'Polls of posthog-node: told to fetch, or to follow.',
+    'Polls of posthog-node: told to fetch, or to use the cache.',
     ({ counters: { grants, follows } }) => ({ fetch: grants, follow: follows }),
     'outcome',
   ),

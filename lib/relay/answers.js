@@ -26,10 +26,20 @@ function text({ type, text }) {
 
 const failure = (status, type, code, detail, headers) => json(status, { type, code, detail, attr: null }, headers)
 
-const BAD_PATH = failure(400, 'invalid_request', 'invalid_path', 'The path of the request is malformed.')
+const BAD_PATH = failure(
+  400,
+  'invalid_request',
+  'invalid_path',
+  'The path of the request is not valid. Remove the segments . and .., backslashes and broken % escapes.',
+)
 const BAD_HOST = failure(400, 'invalid_request', 'invalid_host', 'The request must have one valid Host header.')
 const UNKNOWN_FRAMING = failure(501, 'invalid_request', 'transfer_encoding', 'The relay supports only the transfer encoding "chunked".')
-const NO_PROXY = failure(404, 'invalid_request', 'not_found', 'This relay serves only flag definitions, and passes no other requests on.')
+const NO_PROXY = failure(
+  404,
+  'invalid_request',
+  'not_found',
+  'This relay serves only flag definitions. Send other requests to PostHog, or start the relay without --no-proxy (proxy: false).',
+)
 const BUSY = failure(503, 'server_error', 'relay_busy', 'The relay is handling too many requests. Try again.', { 'retry-after': '1' })
 const NO_DEFINITIONS = failure(503, 'server_error', 'no_definitions', 'The relay has no flag definitions yet. Try again.', {
   'retry-after': '1',

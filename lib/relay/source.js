@@ -104,7 +104,10 @@ class Source {
       // Otherwise the answer is a 200 with the shared definitions.
       if (response.status === 304) {
         if (this.current) return
-        throw new FlagCacheError('ERR_FLAG_CACHE_API', 'PostHog answered 304 to a request for all definitions')
+        throw new FlagCacheError(
+          'ERR_FLAG_CACHE_API',
+          'PostHog answered 304 (not modified) to a request for all definitions. Check whether a proxy caches the answers.',
+        )
       }
       const definitions = await definitionsIn(response)
       // Published before they are used. Until then, the store has the text of the previous version.

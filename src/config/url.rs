@@ -138,7 +138,7 @@ fn socket(text: &str) -> Result<Servers> {
         return Err(bad("has no path of a socket"));
     }
     if cfg!(not(unix)) {
-        return Err(bad("names a Unix socket, but this system has none"));
+        return Err(bad("names a Unix socket, which this system does not support"));
     }
     let Query { database, master, ignored } = query(&url, false)?;
     if master.is_some() {

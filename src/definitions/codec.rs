@@ -92,7 +92,7 @@ pub fn decode(bytes: &[u8], base: Option<Base>) -> Result<Vec<u8>> {
 /// The error for stored bytes that do not match the state.
 pub fn corrupt(what: &str) -> Error {
     Error::new(Code::Corrupt, format!("the stored definitions are corrupt: {what}")).advising(
-        "A process that polls restores them, or fetches them again. To fetch them now, run `npx posthog-flag-cache refresh`.",
+        "At its next poll, a process restores them, or fetches them again. To fetch them now, run `npx posthog-flag-cache refresh`.",
     )
 }
 

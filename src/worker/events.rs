@@ -92,7 +92,9 @@ fn is_another(seen: &Notices, now: &Notices) -> bool {
 
 /// The provider, unless it is gone.
 fn open(provider: &Weak<Provider>) -> Result<Arc<Provider>> {
-    provider.upgrade().ok_or_else(|| Error::new(Code::Closed, "this FlagDefinitionCache no longer exists"))
+    provider.upgrade().ok_or_else(|| {
+        Error::new(Code::Closed, "this FlagDefinitionCache no longer exists").advising("Create a new one.")
+    })
 }
 
 /// The store's next failure in the background. Never resolves for a store without background work.

@@ -37,8 +37,8 @@ export const DATA_FAULTS = [
   once('definitions-deleted', 'the definitions are deleted', ({ admin, keys }) => admin.del(keys.data)),
   once('state-deleted', 'the state is deleted', ({ admin, keys }) => admin.del(keys.state)),
   once('patch-deleted', 'the patch is deleted', ({ admin, keys }) => admin.hdel(keys.state, 'patch')),
-  once('flushall', 'FLUSHALL empties it', ({ admin }) => admin.flushall()),
-  once('evicted', 'it evicts the keys', async ({ admin }) => {
+  once('flushall', 'FLUSHALL empties Redis', ({ admin }) => admin.flushall()),
+  once('evicted', 'Redis evicts the keys', async ({ admin }) => {
     await admin.config('SET', 'maxmemory-policy', 'allkeys-random', 'maxmemory', '1')
     while ((await admin.dbsize()) > 0) await sleep(1)
     await admin.config('SET', 'maxmemory', '0')
@@ -48,7 +48,7 @@ export const DATA_FAULTS = [
   ),
   once('state-wrongtype', 'the state becomes a string', ({ admin, keys }) => admin.set(keys.state, 'x')),
   once('patch-damaged', 'the patch is corrupt', ({ admin, keys }) => admin.hset(keys.state, 'patch', 'PATCH2:')),
-  again('deleted-again', 'a key is deleted every 50 ms, one after the other', ({ admin, keys }) => {
+  again('deleted-again', 'every 50 ms the next key is deleted, in turn', ({ admin, keys }) => {
     const names = Object.values(keys)
     return admin.del(names[Math.floor(Date.now() / AGAIN_MS) % names.length])
   }),

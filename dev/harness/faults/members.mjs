@@ -5,11 +5,11 @@
 // requests go through `flagCache.fetch`.
 
 const KINDS = {
-  network: 'its connections are refused',
-  hang: 'its requests are never answered',
-  500: 'it receives 500',
-  html: 'it receives HTML with status 200',
-  401: 'it receives 401',
+  network: 'connections are refused',
+  hang: 'requests are never answered',
+  500: 'PostHog answers 500',
+  html: 'PostHog answers HTML with status 200',
+  401: 'PostHog answers 401',
 }
 
 /** After each 401, posthog-node doubles the time until its next poll. */

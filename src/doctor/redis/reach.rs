@@ -113,11 +113,11 @@ pub async fn seeds(
     named.sort_by_key(|address| address.to_string());
     named.dedup();
     let list = named.iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" and ");
-    let counted = format!("{found} of {all} {kind} in the URL answer");
+    let counted = format!("{found} of {all} {kind} in the URL answered");
     let message = match failures.first() {
         None => format!("{counted} within {}, and name {list} as the primary", in_ms(slowest)),
         Some(failure) if found == 0 => format!("{counted}: {failure}"),
-        Some(failure) => format!("{counted}, and name {list} as the primary; {failure}"),
+        Some(failure) => format!("{counted}, and named {list} as the primary; {failure}"),
     };
     vec![match (found, failures.is_empty(), named.len()) {
         (0, ..) => {
@@ -128,7 +128,7 @@ pub async fn seeds(
         (_, true, _) => Finding::warning(
             "guides",
             message,
-            "They disagree. If this stays after a failover, check their configuration.",
+            "They disagree. If this persists after a failover, check their configuration.",
         ),
         _ => Finding::warning(
             "guides",

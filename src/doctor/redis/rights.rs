@@ -109,8 +109,7 @@ async fn probe_all(session: &Session<'_>) -> Result<Vec<Finding>> {
     if matches!(session.discovery.endpoint().topology, Topology::Cluster { .. })
         && probe(session, &["ASKING"], &nowhere).await? != Answer::Allowed
     {
-        let message =
-            "this user lacks the permission to run asking, which is needed while the cluster moves slots";
+        let message = "this user lacks the permission +asking, which is needed while the cluster moves slots";
         findings.push(Finding::warning("rights", message, "Run: ACL SETUSER <user> +asking"));
     }
     Ok(findings)

@@ -22,7 +22,7 @@ const NEARLY_FULL_PERCENT: u64 = 90;
 /// Checks version, topology and role.
 pub async fn identity(session: &Session<'_>) -> Vec<Finding> {
     let Some(hello) = session.hello().await else {
-        return vec![Finding::unchecked("server", "the server does not tell its version")];
+        return vec![Finding::unchecked("server", "the server does not report its version")];
     };
     let text = |name| {
         let text = hello.get(name).and_then(|value| String::from_redis_value_ref(value).ok());
@@ -43,7 +43,7 @@ fn version(server: &str, version: &str) -> Finding {
     }
     // Envoy answers as `envoy-redis-proxy 6.0.0`, whatever is behind it.
     if !matches!(server, "redis" | "valkey") {
-        let why = format!("{server} {version} is a proxy, which does not tell the version of the server");
+        let why = format!("{server} {version} is a proxy, which does not report the version of the server");
         return Finding::unchecked("server", why);
     }
     Finding::error(
@@ -99,13 +99,13 @@ pub async fn eviction(session: &Session<'_>) -> Finding {
     const CHECK: &str = "eviction";
     let info = match session.ask(redis::cmd("INFO").arg("memory")).await {
         Ok(Ok(reply)) => from_redis_value::<String>(reply).unwrap_or_default(),
-        Ok(Err(_)) => return Finding::unchecked(CHECK, "this user lacks the permission to run info"),
+        Ok(Err(_)) => return Finding::unchecked(CHECK, "this user lacks the permission +info"),
         Err(error) => return Finding::unchecked(CHECK, error.to_string()),
     };
     let info: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim().split_once(':')).collect();
     let number = |name| info.get(name).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
     let Some(policy) = info.get("maxmemory_policy") else {
-        return Finding::unchecked(CHECK, "the server does not tell its eviction policy");
+        return Finding::unchecked(CHECK, "the server does not report its eviction policy");
     };
     let (used, limit) = (number("used_memory"), number("maxmemory"));
     let now = match limit {
@@ -137,7 +137,7 @@ pub async fn latency(session: &Session<'_>) -> Finding {
         let asked_at = Instant::now();
         match session.ask(&redis::cmd("TIME")).await {
             Ok(Ok(_)) => trips.push(asked_at.elapsed()),
-            Ok(Err(_)) => return Finding::unchecked(CHECK, "this user lacks the permission to run time"),
+            Ok(Err(_)) => return Finding::unchecked(CHECK, "this user lacks the permission +time"),
             Err(error) => return Finding::failed(CHECK, &error),
         }
     }

@@ -168,6 +168,7 @@ impl Discovery {
         let error = errors.into_iter().max_by_key(|error| error.code() != Code::Unavailable);
         Err(error.unwrap_or_else(|| {
             Error::new(Code::Unavailable, format!("{} has no server to connect to", self.endpoint))
+                .advising("Check the hosts in the URL, and the DNS of this machine.")
         }))
     }
 

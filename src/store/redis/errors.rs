@@ -80,7 +80,7 @@ fn meaning(cause: &RedisError) -> Meaning {
                 "Check the host and the port in the URL, and that the server runs.",
             ),
         },
-        _ => unavailable("cannot be used", "If this error stays, check the server and its log."),
+        _ => unavailable("cannot be used", "If this error persists, check the server and its log."),
     }
 }
 

@@ -403,7 +403,7 @@ impl Shared {
     fn disconnected(&self, number: u64) -> Error {
         let endpoint = self.discovery.endpoint();
         let error = Error::new(Code::Unavailable, format!("{endpoint} closed the connection"))
-            .advising("The cache connects again. If this error stays, check the server and its log.");
+            .advising("The cache connects again. If this error persists, check the server and its log.");
         self.lose(number, &error);
         error
     }

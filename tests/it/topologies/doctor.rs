@@ -125,7 +125,7 @@ async fn the_documented_permissions_are_enough_for_doctor() {
         let endpoint = Endpoint { login: login(&server, name, |_| ()), ..server.endpoint() };
         let findings = examine_as(&endpoint, role).await;
         assert_eq!(troubles(&findings), [("eviction", Verdict::Unchecked)], "{findings:#?}");
-        assert!(the(&findings, "eviction").message.contains("permission to run info"));
+        assert!(the(&findings, "eviction").message.contains("permission +info"));
     }
 }
 
