@@ -421,7 +421,7 @@ export declare class FlagDefinitionCache implements Provider {
    * connection. The definitions stay in the store, and so does the lease of another process.
    *
    * `client.shutdown()` calls it. It never rejects, ends within the timeouts, and may be called again. After it, all other methods
-   * reject with `ERR_FLAG_CACHE_CLOSED`. A process can exit without this call. The other processes then wait until its lease ends.
+   * that use the store reject with `ERR_FLAG_CACHE_CLOSED`. A process can exit without this call. The other processes then wait until its lease ends.
    */
   shutdown(): Promise<void>
 

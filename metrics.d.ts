@@ -13,7 +13,7 @@ export declare const contentType: string
  * Each series has two labels. `project` is the project key. `cache` is the position of the cache among the arguments with the same project
  * key, from `0`. So pass the caches in the same order each time.
  *
- * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if an argument is not a cache
+ * @throws {@link FlagCacheError} `ERR_FLAG_CACHE_OPTIONS` if an argument is not a cache or a relay
  *
  * @example
  * ```typescript

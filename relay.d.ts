@@ -22,7 +22,7 @@ export interface RelayOptions extends FlagDefinitionCacheOptions {
   upstream?: string | undefined
 
   /**
-   * Whether the relay passes requests on to PostHog that are not for definitions. If `false`, it answers them with 404.
+   * Whether the relay passes requests that are not for definitions on to PostHog. If `false`, it answers them with 404.
    *
    * @default true
    */

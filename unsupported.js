@@ -6,7 +6,7 @@ const unsupported = () =>
   new FlagCacheError(
     'ERR_FLAG_CACHE_RUNTIME',
     'posthog-flag-cache cannot run here: it is a native addon for Node.js, Bun and Deno, but this is an edge runtime, a worker without ' +
-      "Node.js, or a browser. Create the cache on the server only (Next.js: if process.env.NEXT_RUNTIME === 'nodejs', in routes without " +
+      "Node.js, or a browser. Create the cache on the server only (Next.js: if process.env.NEXT_RUNTIME === 'nodejs', that is, in routes without " +
       "runtime = 'edge'). Here, use posthog-node without flagDefinitionCacheProvider. In Jest, set testEnvironment: 'node'.",
   )
 

@@ -15,8 +15,8 @@ function equalTo(secret) {
 function bearerOf(token) {
   const isToken = equalTo(token)
   return (header) => {
-    const [, given = ''] = /^bearer +(.*?) *$/i.exec(header ?? '') ?? []
-    return isToken(given)
+    const [, given = ''] = /^bearer +(.*)$/i.exec(header ?? '') ?? []
+    return isToken(given.trimEnd())
   }
 }
 

@@ -52,10 +52,11 @@ function webhookHandler(cache, options, { report, told }) {
 async function fetchEdit(cache, load) {
   const { failedFetches } = cache.status()
   const outcome = await invalidateUntilGranted(cache, load)
-  if (cache.status().failedFetches > failedFetches)
+  // After several failures, this process may not try again at once.
+  if (cache.status().failedFetches > (outcome === 'none' ? 0 : failedFetches))
     throw new FlagCacheError(
       'ERR_FLAG_CACHE_API',
-      'cannot fetch the edit that the webhook reported: the request to PostHog failed. The error before this one says why.',
+      'a request to PostHog failed, so the edit that the webhook reported is not fetched. Another error says why.',
     )
   if (outcome === 'none')
     throw new FlagCacheError(

@@ -14,6 +14,8 @@ import { buildAddon, check, testWithMusl, testWithWine } from './platforms/rust.
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 export const TESTS = ['__test__/platforms/package.test.mjs', '__test__/platforms/fleet.test.mjs']
+/** An emulator may hang. */
+const LIMIT_MS = 20 * 60_000
 /** Of `npm run test:node`. */
 const TESTS_OF_PROCESSES = ['__test__/process/addon.test.mjs']
 /** Modules of tests/it. */
@@ -72,7 +74,7 @@ async function testNodes(nodes, platform, binary) {
   const outcomes = [...TESTS_OF_PROCESSES, ...TESTS].map(async (file) => {
     // Without --test, which would start the files themselves as such programs.
     const args = ['--require', preload('exec-path'), '--test-reporter=spec', file]
-    const child = spawn(process.execPath, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'inherit'], timeout: LIMIT_MS })
     const [output, [status]] = await Promise.all([text(child.stdout), once(child, 'close')])
     console.log(`${platform}: ${file}\n${output}`)
     return status === 0 ? [] : [file]

@@ -238,7 +238,7 @@ describe('--password-file', () => {
     ]) {
       const { code, stderr } = await cli(['status', '--password-file', path], { env })
       assert.equal(code, 1)
-      assert.ok(stderr.includes(`--password-file: the file cannot be read (${why})`), stderr)
+      assert.ok(stderr.includes(`--password-file: the file cannot be read (${why}). Check its path`), stderr)
     }
   })
 
@@ -247,7 +247,7 @@ describe('--password-file', () => {
     const env = environment({ url: redis.url, projectKey: newProjectKey() })
     const { code, stderr } = await cli(['status', '--password-file', join(temporaryDirectory(t), 'none')], { env })
     assert.equal(code, 1)
-    assert.match(stderr, /--password-file: the file cannot be read \(ENOENT\)$/m)
+    assert.match(stderr, /--password-file: the file cannot be read \(ENOENT\)\. Check its path and its permissions\.$/m)
     const doctor = await cli(['doctor', '--json', '--password-file', temporaryDirectory(t)], { env })
     assert.equal(JSON.parse(doctor.stdout).findings[0].check, 'credentials')
   })

@@ -134,7 +134,8 @@ test('parameters of other clients in the url are reported once, to the first lis
   const cache = openCache(t, { projectKey: newProjectKey(), url: 'redis://127.0.0.1:1?family=0&protocol=3' })
   const told = [[], []]
   for (const heard of told) cache.onError((error) => heard.push(error))
-  const warning = "option 'url' has parameters without effect: family, protocol. Remove them from the URL, and use the options instead."
+  const warning =
+    "option 'url' has parameters without effect: family, protocol. They may stay there for other programs. For this cache, use its options instead."
   assert.deepEqual(
     told.map((heard) => heard.map(({ code, message }) => [code, message])),
     [[['ERR_FLAG_CACHE_OPTIONS', warning]], []],

@@ -163,6 +163,18 @@ for (const [way, start] of Object.entries(WAYS)) {
       )
     })
 
+    test('a 304 to a request for all definitions is reported', async (t) => {
+      const api = await standIn(t)
+      api.always(304)
+      const { url, get, relay } = await start(t, { api })
+      const messages = []
+      const { cache = relay } = relay
+      cache.onError(({ message }) => messages.push(message))
+      const asked = ask(url, api)
+      assert.equal((await get(asked.url, asked)).status, 503)
+      assert.match(messages.join('\n'), /^PostHog answered 304 \(not modified\) to a request for all definitions/)
+    })
+
     test('definitions that the store does not take are served all the same, and what follows them', async (t) => {
       const { api, url, get, definitions, relay } = await open(t, { refreshIntervalMs: 300 })
       assert.equal((await definitions()).status, 200)
@@ -338,6 +350,15 @@ describe('createRelay', () => {
     const relay = createRelay(optionsFor(api, { url: `redis://127.0.0.1:${await closedPort()}` }))
     await relay.close()
     assert.deepEqual([api.calls, relay.status().counters.errors], [[], {}])
+  })
+
+  test('calls nobody after close()', async (t) => {
+    const api = await standIn(t)
+    const relay = createRelay(optionsFor(api))
+    await relay.close()
+    const asked = ask('http://relay.example', api)
+    assert.equal((await relay.fetch(new Request(asked.url, asked))).status, 503)
+    assert.equal(api.calls.length, 0)
   })
 
   test('polls as often as the class says', async (t) => {

@@ -38,7 +38,8 @@ export async function startRelay({ api, url, pollMs }) {
   }
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'inherit'] })
   process.once('exit', () => child.kill('SIGKILL'))
-  const [line] = await once(child.stdout, 'data')
+  const ended = once(child, 'exit').then(([code]) => Promise.reject(new Error(`the relay ended with ${code}`)))
+  const [line] = await Promise.race([once(child.stdout, 'data'), ended])
   return {
     host: String(line).trim().replace('listening at ', ''),
     async close() {

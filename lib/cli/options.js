@@ -123,7 +123,7 @@ async function passwordOf(file) {
     const text = await readFile(file, 'utf8')
     return { password: text.replace(/\r?\n$/, '') }
   } catch ({ code, message }) {
-    throw new Error(`the file cannot be read (${code ?? message})`)
+    throw new Error(`the file cannot be read (${code ?? message}). Check its path and its permissions.`)
   }
 }
 

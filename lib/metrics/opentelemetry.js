@@ -11,7 +11,7 @@ const places = new Map()
  */
 function instrument(cache, meter) {
   if (typeof cache?.status !== 'function' || typeof meter?.addBatchObservableCallback !== 'function') {
-    throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'instrument() takes a FlagDefinitionCache and an OpenTelemetry meter')
+    throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'instrument() takes a FlagDefinitionCache or a relay, and an OpenTelemetry meter')
   }
   const { projectKey: project } = cache.status()
   const taken = places.get(project) ?? new Map()

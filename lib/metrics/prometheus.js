@@ -20,7 +20,7 @@ function sourceOf() {
   const counts = new Map()
   return (cache) => {
     if (typeof cache?.status !== 'function') {
-      throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'prometheus() takes FlagDefinitionCaches')
+      throw new FlagCacheError('ERR_FLAG_CACHE_OPTIONS', 'prometheus() takes FlagDefinitionCaches and relays')
     }
     const status = cache.status()
     const project = status.projectKey

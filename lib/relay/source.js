@@ -48,7 +48,7 @@ class Source {
 
   /** Starts polling. */
   start() {
-    if (this.#isStarted) return
+    if (this.#isStarted || this.#isClosed) return
     this.#isStarted = true
     this.#cache.onUpdate(() => this.#attempt(() => this.#load()))
     this.#pollOn()
@@ -98,16 +98,20 @@ class Source {
   async #refresh() {
     // A rejection counts as true, as for posthog-node.
     const isGranted = !this.#isReader && (await this.#attempt(() => this.#cache.shouldFetchFlagDefinitions(), true))
+    if (this.#isClosed) return
     if (!isGranted && ((await this.#load()) || this.#isReader || this.current)) return
     try {
       const response = await requestDefinitions(this.#cache.fetch, this.#projectKey, this.#request)
       // Otherwise the answer is a 200 with the shared definitions.
       if (response.status === 304) {
         if (this.current) return
-        throw new FlagCacheError(
+        const error = new FlagCacheError(
           'ERR_FLAG_CACHE_API',
           'PostHog answered 304 (not modified) to a request for all definitions. Check whether a proxy caches the answers.',
         )
+        // `flagCache.fetch` takes it for an answer, and reports nothing.
+        this.#internals.report(error)
+        throw error
       }
       const definitions = await definitionsIn(response)
       // Published before they are used. Until then, the store has the text of the previous version.

@@ -55,7 +55,7 @@ const nameAfter = (tokens, at) => tokens.slice(at + 1, at + 3).find(({ word }) =
 
 function frameOf(tokens, at, parent) {
   const { word } = tokens[at - 1] ?? {}
-  const isAttribute = tokens[at].text === '[' && ['#', '!'].includes(tokens[at - 1]?.text) && tokens[at].text === '['
+  const isAttribute = tokens[at].text === '[' && ['#', '!'].includes(tokens[at - 1]?.text)
   const inherited = { label: parent.label, isSilent: parent.isSilent || isAttribute }
   if (tokens[at].text !== '(' || !word || tokens[at - 2]?.word === 'fn') return inherited
   if (SILENT.has(word)) return { ...inherited, isSilent: true }

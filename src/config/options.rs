@@ -188,7 +188,7 @@ impl Options {
         let advice = if is_about_certificates {
             "Remove them from the URL. Certificates are verified unless option 'tls.insecureSkipVerify' is true."
         } else {
-            "Remove them from the URL, and use the options instead."
+            "They may stay there for other programs. For this cache, use its options instead."
         };
         let message = format!("option 'url' has parameters without effect: {}", self.ignored.join(", "));
         Some(Error::new(Code::Options, message).advising(advice))

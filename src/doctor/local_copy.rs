@@ -40,7 +40,7 @@ async fn content(copy: &LocalCopy, options: &Options) -> Finding {
         }
     };
     let Some(age) = copied.age() else {
-        let message = format!("its time is in the future, so no process uses it (in {place})");
+        let message = format!("its time is in the future, so no process evaluates it (in {place})");
         return Finding::warning(CHECK, message, "Check the clock of this host.");
     };
     let message =
@@ -48,5 +48,5 @@ async fn content(copy: &LocalCopy, options: &Options) -> Finding {
     if age < options.max_age {
         return Finding::ok(CHECK, message);
     }
-    Finding::warning(CHECK, format!("{message}: older than maxAgeMs, so no process uses it"), ADVICE)
+    Finding::warning(CHECK, format!("{message}: older than maxAgeMs, so no process evaluates it"), ADVICE)
 }

@@ -38,7 +38,7 @@ pub async fn examine(endpoint: &Endpoint, options: &Options) -> Vec<Finding> {
     let access = match discovery.access().await {
         Ok(access) => access,
         Err(error) => {
-            let advice = "Check option 'credentials'.";
+            let advice = "Check the file of --password-file.";
             return vec![Finding::error("credentials", error.fault(), advice)];
         }
     };
@@ -118,7 +118,7 @@ fn refused(error: &Error, endpoint: &Endpoint) -> Finding {
              +cluster|slots; in a database other than 0, +select."
         }
         Code::Auth if endpoint.credentials.is_some() => {
-            "The login comes from option 'credentials'. Check that it is for this user and this server."
+            "The password comes from --password-file. Check that it is for this user and this server."
         }
         Code::Unavailable if endpoint.tls.is_none() && fault.contains("cannot be reached") => {
             "If the server requires TLS, use rediss:// in the URL. A proxy without HELLO (twemproxy) may also close the \

@@ -86,7 +86,7 @@ impl DirectoryStore {
             Ok(Ok(result)) => result,
             Ok(Err(cause)) => Err(Error::new(Code::Unavailable, format!("cannot use the directory {path}"))
                 .caused_by(cause)
-                .advising("Please report this bug.")),
+                .advising("Check the limit of threads (`ulimit -u`). If that is not the cause, please report this bug.")),
             Err(_) => Err(Error::new(Code::Timeout, format!("the directory {path} did not answer in time"))
                 .advising("Check whether it is on a network mount that hangs, and use a disk of this host.")),
         }

@@ -1,4 +1,4 @@
-//! The directory store where a file that is open cannot be replaced at will.
+//! The directory store where a file that is open cannot be replaced at will, and where some names are those of devices.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::windows::fs::OpenOptionsExt;
@@ -93,4 +93,21 @@ async fn a_directory_in_the_place_of_a_file_is_moved_aside() {
 fn the_default_directory_is_in_the_users_own() {
     let local = std::env::var_os("LOCALAPPDATA").unwrap();
     assert!(Directory::default_of_this_user().path.starts_with(local));
+}
+
+#[test]
+fn no_file_has_the_name_of_a_device() {
+    let path = |name: &str| {
+        let given = |option| (option, Given::Text(name.into()));
+        let options = content::options(&[given("keyPrefix"), given("projectKey")]);
+        DirectoryStore::new(Directory { path: "/base".into(), is_default: false }, &options).path().to_owned()
+    };
+    for name in ["CON", "nul", "Com1", "lpt9"] {
+        let names = path(name);
+        let names: Vec<_> = names.iter().skip(2).map(|part| part.to_str().unwrap()).collect();
+        assert!(names.iter().all(|part| part.starts_with(&format!("{name}~"))), "{names:?}");
+    }
+    for name in ["cons", "com", "com10", "phc_con"] {
+        assert_eq!(path(name), Path::new(&format!("/base/{name}/{name}")));
+    }
 }

@@ -28,7 +28,7 @@ pub(super) fn examine(path: &Path, option: &str) -> Finding {
     }
     let (messages, advice): (Vec<_>, Vec<_>) = faults.into_iter().unzip();
     let message = format!("{}, so another user can replace the definitions", messages.join("; "));
-    let advice = format!("Run: {}. Or use another directory, with option '{option}'.", advice.join("; "));
+    let advice = format!("Use another directory, with option '{option}', or run: {}", advice.join("; "));
     Finding::warning(CHECK, message, advice)
 }
 

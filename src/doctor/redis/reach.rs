@@ -10,9 +10,11 @@ use tokio::time::timeout;
 
 use crate::config::target::Address;
 use crate::doctor::finding::{Finding, in_ms};
+use crate::error::Error;
 use crate::store::redis::access::Access;
 use crate::store::redis::dial::{connect, encrypt, resolve};
 use crate::store::redis::discovery::Discovery;
+use crate::store::redis::errors::tls_advice;
 use crate::store::redis::tls_fault::{TlsFault, tls_fault};
 
 /// Checks the host name, TCP and TLS.
@@ -100,8 +102,8 @@ pub async fn seeds(
     let ask = async |seed: &Address| {
         let asked_at = Instant::now();
         let answer = match timeout(limit, discovery.ask(seed, access)).await {
-            Ok(answer) => answer.map_err(|cause| discovery.described(&seed.to_string(), cause).fault()),
-            Err(_) => Err(format!("{seed} did not answer within {} ms", limit.as_millis())),
+            Ok(answer) => answer.map_err(|cause| discovery.described(&seed.to_string(), cause)),
+            Err(_) => Err(Error::timeout(seed, limit)),
         };
         (answer, asked_at.elapsed())
     };
@@ -115,14 +117,15 @@ pub async fn seeds(
     let list = named.iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" and ");
     let counted = format!("{found} of {all} {kind} in the URL answered");
     let message = match failures.first() {
-        None => format!("{counted} within {}, and name {list} as the primary", in_ms(slowest)),
-        Some(failure) if found == 0 => format!("{counted}: {failure}"),
-        Some(failure) => format!("{counted}, and named {list} as the primary; {failure}"),
+        None => format!("{counted} within {}, and named {list} as the primary", in_ms(slowest)),
+        Some(failure) if found == 0 => format!("{counted}: {}", failure.fault()),
+        Some(failure) => format!("{counted}, and named {list} as the primary; {}", failure.fault()),
     };
     vec![match (found, failures.is_empty(), named.len()) {
         (0, ..) => {
             let advice = "Check the hosts, the ports and the login (sentinels have their own), and that the scheme of the URL is right.";
-            Finding::error("guides", message, advice)
+            let of_tls = failures.first().and_then(|failure| tls_advice(failure));
+            Finding::error("guides", message, of_tls.unwrap_or(advice))
         }
         (_, true, 1) => Finding::ok("guides", message),
         (_, true, _) => Finding::warning(

@@ -164,7 +164,7 @@ async fn notices(session: &Session<'_>) -> Result<Finding> {
         Ok(Ok(None)) => {
             let message = format!("this user lacks the permission to subscribe to {channel}: {LATE}");
             let advice = format!(
-                "Run: ACL SETUSER <user> +subscribe {pattern}. (A proxy such as Envoy may not support SUBSCRIBE.)"
+                "If this is not a proxy without SUBSCRIBE (such as Envoy), run: ACL SETUSER <user> +subscribe {pattern}"
             );
             return Ok(Finding::warning("notices", message, advice));
         }

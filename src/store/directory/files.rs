@@ -369,14 +369,18 @@ fn snapshot_name(version: &str) -> String {
 fn file_name(name: &str) -> String {
     let encoded = utf8_percent_encode(name, FILE_NAME).to_string();
     let start = encoded.get(..LONGEST_NAME);
-    if start.is_some()
-        || is_device(name)
-        || (IGNORES_CASE && name.bytes().any(|byte| byte.is_ascii_uppercase()))
-    {
-        format!("{}-{:032x}", start.unwrap_or(&encoded), xxh3_128(name.as_bytes()))
-    } else {
-        encoded
+    let hash = xxh3_128(name.as_bytes());
+    match start {
+        Some(start) => format!("{start}-{hash:032x}"),
+        // No name that is used as it is contains this character.
+        None if is_taken_for_another(name) => format!("{encoded}~{hash:032x}"),
+        None => encoded,
     }
+}
+
+/// Whether the system takes a file of this name for another one.
+fn is_taken_for_another(name: &str) -> bool {
+    (cfg!(windows) && is_device(name)) || (IGNORES_CASE && name.bytes().any(|byte| byte.is_ascii_uppercase()))
 }
 
 /// Whether Windows takes it for a device, in whatever directory and with whatever extension.

@@ -129,6 +129,12 @@ fn is_cut(cause: &RedisError) -> bool {
     io_error(cause).is_some_and(|cause| kinds.contains(&cause.kind()))
 }
 
+/// What to do if an error of the store is about TLS.
+pub fn tls_advice(error: &Error) -> Option<&'static str> {
+    let fault = tls_fault(io_error(redis_error(error)?)?)?;
+    Some(fault.advice)
+}
+
 /// The error of Redis that an error of the store has as its cause.
 pub fn redis_error(error: &Error) -> Option<&RedisError> {
     error.source()?.downcast_ref()

@@ -11,17 +11,14 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use posthog_flag_cache::config::options::Given;
-use posthog_flag_cache::config::target::Directory;
 use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::state::State;
 use posthog_flag_cache::store::Store;
-use posthog_flag_cache::store::directory::DirectoryStore;
 use tempfile::TempDir;
 
 use crate::support::child::{self, Child};
-use crate::support::content::{self, definitions, published, state};
+use crate::support::content::{definitions, published, state};
 use handle::{block_on, entries, increment, load, mode, open};
 
 /// The other processes of these tests: `child::Child::start` runs this test in a new process.
@@ -225,23 +222,6 @@ fn a_foreign_version_does_not_lead_out_of_the_directory() {
         );
     }
     assert!(secret.exists(), "nor is anything swept there");
-}
-
-#[test]
-fn no_file_has_the_name_of_a_device_of_windows() {
-    let path = |name: &str| {
-        let given = |option| (option, Given::Text(name.into()));
-        let options = content::options(&[given("keyPrefix"), given("projectKey")]);
-        DirectoryStore::new(Directory { path: "/base".into(), is_default: false }, &options).path().to_owned()
-    };
-    for name in ["CON", "nul", "Com1", "lpt9"] {
-        let names = path(name);
-        let names: Vec<_> = names.iter().skip(2).map(|part| part.to_str().unwrap()).collect();
-        assert!(names.iter().all(|part| part.starts_with(&format!("{name}-"))), "{names:?}");
-    }
-    for name in ["cons", "com", "com10", "phc_con"] {
-        assert_eq!(path(name), Path::new(&format!("/base/{name}/{name}")));
-    }
 }
 
 #[test]

@@ -57,7 +57,9 @@ impl Folder {
     /// The system gives it the permissions of the directory.
     pub fn open_lock(&self, name: &str, _: FileMode) -> io::Result<File> {
         // Windows locks no file that is open for appending alone.
-        File::options().create(true).write(true).truncate(false).open(self.0.join(name))
+        while_in_use(&self.0.join(name), |path| {
+            File::options().create(true).write(true).truncate(false).open(path)
+        })
     }
 
     /// Makes a file that was not there.
@@ -72,7 +74,8 @@ impl Folder {
 
     /// Removes whatever has this name and is not a directory; says whether there was anything.
     pub fn remove(&self, name: &str) -> io::Result<bool> {
-        Ok(unless_missing(fs::remove_file(self.0.join(name)))?.is_some())
+        let removed = while_in_use(&self.0.join(name), |path| fs::remove_file(path));
+        Ok(unless_missing(removed)?.is_some())
     }
 
     /// Whether anything has this name.
