@@ -143,8 +143,8 @@ export interface FlagDefinitionCacheOptions {
   role?: 'auto' | 'reader' | undefined
 
   /**
-   * What this process does in a long outage of the store. In the first two intervals after PostHog last confirmed the definitions, it
-   * continues with those that it has, and only `onError()` reports the failure. After that:
+   * The behaviour of this process in a long outage of the store. In the first two intervals after PostHog last confirmed the
+   * definitions, it continues with those that it has, and only `onError()` reports the failure. After that:
    *
    * - `'fetch'`: `shouldFetchFlagDefinitions()` rejects with `ERR_FLAG_CACHE_UNAVAILABLE`. posthog-node reports this on
    *   `client.on('error')` and fetches for itself, as it would without a cache.
@@ -156,8 +156,8 @@ export interface FlagDefinitionCacheOptions {
   whenUnavailable?: 'fetch' | 'stale' | undefined
 
   /**
-   * What the processes do while PostHog refuses the definitions to the whole project (402: its quota is exceeded). Use the same value
-   * in all processes. Each process reports the refusal once, to the listeners of `onError()`. This option needs
+   * The behaviour of all processes while PostHog refuses the definitions to the whole project (402: its quota is exceeded). Use the
+   * same value in all processes. Each process reports the refusal once, to the listeners of `onError()`. This option needs
    * `fetch: flagCache.fetch`. Without it, posthog-node drops the definitions in the process that received the 402.
    *
    * - `'keep'`: all processes keep evaluating the definitions that they have.
@@ -435,7 +435,7 @@ export declare class FlagDefinitionCache implements Provider {
    *
    * Without it, a process that becomes the leader downloads all definitions again (10 billed requests instead of 1), and the processes
    * can miss that the definitions were changed back to an earlier version. With it, each request for this project's definitions
-   * carries the ETag of the shared definitions. What happens then depends on PostHog's answer:
+   * carries the ETag of the shared definitions. The rest depends on PostHog's answer:
    *
    * - Unchanged definitions (304): posthog-node gets a 200 with the shared definitions. They are the same objects as before if this
    *   process has them.

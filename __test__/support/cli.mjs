@@ -1,11 +1,11 @@
 // The command line as a user runs it: a process of its own.
 
 import { spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 
+import { CLI, environment } from '../../dev/harness/cli.mjs'
 import { start } from './child.mjs'
 
-export const CLI = fileURLToPath(new URL('../../cli.js', import.meta.url))
+export { CLI, environment }
 
 /** None of what the user who runs the tests has set. */
 const NOTHING = Object.fromEntries(
@@ -52,10 +52,3 @@ export function cliAtTerminal(args, { prompt, input, ...options } = {}) {
   })
   return ended
 }
-
-/** What a command needs to know of a store, a project and a stand-in for PostHog, as environment variables. */
-export const environment = ({ url, projectKey, api }) => ({
-  POSTHOG_FLAG_CACHE_URL: url,
-  POSTHOG_PROJECT_KEY: projectKey ?? api?.projectKey,
-  ...(api && { POSTHOG_SECRET_KEY: api.secretKey, POSTHOG_HOST: api.url }),
-})

@@ -12,6 +12,7 @@ import { gunzipSync } from 'node:zlib'
 import { begin, progress, refuse } from './command.mjs'
 import { largeDefinitions } from './large-definitions.mjs'
 import { markdown } from './perf/report.mjs'
+import { CLI, environment } from '../harness/cli.mjs'
 import { startPostHogApi } from '../harness/posthog-api.mjs'
 import { freePort } from '../harness/redis.mjs'
 
@@ -49,14 +50,8 @@ async function startServer(t, args, options) {
 
 async function startRelay(ends, api) {
   const port = await freePort()
-  const env = {
-    ...process.env,
-    POSTHOG_FLAG_CACHE_URL: 'memory:',
-    POSTHOG_PROJECT_KEY: api.projectKey,
-    POSTHOG_SECRET_KEY: api.secretKey,
-    POSTHOG_HOST: api.url,
-  }
-  const child = await startServer(ends, [process.execPath, 'cli.js', 'relay', '--port', String(port)], { env })
+  const env = { ...process.env, ...environment({ url: 'memory:', api }) }
+  const child = await startServer(ends, [process.execPath, CLI, 'relay', '--port', String(port)], { env })
   await once(child.stdout, 'data')
   return `http://127.0.0.1:${port}/flags/definitions?token=${api.projectKey}&send_cohorts`
 }

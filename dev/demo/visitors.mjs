@@ -2,14 +2,13 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 
+import { CLI, environment } from '../harness/cli.mjs'
 import { now, sleep } from '../harness/clock.mjs'
 import { VERSION_FLAG } from '../harness/definitions.mjs'
 import { installPython, startPython } from '../harness/sdks/python.mjs'
 import { installWorkerd, startWorkerd } from '../harness/sdks/workerd.mjs'
 
-const CLI = fileURLToPath(new URL('../../cli.js', import.meta.url))
 const LOOK_MS = 50
 const TIMEOUT_MS = 20_000
 const USER = ['user-1', { groups: {}, personProperties: {}, groupProperties: {}, onlyEvaluateLocally: true }]
@@ -28,14 +27,7 @@ export function install() {
 /** A relay for the project of `api`, a member of the fleet on the store at `url`: `{ host, close() }`. */
 export async function startRelay({ api, url, pollMs }) {
   const args = [CLI, 'relay', '--port', '0', '--refresh-interval-ms', String(pollMs)]
-  const { projectKey, secretKey } = api
-  const env = {
-    ...process.env,
-    POSTHOG_FLAG_CACHE_URL: url,
-    POSTHOG_PROJECT_KEY: projectKey,
-    POSTHOG_SECRET_KEY: secretKey,
-    POSTHOG_HOST: api.url,
-  }
+  const env = { ...process.env, ...environment({ url, api }) }
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'inherit'] })
   process.once('exit', () => child.kill('SIGKILL'))
   const ended = once(child, 'exit').then(([code]) => Promise.reject(new Error(`the relay ended with ${code}`)))

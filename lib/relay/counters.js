@@ -20,7 +20,7 @@ class Counters {
     this.#proxied[outcome] += 1
   }
 
-  /** The status of the cache, with what only a relay has. What counts as saved are its answers, not its own polls. */
+  /** The status of the cache, with the relay's counters. A relay saves by its answers, not by its own polls. */
   addTo({ counters, ...status }) {
     this.#saved = Math.max(this.#saved, this.#alone - counters.requestsBilled)
     const relay = { responses: { ...this.#responses }, proxied: { ...this.#proxied } }

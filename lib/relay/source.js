@@ -90,8 +90,8 @@ class Source {
     this.#polling = undefined
     if (this.#isClosed) return
     this.#misses = this.current || this.isRefused ? 0 : this.#misses + 1
-    const retryMs = FIRST_RETRY_MS * 2 ** (this.#misses - 1)
-    this.#timer = setTimeout(() => this.#pollOn(), this.#misses > 0 ? Math.min(retryMs, this.#intervalMs) : this.#intervalMs)
+    const delayMs = this.#misses > 0 ? Math.min(FIRST_RETRY_MS * 2 ** (this.#misses - 1), this.#intervalMs) : this.#intervalMs
+    this.#timer = setTimeout(() => this.#pollOn(), delayMs)
     this.#timer.unref()
   }
 
@@ -123,7 +123,7 @@ class Source {
       this.isRefused = false
       await (isShared ? this.#take() : this.#keep(definitions))
     } catch (error) {
-      // What the store has is older than definitions that it did not take.
+      // The store's definitions are older than those that it did not take.
       if (this.#unsharedAt === undefined) await this.#load()
       throw error
     }
