@@ -1,23 +1,26 @@
-//! Many workers of one fleet in one process, each with a connection of its own, as `dev/bench/scale.mjs` commands them: a line
-//! on standard input for each command, a line of JSON on standard output for each answer.
+//! A part of a fleet: many workers in one process, each with a connection of its own, as `dev/bench/scale.mjs` commands
+//! them: a line on standard input for each command, a line of JSON on standard output for each answer.
 //!
 //! A worker is what a Node.js process has of the engine (rule, mirror, subscription), without Node.js and posthog-node.
 #![allow(clippy::unwrap_used, reason = "a benchmark")]
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufRead, stdin};
+use std::collections::HashMap;
+use std::io::{BufRead, ErrorKind, stdin};
+use std::mem::take;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use posthog_flag_cache::config::options::{Given, Options};
-use posthog_flag_cache::config::target::Target;
+use posthog_flag_cache::config::target::{Address, Endpoint, Target, Topology};
 use posthog_flag_cache::definitions::snapshot::Snapshot;
 use posthog_flag_cache::store::redis::RedisStore;
 use posthog_flag_cache::store::shared::SharedStore;
 use posthog_flag_cache::worker::events::{Event, observe};
 use posthog_flag_cache::worker::provider::{Poll, Provider};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long PostHog takes to answer.
 const ANSWER_AFTER: Duration = Duration::from_millis(50);
@@ -25,15 +28,36 @@ const ANSWER_AFTER: Duration = Duration::from_millis(50);
 /// Flags of a small project: what is measured is Redis, not how long 10,000 workers on one machine take to parse.
 const FLAGS: usize = 50;
 
-/// The stand-in for PostHog, and when each worker came to its newest version.
+/// The stand-in for PostHog, and what has happened.
 struct World {
     current: Mutex<Arc<Snapshot>>,
     calls: AtomicU64,
     failures: AtomicU64,
-    at: Mutex<BTreeMap<String, Vec<Instant>>>,
+    reached: Mutex<HashMap<String, Reached>>,
+    /// The bytes that bare connections have received.
+    heard: AtomicU64,
     reload: Notify,
-    /// Tells each worker to leave; the oldest one is the first.
-    leave: Mutex<VecDeque<Arc<Notify>>>,
+    /// Tells each worker to leave.
+    leave: Mutex<Vec<Arc<Notify>>>,
+}
+
+/// How many workers have a version, and when the first and the last one came to it, in seconds of this machine's clock.
+#[derive(Clone, Copy, Default)]
+struct Reached {
+    count: usize,
+    first: f64,
+    last: f64,
+}
+
+impl Reached {
+    fn add(&mut self) {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+        if self.count == 0 {
+            self.first = now;
+        }
+        self.count += 1;
+        self.last = now;
+    }
 }
 
 impl World {
@@ -63,12 +87,19 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let (url, project, interval): (_, _, f64) =
         (args.next().unwrap(), args.next().unwrap(), args.next().unwrap().parse().unwrap());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    // As in `src/runtime.rs`.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .enable_all()
+        .build()
+        .unwrap();
     let world = Arc::new(World {
         current: Mutex::new(Arc::new(definitions(1))),
         calls: AtomicU64::new(0),
         failures: AtomicU64::new(0),
-        at: Mutex::default(),
+        reached: Mutex::default(),
+        heard: AtomicU64::new(0),
         reload: Notify::new(),
         leave: Mutex::default(),
     });
@@ -79,51 +110,76 @@ fn main() {
     ];
     let options = Options::from_given(given.map(|(name, value)| (name.to_owned(), value)).into()).unwrap();
     let options = Arc::new(options);
-    let mut edits = 1;
     for line in stdin().lock().lines() {
         let line = line.unwrap();
         match line.split_once(' ').unwrap_or((&line, "")) {
-            ("start", count) => {
-                for _ in 0..count.parse::<u32>().unwrap() {
-                    runtime.spawn(work(options.clone(), world.clone()));
-                }
+            // So many workers start, one after another, in so many milliseconds.
+            ("start", numbers) => {
+                let (count, millis) = numbers.split_once(' ').unwrap();
+                let time = Duration::from_millis(millis.parse().unwrap());
+                runtime.spawn(start(count.parse().unwrap(), time, options.clone(), world.clone()));
             }
-            // Each worker is replaced, one after another, in so many milliseconds.
+            // Each of them is replaced.
             ("deploy", millis) => {
                 let time = Duration::from_millis(millis.parse().unwrap());
                 runtime.spawn(deploy(time, options.clone(), world.clone()));
             }
-            // PostHog has another version, and one worker learns of it, as by a webhook.
-            ("edit", _) => {
-                edits += 1;
-                world.edit(edits);
-                world.reload.notify_one();
+            // PostHog has this version.
+            ("edit", number) => world.edit(number.parse().unwrap()),
+            // One worker learns of it, as by a webhook.
+            ("reload", _) => world.reload.notify_one(),
+            ("listen", count) => {
+                let Target::Redis(endpoint) = &options.target else { return };
+                for _ in 0..count.parse::<u32>().unwrap() {
+                    runtime.spawn(listen(Endpoint::clone(endpoint), world.clone()));
+                }
             }
             _ => {}
         }
         let version = world.current().version().to_owned();
-        let at = world.at.lock().unwrap();
-        let reached = at.get(&version).map_or(&[][..], Vec::as_slice);
-        let spread = match (reached.iter().min(), reached.iter().max()) {
-            (Some(first), Some(last)) => last.duration_since(*first).as_secs_f64() * 1e3,
-            _ => 0.0,
-        };
+        let Reached { count, first, last } =
+            world.reached.lock().unwrap().get(&version).copied().unwrap_or_default();
         println!(
-            r#"{{"reached":{},"spreadMs":{spread},"calls":{},"failures":{}}}"#,
-            reached.len(),
+            r#"{{"reached":{count},"first":{first},"last":{last},"calls":{},"failures":{},"heard":{}}}"#,
             world.calls.load(Ordering::Relaxed),
-            world.failures.load(Ordering::Relaxed)
+            world.failures.load(Ordering::Relaxed),
+            world.heard.load(Ordering::Relaxed),
         );
     }
 }
 
-async fn deploy(time: Duration, options: Arc<Options>, world: Arc<World>) {
-    let count = world.leave.lock().unwrap().len() as u32;
-    let mut ticks = tokio::time::interval(time / count);
-    for _ in 0..count {
-        ticks.tick().await;
+/// A connection that only listens to the channel `bare`.
+async fn listen(endpoint: Endpoint, world: Arc<World>) {
+    let Topology::Server(Address::Tcp(host, port)) = endpoint.topology else { return };
+    let stream = TcpStream::connect((host, port)).await.unwrap();
+    stream.writable().await.unwrap();
+    stream.try_write(b"SUBSCRIBE bare\r\n").unwrap();
+    let mut buffer = [0; 4096];
+    while stream.readable().await.is_ok() {
+        match stream.try_read(&mut buffer) {
+            Ok(0) => return,
+            Ok(length) => drop(world.heard.fetch_add(length as u64, Ordering::Relaxed)),
+            Err(cause) if cause.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+async fn start(count: u32, time: Duration, options: Arc<Options>, world: Arc<World>) {
+    let began = Instant::now();
+    for number in 0..count {
+        sleep_until(began + time * number / count).await;
         tokio::spawn(work(options.clone(), world.clone()));
-        let oldest = world.leave.lock().unwrap().pop_front().unwrap();
+    }
+}
+
+async fn deploy(time: Duration, options: Arc<Options>, world: Arc<World>) {
+    let began = Instant::now();
+    let leaving = take(&mut *world.leave.lock().unwrap());
+    let count = leaving.len() as u32;
+    for (number, oldest) in (0..).zip(leaving) {
+        sleep_until(began + time * number / count).await;
+        tokio::spawn(work(options.clone(), world.clone()));
         oldest.notify_one();
     }
 }
@@ -134,7 +190,7 @@ async fn work(options: Arc<Options>, world: Arc<World>) {
     let store = Arc::new(SharedStore::new(Arc::new(RedisStore::new(endpoint, &options))));
     let provider = Arc::new(Provider::new(&options, store));
     let leave = Arc::new(Notify::new());
-    world.leave.lock().unwrap().push_back(leave.clone());
+    world.leave.lock().unwrap().push(leave.clone());
     let told = Arc::new(Notify::new());
     let teller = told.clone();
     let emit = move |event| {
@@ -147,7 +203,7 @@ async fn work(options: Arc<Options>, world: Arc<World>) {
     loop {
         poll(&provider, &world, &mut known).await;
         tokio::select! {
-            () = tokio::time::sleep(options.rule.refresh_interval) => {}
+            () = sleep(options.rule.refresh_interval) => {}
             () = told.notified() => {}
             () = leave.notified() => return provider.shutdown().await,
             () = world.reload.notified() => {
@@ -172,7 +228,7 @@ async fn poll(provider: &Provider, world: &World, known: &mut Option<String>) {
         None => {
             let plan = provider.plan();
             world.calls.fetch_add(1, Ordering::Relaxed);
-            tokio::time::sleep(ANSWER_AFTER).await;
+            sleep(ANSWER_AFTER).await;
             let current = world.current();
             let version = current.version().to_owned();
             let _ = match plan.version {
@@ -183,7 +239,7 @@ async fn poll(provider: &Provider, world: &World, known: &mut Option<String>) {
         }
     };
     if version.is_some() && version != *known {
-        world.at.lock().unwrap().entry(version.clone().unwrap()).or_default().push(Instant::now());
+        world.reached.lock().unwrap().entry(version.clone().unwrap()).or_default().add();
     }
     *known = version;
 }

@@ -15,8 +15,11 @@ use crate::state::{Millis, State};
 use crate::store::Commit;
 use crate::worker::mirror::repair::Synced;
 
-/// How often a waiting worker reads the store without a notice.
-const WAIT_POLL: Duration = Duration::from_millis(100);
+/// How often a waiting worker reads the store without a notice: after so many round trips, within these limits. If a
+/// thousand workers wait, their reads slow the server down, and so they read less often.
+const WAIT_ROUND_TRIPS: u32 = 10;
+const WAIT_AT_LEAST: Duration = Duration::from_millis(100);
+const WAIT_AT_MOST: Duration = Duration::from_secs(1);
 
 /// By how much the store's clock may differ from what this worker expects. If it differs by more (it was set, or this
 /// machine was asleep), the worker reads the store and decides again.
@@ -158,7 +161,8 @@ impl Provider {
             memory.client.pace.delay();
         });
         let began = Instant::now();
-        let until = began + Duration::from_millis(millis).min(WAIT_POLL);
+        let round_trips = self.mirror.round_trip().unwrap_or_default() * WAIT_ROUND_TRIPS;
+        let until = began + Duration::from_millis(millis).min(round_trips.clamp(WAIT_AT_LEAST, WAIT_AT_MOST));
         let mut notices = self.notices();
         let woken = async {
             tokio::select! {

@@ -34,6 +34,20 @@ async fn of_sixteen_that_start_at_once_one_fetches_and_the_others_wait_for_it() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_slower_the_store_answers_the_less_often_a_waiting_worker_reads_it() {
+    for (fault, every) in [(Fault::None, 100), (Fault::DelaysLoads, 200)] {
+        let fleet = Fleet::new();
+        assert!(fleet.worker().asks().await.unwrap());
+        let waiting = fleet.worker();
+        waiting.store.set(fault);
+        assert!(waiting.asks().await.unwrap(), "it takes over");
+        let reads = u128::from(waiting.provider.status().counters.waits);
+        let most = COLD_START_WAIT.as_millis() / every;
+        assert!(most * 9 / 10 <= reads && reads <= most, "{fault:?}: {reads} of {most}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_the_first_leader_dies_one_of_the_waiting_workers_takes_over() {
     let fleet = Fleet::new();
     assert!(fleet.worker().asks().await.unwrap());

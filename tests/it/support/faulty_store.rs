@@ -64,7 +64,7 @@ pub struct FaultyStore {
 }
 
 impl FaultyStore {
-    pub const DELAY: Duration = Duration::from_millis(10);
+    pub const DELAY: Duration = Duration::from_millis(20);
 
     pub fn over(inner: Arc<dyn Store>) -> Arc<Self> {
         let [calls, commits, loaded, patches, closed] = [(); 5].map(|()| AtomicUsize::new(0));
