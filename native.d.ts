@@ -85,8 +85,11 @@ export declare class NativeProvider {
   confirmed(version: string): Promise<undefined>
   /** The API answered 304 to posthog-node's own ETag. */
   receivedIsCurrent(): Promise<undefined>
-  /** A fetch failed: `status` is that of the API's answer, if there was one, `pause_ms` its `Retry-After`. */
-  failed(status?: number | undefined | null, pauseMs?: number | undefined | null): Promise<undefined>
+  /**
+   * A fetch failed: `status` is that of the API's answer, if there was one, `pause_ms` its `Retry-After`. Returns for how
+   * many milliseconds no process fetches.
+   */
+  failed(status?: number | undefined | null, pauseMs?: number | undefined | null): Promise<number | undefined | null>
   /** The API answered with definitions that are too large to share. */
   unshareable(): Promise<undefined>
   /** Makes the next load fetch. */

@@ -6,7 +6,7 @@ const MEANINGS = {
   402: 'the quota of flag requests is used up. Check the billing limits of the project',
   403: 'the secret key lacks the permission to read flag definitions. Use a key that has it',
   404: "it has no API for flag definitions at this URL. Check PostHog's URL",
-  429: 'it received too many requests. All processes pause for as long as PostHog asks',
+  429: 'it received too many requests',
 }
 
 /** An answer without definitions, in words, without a full stop at the end. */

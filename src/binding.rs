@@ -241,17 +241,18 @@ impl NativeProvider {
         self.promise(env, async move |provider: Arc<Provider>| provider.received_is_current().await)
     }
 
-    /// A fetch failed: `status` is that of the API's answer, if there was one, `pause_ms` its `Retry-After`.
+    /// A fetch failed: `status` is that of the API's answer, if there was one, `pause_ms` its `Retry-After`. Returns for how
+    /// many milliseconds no process fetches.
     #[napi(catch_unwind)]
     pub fn failed<'env>(
         &self,
         env: &'env Env,
         status: Option<u32>,
         pause_ms: Option<f64>,
-    ) -> napi::Result<PromiseRaw<'env, ()>> {
+    ) -> napi::Result<PromiseRaw<'env, Option<f64>>> {
         let pause = pause_ms.and_then(|pause| Duration::try_from_secs_f64(pause / 1000.0).ok());
         let failure = Failure::of(status, pause);
-        self.promise(env, async move |provider: Arc<Provider>| provider.failed(failure).await)
+        self.promise(env, async move |provider: Arc<Provider>| Ok(provider.failed(failure).await?.map(ms)))
     }
 
     /// The API answered with definitions that are too large to share.

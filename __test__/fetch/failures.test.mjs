@@ -118,6 +118,9 @@ for (const [what, failure] of Object.entries(FAILURES)) {
       assert.equal(api.calls.length, called, 'it leaves the next fetch to others')
 
       const { pauseMs } = failure
+      const seconds = /No process fetches for (\d+) s\.$/.exec(leader.troubles.at(-1).message)?.[1]
+      if (pauseMs) assert.ok(Math.abs(seconds - pauseMs / 1_000) <= 2, seconds)
+      else assert.match(leader.troubles.at(-1).message, /\. Another process fetches instead, if there is one\.$/)
       const retryInMs = await pauseOf(t, api)
       if (pauseMs) assert.ok(retryInMs <= pauseMs && retryInMs > pauseMs - LATE_MS, `a pause of ${retryInMs} ms`)
       else assert.equal(retryInMs, null)

@@ -8,7 +8,6 @@ import zlib from 'node:zlib'
 import { openCache, publish, standIn } from '../support/client.mjs'
 import { ask, createRelay, exchange, optionsFor, startRelay, startUpstream, until } from '../support/relay.mjs'
 import { closedPort, STORES } from '../support/stores.mjs'
-import { defaultOf, OPTIONS } from '../support/typings.mjs'
 
 const DECODERS = { gzip: zlib.gunzipSync, br: zlib.brotliDecompressSync, zstd: zlib.zstdDecompressSync }
 
@@ -359,11 +358,5 @@ describe('createRelay', () => {
     const asked = ask('http://relay.example', api)
     assert.equal((await relay.fetch(new Request(asked.url, asked))).status, 503)
     assert.equal(api.calls.length, 0)
-  })
-
-  test('polls as often as the class says', async (t) => {
-    const api = await standIn(t)
-    const { relay } = await startRelay(t, { api })
-    assert.equal(relay.source.intervalMs, defaultOf(OPTIONS.get('refreshIntervalMs')))
   })
 })

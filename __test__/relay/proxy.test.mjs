@@ -209,6 +209,23 @@ describe('streams', () => {
     })
   }
 
+  test('a request on an idle connection that PostHog has just closed is sent again, but not an upload', async (t) => {
+    const api = await standIn(t)
+    const used = new Set()
+    const upstream = await startUpstream(t, (seen, response, body) => {
+      if (used.has(seen.socket)) return seen.socket.destroy()
+      used.add(seen.socket)
+      return body().then(() => response.end())
+    })
+    const { url } = await startRelay(t, { api, upstream: upstream.url })
+    const status = async (options) => (await exchange(`${url}/flags`, options)).status
+    assert.deepEqual([await status(), await status(), await status({ method: 'POST', body: 'an event' })], [200, 200, 502])
+    assert.deepEqual(
+      upstream.requests.map(({ method }) => method),
+      ['GET', 'GET', 'GET', 'POST'],
+    )
+  })
+
   test('an upload that cannot be passed on is answered before it ends', async (t) => {
     const api = await standIn(t)
     const { url } = await startRelay(t, { api, upstream: `http://127.0.0.1:${await closedPort()}` })

@@ -54,11 +54,6 @@ class Source {
     this.#pollOn()
   }
 
-  /** The polling interval. */
-  get intervalMs() {
-    return this.#intervalMs
-  }
-
   /** How long ago PostHog confirmed `current`; `null` if that is not known. */
   get ageMs() {
     if (!this.current) return null

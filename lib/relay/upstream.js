@@ -45,7 +45,12 @@ class Upstream {
     if (this.requests >= this.#maxRequests) return this.#failed('busy', BUSY)
     this.requests += 1
     try {
-      const response = await this.#exchange({ method, target, headers: this.#headers(headers, address), body, signal })
+      const exchange = () => this.#exchange({ method, target, headers: this.#headers(headers, address), body, signal })
+      const mayRepeat = !body && ['GET', 'HEAD'].includes(method)
+      const response = await exchange().catch((error) => {
+        if (error.isOfOldConnection && mayRepeat) return exchange()
+        throw error
+      })
       response.once('close', () => (this.requests -= 1))
       this.#counters.passedOn('answered')
       return { response }
@@ -92,7 +97,11 @@ class Upstream {
       const expire = () => request.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }))
       request.once('timeout', expire)
       // This listener stays, because an upload may break after the answer has arrived.
-      request.on('error', reject)
+      request.on('error', (error) => {
+        // PostHog closed an idle connection at the moment when it was used again.
+        error.isOfOldConnection = request.reusedSocket && error.code === 'ECONNRESET'
+        reject(error)
+      })
       request.once('response', (response) => {
         if (response.statusCode >= 200 && response.statusCode < 600) return resolve(response)
         request.destroy(new Error(`unexpected status ${response.statusCode}`))

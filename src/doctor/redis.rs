@@ -19,6 +19,7 @@ use crate::error::{Code, Error, Result};
 use crate::store::redis::access::Access;
 use crate::store::redis::connection::Connection;
 use crate::store::redis::discovery::Discovery;
+use crate::store::redis::errors::{is_denied, is_unreachable};
 use crate::store::redis::protocol;
 use crate::store::redis::tls_fault::CLIENT_CERTIFICATE;
 
@@ -111,29 +112,24 @@ fn credentials(access: &Access, took: &str) -> String {
 
 /// Says more than the error where the whole deployment is known.
 fn refused(error: &Error, endpoint: &Endpoint) -> Finding {
-    let fault = error.fault();
+    let tls = endpoint.tls.as_ref();
     let advice = match error.code() {
-        Code::Auth if fault.contains("denied a command") => {
+        _ if is_denied(error) => {
             "Grant the permissions that docs/redis.md lists. With Sentinel, the user also needs +role; in a cluster, \
              +cluster|slots; in a database other than 0, +select."
         }
         Code::Auth if endpoint.credentials.is_some() => {
             "The password comes from --password-file. Check that it is for this user and this server."
         }
-        Code::Unavailable if endpoint.tls.is_none() && fault.contains("cannot be reached") => {
+        _ if is_unreachable(error) && tls.is_none() => {
             "If the server requires TLS, use rediss:// in the URL. A proxy without HELLO (twemproxy) may also close the \
              connection: use the server behind it."
         }
         // With TLS 1.3 a server asks for a certificate only after the handshake.
-        Code::Unavailable
-            if endpoint.tls.as_ref().is_some_and(|tls| tls.identity.is_none())
-                && fault.contains("cannot be reached") =>
-        {
-            CLIENT_CERTIFICATE
-        }
+        _ if is_unreachable(error) && tls.is_some_and(|tls| tls.identity.is_none()) => CLIENT_CERTIFICATE,
         _ => return Finding::failed("login", error),
     };
-    Finding::error("login", fault, advice)
+    Finding::error("login", error.fault(), advice)
 }
 
 impl Session<'_> {

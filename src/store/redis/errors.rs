@@ -75,14 +75,17 @@ fn meaning(cause: &RedisError) -> Meaning {
         (_, Some("OOM")) => unavailable("has no memory left", "Give the server more memory (maxmemory)."),
         _ if cause.is_io_error() => match io_error(cause).and_then(tls_fault) {
             Some(TlsFault { what, advice }) => unavailable(what, advice),
-            None => unavailable(
-                "cannot be reached",
-                "Check the host and the port in the URL, and that the server runs.",
-            ),
+            None => UNREACHABLE,
         },
         _ => unavailable("cannot be used", "If this error persists, check the server and its log."),
     }
 }
+
+const UNREACHABLE: Meaning = Meaning(
+    Code::Unavailable,
+    "cannot be reached",
+    "Check the host and the port in the URL, and that the server runs.",
+);
 
 const DENIED: Meaning = Meaning(
     Code::Auth,
@@ -127,6 +130,16 @@ fn is_cut(cause: &RedisError) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     let kinds = [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof];
     io_error(cause).is_some_and(|cause| kinds.contains(&cause.kind()))
+}
+
+/// Whether the user lacks a permission.
+pub fn is_denied(error: &Error) -> bool {
+    error.advice() == Some(DENIED.2)
+}
+
+/// Whether the connection failed or broke, for another reason than TLS.
+pub fn is_unreachable(error: &Error) -> bool {
+    error.advice() == Some(UNREACHABLE.2)
 }
 
 /// What to do if an error of the store is about TLS.

@@ -1,6 +1,7 @@
 //! The outcomes of the client's requests, and their effects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -54,12 +55,13 @@ impl Provider {
         self.bounded(self.mirror.publish()).await
     }
 
-    /// Notes that a fetch has failed.
-    pub async fn failed(&self, failure: Failure) -> Result<()> {
+    /// Notes that a fetch has failed. Returns for how long no worker fetches.
+    pub async fn failed(&self, failure: Failure) -> Result<Option<Duration>> {
         let _in_use = self.require_writer()?;
         // This worker remembers it even if it cannot tell the others.
         self.note_failure(self.mirror.last_reading().unwrap_or_default().now);
-        self.bounded(self.release_after(failure)).await
+        self.bounded(self.release_after(failure)).await?;
+        Ok(self.mirror.last_reading().and_then(|Reading { state, now }| self.rule.pause(&state, now)))
     }
 
     /// Notes that the API has answered with definitions that are too large to share.
@@ -75,7 +77,9 @@ impl Provider {
     pub async fn note_unusable(&self, error: &Error) {
         let _ = match error.code() {
             // Another worker may be answered with definitions. `flagCache.fetch` has told of it.
-            Code::Data if !self.client(|client| client.is_observed) => self.failed(Failure::Worker).await,
+            Code::Data if !self.client(|client| client.is_observed) => {
+                self.failed(Failure::Worker).await.map(drop)
+            }
             Code::TooLarge | Code::Timeout => self.unshareable().await,
             _ => Ok(()),
         };

@@ -25,7 +25,7 @@ fn no_call_waits_for_another_for_ever() {
                         let provider = &worker.provider;
                         let _ = match (task + round) % 16 {
                             0 => provider.received(Arc::new(definitions(round % 50)), None).await,
-                            1 => provider.failed(Failure::Worker).await,
+                            1 => provider.failed(Failure::Worker).await.map(drop),
                             2 => provider.confirmed("none").await,
                             3 => provider.invalidate().await,
                             n if n % 2 == 0 => provider.poll(None).await.map(drop),
