@@ -28,6 +28,8 @@ function collect(options) {
     const { url, ...others } = options
     // An empty environment variable counts as not set, also if the program passes it on.
     const given = { url: url === undefined || url === '' ? urlOfEnvironment() : url, ...others }
+    // As posthog-node does.
+    if (typeof given.projectKey === 'string') given.projectKey = given.projectKey.trim()
     // Read here, so that an error from a getter is kept.
     if (isPlain(given.tls)) given.tls = { ...given.tls }
     return given
@@ -44,6 +46,12 @@ const isPlain = (value) => typeof value === 'object' && value !== null && !Array
 
 function create(options) {
   const given = collect(options)
+  if (given.projectKey === undefined && options.projectKey !== undefined) {
+    throw new FlagCacheError(
+      'ERR_FLAG_CACHE_OPTIONS',
+      "option 'projectKey' is inherited. Pass a plain object, whose own properties are the options.",
+    )
+  }
   try {
     const { projectKey, role, whenRefused, credentials } = given
     const native = new NativeProvider(given, ...toNativeCredentials(credentials))
@@ -181,7 +189,7 @@ class FlagDefinitionCache {
   async shutdown() {
     this.#client.isClosed = true
     this.#unobserved.end()
-    await this.#call(() => this.#native.shutdown())
+    await this.#attempt(() => this.#during(() => this.#native.shutdown()))
     this.#client.polled = undefined
   }
 
@@ -293,6 +301,7 @@ class FlagDefinitionCache {
   }
 
   async #call(work) {
+    this.#observe()
     try {
       return await this.#during(work)
     } catch (cause) {
@@ -326,13 +335,21 @@ class FlagDefinitionCache {
   #observe() {
     const wanted = this.#updates.size + this.#errors.size > 0
     if (wanted === this.#observing) return
+    if (wanted) {
+      try {
+        this.#native.observe((event) => this.#hear(event))
+      } catch (cause) {
+        // Not at once: the listener that needs it is still being added. The next call tries again.
+        return setImmediate(() => this.#report(translate(cause))).unref()
+      }
+    } else this.#native.unobserve()
     this.#observing = wanted
-    if (!wanted) return this.#native.unobserve()
-    this.#native.observe(({ version, code, message }) => {
-      if (code) return this.#report(new FlagCacheError(code, message))
-      this.#announced = version
-      this.#announce()
-    })
+  }
+
+  #hear({ version, code, message }) {
+    if (code) return this.#report(new FlagCacheError(code, message))
+    this.#announced = version
+    this.#announce()
   }
 
   /** Calls the listeners for an announced version, but never during a call, which may already be loading it. */

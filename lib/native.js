@@ -33,6 +33,9 @@ function explain(error) {
   }
   // esbuild's replacement for `require`, and Node.js's in a single executable application.
   if (causes.some(({ message }) => /^(Dynamic require of |No such built-in module)/.test(message))) return BUNDLED
+  if (causes.some(({ message }) => message.includes('loading addons is disabled'))) {
+    return 'Node.js may not load native addons in this process. Start it with --allow-addons (beside --permission), and without --no-addons.'
+  }
   const refused = causes.find(({ message }) => !/^Cannot find (module|package|native binding)/.test(message))
   if (refused) {
     return (
@@ -62,7 +65,7 @@ function chain(error) {
   return errors
 }
 
-const firstLine = ({ message }) => message.split('\n', 1)[0]
+const firstLine = ({ message }) => message.split('\n', 1)[0].replace(/\.$/, '')
 
 function load() {
   let native

@@ -269,7 +269,7 @@ impl NativeProvider {
 
     /// Calls the callback for each event outside a call, until `unobserve` or `shutdown`.
     #[napi(catch_unwind)]
-    pub fn observe(&self, callback: Function<NativeEvent, ()>) -> napi::Result<()> {
+    pub fn observe(&self, callback: Function<NativeEvent, ()>) -> napi::Result<(), Coded> {
         // Weak: a listener does not keep the process alive. A full queue may drop events, because they are only
         // hints.
         let callback = callback
@@ -277,7 +277,8 @@ impl NativeProvider {
             .callee_handled::<false>()
             .weak::<true>()
             .max_queue_size::<64>()
-            .build()?;
+            .build()
+            .map_err(uncoded)?;
         let emit = move |event| {
             let event = match event {
                 Event::Update(version) => NativeEvent { version: Some(version), code: None, message: None },
@@ -291,8 +292,8 @@ impl NativeProvider {
         };
         // Subscribed here: a poll may report something before the task runs.
         let reports = self.provider.reports();
-        let observer = spawn(observe(Arc::downgrade(&self.provider), reports, emit))
-            .map_err(|error| napi::Error::from_reason(error.to_string()))?;
+        let observer =
+            spawn(observe(Arc::downgrade(&self.provider), reports, emit)).map_err(|error| coded(&error))?;
         self.replace_observer(Some(observer));
         Ok(())
     }

@@ -1,6 +1,7 @@
 // doctor: what it says of a store, and what to do. (tests/it/topologies/doctor.rs has TLS, Sentinel, clusters and each right.)
 
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -124,6 +125,25 @@ describe('doctor over Redis', () => {
     assert.deepEqual(troubles(found), ['definitions'])
     assert.match(found.definitions.message, /hash is not their version/)
   })
+
+  test('fetches that fail are warned of, with the reason that the store has', async (t) => {
+    const store = await STORES.redis()
+    t.after(() => store.close())
+    for (const [field, message] of [
+      ['refused_at', /refuses the definitions \(402\)/],
+      ['outdated_at', /could not take the newest definitions/],
+      ['failures', /^failed in a row: \d+/],
+    ]) {
+      const env = project(store.url)
+      await publish(openCache(t, { url: store.url, projectKey: env.POSTHOG_PROJECT_KEY }), DATA)
+      const retryAt = String(Date.now() + 60_000)
+      await store.client.hset(store.stateKey(env.POSTHOG_PROJECT_KEY), { [field]: '7', retry_at: retryAt })
+      const found = await examine(env)
+      assert.deepEqual([found.isUsable, troubles(found)], [true, ['fetches']])
+      assert.match(found.fetches.message, message)
+      assert.match(found.fetches.message, /; no process fetches for (59|60) s$/)
+    }
+  })
 })
 
 describe('doctor over a directory', () => {
@@ -216,6 +236,32 @@ describe('doctor over a directory', () => {
     const found = await examine(env)
     assert.deepEqual([found.isUsable, troubles(found)], [false, ['directory', 'definitions']])
     assert.match(found.directory.message, /is a symbolic link below .* \(links there are not followed\)/)
+  })
+
+  test('one that is a link to nowhere is an error', unix, async (t) => {
+    const { directory, projectKey } = place(t)
+    const link = join(directory, 'link')
+    symlinkSync(join(directory, 'nowhere'), link)
+    const found = await examine(environment({ url: pathToFileURL(link).href, projectKey }))
+    assert.deepEqual([found.isUsable, troubles(found)], [false, ['directory', 'definitions']])
+    assert.match(found.directory.message, /link is a link to a directory that does not exist/)
+  })
+
+  test('one on a full disk is an error', { skip: UID !== 0 && 'only root can mount a small disk' }, async (t) => {
+    const { directory, env } = place(t)
+    const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', directory])
+    if (mounted.status !== 0) return t.skip('this machine mounts nothing')
+    try {
+      const found = await examine(env)
+      assert.deepEqual(
+        troubles(found).filter((check) => check !== 'path'),
+        ['access', 'definitions'],
+      )
+      assert.match(found.access.message, /^there is no room for 262144 bytes in /)
+      assert.deepEqual(readdirSync(directory), [])
+    } finally {
+      spawnSync('umount', [directory])
+    }
   })
 
   test('a default directory that another user prepared is an error', unix, async (t) => {

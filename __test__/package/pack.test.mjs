@@ -187,6 +187,10 @@ describe('the packages, installed with npm,', () => {
     assert.ok(statSync(binary).size > 1_000_000)
   })
 
+  test('where addons are not allowed name the option that allows them', async () => {
+    assert.match(await node(LOAD, { flags: ['--no-addons'] }), /\[ERR_FLAG_CACHE_NATIVE\]: .* --allow-addons \(beside --permission\)/)
+  })
+
   test('without optional dependencies name the package that is missing, the platform and the fix', async () => {
     await npm(project, 'ci', '--omit=optional', `--cache=${join(project, '.npm')}`)
     const said = await node(LOAD)

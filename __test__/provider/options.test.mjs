@@ -45,6 +45,14 @@ describe('the constructor refuses', () => {
     assert.match(refusal({ projectKey: undefined }).message, /^option 'projectKey' is required/)
   })
 
+  test('a secret key in place of the project key, and repeats nothing of it', () => {
+    for (const prefix of ['phs_', 'phx_']) assert.match(refused('projectKey', `${prefix}${SECRET}`), /is a secret key/)
+  })
+
+  test('an object that inherits the options', () => {
+    assert.match(refusal(Object.create({ projectKey: 'phc_x', url: 'memory:' })).message, /is inherited\. Pass a plain object/)
+  })
+
   test('a value that is not text for a text option', () => {
     for (const name of TEXTS) {
       for (const value of [null, 7, NaN, true, 7n, Symbol(SECRET), [], {}, () => SECRET, new String('auto'), new Date(), '']) {

@@ -31,6 +31,8 @@ pub const MIN_REFRESH_INTERVAL_MS: u64 = 100;
 /// The maximum of every duration: a year.
 pub const MAX_DURATION_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 
+const PROJECT_KEY: &str = "the project API key, 'phc_…'";
+
 /// A value as JavaScript passed it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Given {
@@ -135,9 +137,12 @@ impl Options {
     /// Validates the options. The error names the first fault.
     pub fn from_given(given: BTreeMap<String, Given>) -> Result<Self> {
         let mut given = Fields(given);
-        let project_key = given
-            .name("projectKey")?
-            .ok_or_else(|| invalid("projectKey", "is required", "the project API key, 'phc_…'"))?;
+        let project_key =
+            given.name("projectKey")?.ok_or_else(|| invalid("projectKey", "is required", PROJECT_KEY))?;
+        // It is part of key names, and is shown.
+        if project_key.starts_with("phs_") || project_key.starts_with("phx_") {
+            return Err(invalid("projectKey", "is a secret key (phs_… or phx_…)", PROJECT_KEY));
+        }
         let key_prefix = given.name("keyPrefix")?.unwrap_or_else(|| KEY_PREFIX.to_owned());
         let refresh_interval =
             given.duration("refreshIntervalMs", MIN_REFRESH_INTERVAL_MS)?.unwrap_or(ms(REFRESH_INTERVAL_MS));

@@ -3,8 +3,8 @@
 #[cfg(unix)]
 mod path;
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use super::finding::Finding;
 use crate::config::options::{Options, Role};
@@ -14,6 +14,9 @@ use crate::store::directory::DirectoryStore;
 use crate::store::directory::files::Files;
 #[cfg(unix)]
 use crate::store::directory::folder::Folder;
+
+/// Small definitions with their state and a patch need less.
+const PROBE_BYTES: usize = 256 * 1024;
 
 /// Checks the directory, those above it, the permissions and the lock.
 pub async fn examine(directory: &Directory, options: &Options) -> Vec<Finding> {
@@ -39,6 +42,13 @@ fn unusable(error: &Error) -> Finding {
 
 /// The findings, and whether the directory exists.
 fn examine_files(files: &Files, is_reader: bool, option: &str) -> Result<(Vec<Finding>, bool), Error> {
+    if let Some(link) = files.path.ancestors().find(|path| path.is_symlink() && !path.exists()) {
+        let message = format!("{} is a link to a directory that does not exist", link.display());
+        return Ok((
+            vec![Finding::error("directory", message, "Create that directory, or remove the link.")],
+            false,
+        ));
+    }
     let folder = files.open()?;
     // Where this process would write: in the directory, or in the first one above that exists.
     let mut ancestors = files.path.ancestors().skip(usize::from(folder.is_none()));
@@ -103,11 +113,19 @@ async fn lock(store: &DirectoryStore) -> Finding {
     }
 }
 
-/// Creates a directory there, and removes it.
+/// Creates a directory with a file there, and removes both.
 fn access(place: &Path, option: &str) -> Finding {
     let probe = place.join(format!("doctor-{:016x}.tmp", fastrand::u64(..)));
-    match fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)) {
+    let write = |()| {
+        let written = fs::write(probe.join("space"), vec![0; PROBE_BYTES]);
+        fs::remove_dir_all(&probe).and(written)
+    };
+    match fs::create_dir(&probe).and_then(write) {
         Ok(()) => Finding::ok("access", format!("this user can write to {}", place.display())),
+        Err(cause) if matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            let message = format!("there is no room for {PROBE_BYTES} bytes in {}: {cause}", place.display());
+            Finding::error("access", message, "Free some space on this disk.")
+        }
         Err(cause) => {
             let message = format!("this user cannot write to {}: {cause}", place.display());
             let advice =

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use self::finding::{Finding, Verdict, in_ms};
 use crate::config::target::Target;
-use crate::inspector::Inspector;
+use crate::inspector::{Inspector, Record};
 
 /// Checks the store, its definitions, and this host's copy of them.
 pub async fn examine(inspector: &Inspector) -> Vec<Finding> {
@@ -29,27 +29,32 @@ pub async fn examine(inspector: &Inspector) -> Vec<Finding> {
         let failed = Finding::failed("url", &warning);
         findings.insert(0, Finding { verdict: Verdict::Warning, ..failed });
     }
-    findings.push(if findings.iter().any(|finding| finding.verdict == Verdict::Error) {
-        Finding::unchecked("definitions", "there are errors above")
+    if findings.iter().any(|finding| finding.verdict == Verdict::Error) {
+        findings.push(Finding::unchecked("definitions", "there are errors above"));
     } else {
-        definitions(inspector, options.call_limit()).await
-    });
+        findings.extend(content(inspector, options.call_limit()).await);
+    }
     if let Some(copy) = inspector.copy() {
         findings.extend(local_copy::examine(copy, options).await);
     }
     findings
 }
 
-async fn definitions(inspector: &Inspector, limit: Duration) -> Finding {
-    const CHECK: &str = "definitions";
-    let record = match inspector.look().await {
-        Ok(record) => record,
-        Err(error) => return Finding::failed(CHECK, &error),
-    };
-    if let Some(damage) = record.damage {
-        return Finding::failed(CHECK, &damage);
+async fn content(inspector: &Inspector, limit: Duration) -> Vec<Finding> {
+    match inspector.look().await {
+        Ok(record) => {
+            Vec::from_iter([Some(definitions(&record, limit)), fetches(&record)].into_iter().flatten())
+        }
+        Err(error) => vec![Finding::failed("definitions", &error)],
     }
-    let (Some(snapshot), Some(info)) = (record.snapshot, record.reading.state.snapshot) else {
+}
+
+fn definitions(record: &Record, limit: Duration) -> Finding {
+    const CHECK: &str = "definitions";
+    if let Some(damage) = &record.damage {
+        return Finding::failed(CHECK, damage);
+    }
+    let (Some(snapshot), Some(info)) = (&record.snapshot, &record.reading.state.snapshot) else {
         return Finding::ok(CHECK, "none yet: the first process that polls fetches them, or `refresh`");
     };
     let message = format!(
@@ -67,4 +72,25 @@ async fn definitions(inspector: &Inspector, limit: Duration) -> Finding {
         limit.as_millis()
     );
     Finding::warning(CHECK, message, advice)
+}
+
+/// What is wrong with the last fetches of all processes, if anything is.
+fn fetches(record: &Record) -> Option<Finding> {
+    let state = &record.reading.state;
+    let told =
+        "The process that fetched reports the reason to onError(). `refresh` fetches once, and prints it.";
+    let (message, advice) = if state.refused_at.is_some() {
+        let advice = "Check the billing limits of the project in PostHog.";
+        ("PostHog refuses the definitions (402): the quota of flag requests is used up".to_owned(), advice)
+    } else if state.outdated_at.is_some() {
+        let message = "the store could not take the newest definitions, so each process fetches for itself";
+        (message.to_owned(), told)
+    } else if state.failures > 0 {
+        (format!("failed in a row: {}", state.failures), told)
+    } else {
+        return None;
+    };
+    let pause =
+        record.pause.map(|pause| format!("; no process fetches for {} s", pause.as_secs_f64().ceil()));
+    Some(Finding::warning("fetches", message + &pause.unwrap_or_default(), advice))
 }
