@@ -641,7 +641,7 @@ export interface FlagCacheStatus {
     publishes: number
     /** Fetches that found the definitions unchanged. Counted only with `flagCache.fetch`. */
     confirms: number
-    /** Fetched definitions that came too late, because another process had taken over. */
+    /** Fetched definitions that came too late, because another process had fetched newer ones. */
     superseded: number
     /** How often this process restored what the store had lost. */
     heals: number

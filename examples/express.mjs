@@ -26,12 +26,14 @@ app.get('/flags/:user', async (request, response) => {
 app.get('/health', (_request, response) => response.json(flagCache.status()))
 
 // For a webhook that tells of an edit: the whole fleet has it at once.
-app.post('/flags-changed', async (request, response) => {
-  if (!WEBHOOK_SECRET || request.get('x-webhook-secret') !== WEBHOOK_SECRET) return response.sendStatus(403)
-  await flagCache.invalidate()
-  await posthog.reloadFeatureFlags()
-  response.sendStatus(204)
-})
+if (WEBHOOK_SECRET) {
+  const handle = flagCache.webhookHandler({ secret: WEBHOOK_SECRET, posthog })
+  app.post('/flags-changed', async (request, response) => {
+    const headers = { authorization: request.get('authorization') ?? '' }
+    const { status } = await handle(new Request('http://localhost/', { method: 'POST', headers }))
+    response.sendStatus(status)
+  })
+}
 
 const server = app.listen(Number(PORT), '127.0.0.1', () => console.log('listening'))
 // Gives the turn to fetch to another process, at once.

@@ -7,6 +7,9 @@ const { inWords } = require('./refusal.js')
 const DEFAULT_HOST = 'https://us.i.posthog.com'
 const DEFAULT_TIMEOUT_MS = 10_000
 
+/** Longer timers of Node.js end at once. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
+
 /** PostHog's URL without a trailing slash; `undefined` if the text is not such a URL. */
 function hostOf(text) {
   const host = URL.canParse(text) ? new URL(text) : undefined
@@ -14,8 +17,11 @@ function hostOf(text) {
   return host.href.replace(/\/+$/, '')
 }
 
-/** Whether the key is a token for a header (RFC 6750, 2.1). Otherwise the error of fetch would contain the key. Quotes come from env files. */
-const isSecretKey = (text) => /^[\w.~+/-]+=*$/.test(text)
+/**
+ * Whether the key is a token for a header (RFC 6750, 2.1). Otherwise the error of fetch would contain the key. Quotes come from env files.
+ * A project key is public: a relay would serve the definitions to everybody who knows it.
+ */
+const isSecretKey = (text) => /^(?!phc_)[\w.~+/-]+=*$/.test(text)
 
 /** Requests the definitions as posthog-node does. Resolves with a 200 or a 304. No message contains the key. */
 async function requestDefinitions(fetch, projectKey, { host, secretKey, timeoutMs }) {
@@ -47,4 +53,4 @@ async function definitionsIn(response) {
   }
 }
 
-module.exports = { DEFAULT_HOST, DEFAULT_TIMEOUT_MS, hostOf, isSecretKey, requestDefinitions, definitionsIn }
+module.exports = { DEFAULT_HOST, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, hostOf, isSecretKey, requestDefinitions, definitionsIn }

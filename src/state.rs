@@ -20,6 +20,9 @@ pub struct State {
     pub revision: u64,
     /// The number of the newest grant. It outlives the lease, so that no number is used twice.
     pub fence: u64,
+    /// The number of the newest grant whose fetch PostHog has answered. An answer to an earlier one is void.
+    #[serde(default)]
+    pub answered: u64,
     /// The leader's lease. A lapsed one stays until another worker is granted one.
     pub lease: Option<Lease>,
     pub granted_at: Option<Millis>,

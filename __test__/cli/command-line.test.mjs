@@ -2,13 +2,14 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 
 import { runNode } from '../support/child.mjs'
-import { CLI, cli, cliAtTerminal, environment, startCli, terminal } from '../support/cli.mjs'
+import { CLI, cli, cliAtTerminal, environment, startCli, startCliInto, terminal } from '../support/cli.mjs'
 import { defaultOf, OPTIONS, TLS_OPTIONS } from '../support/typings.mjs'
 import { openCache, publish, standIn } from '../support/client.mjs'
 import { newProjectKey, temporaryDirectory } from '../support/stores.mjs'
@@ -95,6 +96,8 @@ describe('help', () => {
 })
 
 describe('an invalid command line ends with 2, and says what is allowed', () => {
+  const TIMEOUT = /: --request-timeout-ms must be a whole number of milliseconds, from 1 to 2147483647\n/
+  const SECRET = { POSTHOG_SECRET_KEY: 'phs_x' }
   const cases = {
     'an unknown command': [['statsu'], /unknown command statsu; allowed: status, watch, get, refresh, relay, purge, doctor/],
     'an option before the command': [['--url', 'memory:', 'status'], /the command must come first/],
@@ -133,6 +136,35 @@ describe('an invalid command line ends with 2, and says what is allowed', () => 
       ['status', '--project-key', 'phc_x', '--url', 'redis://x', '--tls-server-name', 'y'],
       /'tls' has no effect with this URL/,
     ],
+    'a url of another kind in POSTHOG_FLAG_CACHE_URL': [
+      ['status', '--project-key', 'phc_x'],
+      /: POSTHOG_FLAG_CACHE_URL has an unknown scheme; allowed: redis:/,
+      { POSTHOG_FLAG_CACHE_URL: 'http://s3cret' },
+    ],
+    'a url of another kind in REDIS_URL': [
+      ['status', '--project-key', 'phc_x'],
+      /: REDIS_URL has an unknown scheme; allowed: redis:/,
+      { POSTHOG_FLAG_CACHE_URL: '', REDIS_URL: 'http://s3cret' },
+    ],
+    'a url of another kind that overrides a variable': [
+      ['status', '--project-key', 'phc_x', '--url', 'http://s3cret'],
+      /: --url has an unknown scheme; allowed: redis:/,
+      { REDIS_URL: 'redis://x' },
+    ],
+    'a project key with a space in POSTHOG_PROJECT_KEY': [
+      ['status'],
+      /: POSTHOG_PROJECT_KEY cannot be part of a key/,
+      { POSTHOG_PROJECT_KEY: 'phc_x s3cret' },
+    ],
+    'a password in a variable beside --password-file': [
+      ['status', '--project-key', 'phc_x', '--password-file', 's3cret'],
+      /: --password-file cannot be combined with a password; .* in POSTHOG_FLAG_CACHE_PASSWORD or REDIS_URL\n/,
+      { REDIS_URL: 'redis://:s3cret@x' },
+    ],
+    'no time for a request of refresh': [['refresh', '--project-key', 'phc_x', '--request-timeout-ms', '0'], TIMEOUT, SECRET],
+    'a longer time than a timer has': [['refresh', '--project-key', 'phc_x', '--request-timeout-ms', '2147483648'], TIMEOUT, SECRET],
+    'words in place of that time': [['refresh', '--project-key', 'phc_x', '--request-timeout-ms', 's3cret'], TIMEOUT, SECRET],
+    'no time for a request of relay': [['relay', '--project-key', 'phc_x', '--request-timeout-ms', '0'], TIMEOUT, SECRET],
     'no secret key for refresh': [['refresh', '--project-key', 'phc_x'], /POSTHOG_SECRET_KEY/],
     'a host with a password': [
       ['refresh', '--project-key', 'phc_x', '--host', 'https://a:s3cret@b'],
@@ -167,6 +199,30 @@ describe('options and environment', () => {
     const { code, stderr } = await cli(['status'], { env })
     assert.equal(code, 1)
     assert.match(stderr, /^error \[ERR_FLAG_CACHE_UNAVAILABLE\]: redis:\/\/127\.0\.0\.1:1\/0 cannot be reached/)
+  })
+
+  test('a line break after the project key, as files with secrets have it, does not count', async (t) => {
+    const { projectKey, env } = place(t)
+    for (const [args, given] of [
+      [[], { POSTHOG_PROJECT_KEY: `${projectKey}\n` }],
+      [['--project-key', `${projectKey}\n`], {}],
+    ]) {
+      const { stdout, stderr } = await cli(['status', '--json', ...args], { env: { ...env, ...given } })
+      assert.equal(stderr, '')
+      assert.equal(JSON.parse(stdout).projectKey, projectKey)
+    }
+  })
+
+  test('an empty password file is named as the cause', async (t) => {
+    const file = join(temporaryDirectory(t), 'password')
+    for (const text of ['', '\n']) {
+      writeFileSync(file, text)
+      const { code, stderr } = await cli(['status', '--password-file', file], {
+        env: environment({ url: 'redis://127.0.0.1:1', projectKey: 'phc_x' }),
+      })
+      assert.equal(code, 1)
+      assert.match(stderr, /^error \[ERR_FLAG_CACHE_AUTH\]: .*--password-file: the file is empty\. Write the password to it\.$/m)
+    }
   })
 
   test('the prefix names another place', async (t) => {
@@ -205,6 +261,43 @@ describe('output', () => {
     const text = JSON.stringify({ flags: [{ key: 'ä'.repeat(2_000_000) }] })
     await publish(openCache(t, { url, projectKey }), JSON.parse(text))
     assert.equal((await cli(['get'], { env })).stdout, text)
+  })
+
+  test('in a file too', { skip: process.platform === 'win32' && 'there is no sh' }, async (t) => {
+    const { url, projectKey, env } = place(t)
+    const text = JSON.stringify({ flags: [{ key: 'ä'.repeat(2_000_000) }] })
+    await publish(openCache(t, { url, projectKey }), JSON.parse(text))
+    const file = join(temporaryDirectory(t), 'definitions.json')
+    const { code } = await startCliInto(file, ['get'], { env }).ended
+    assert.equal(code, 0)
+    assert.equal(readFileSync(file, 'utf8'), text)
+  })
+})
+
+describe('output that cannot be written ends a command with 1 and the reason', { skip: !existsSync('/dev/full') && 'no /dev/full' }, () => {
+  const lines = [['--help'], ['status', '--help'], ['get'], ['status'], ['status', '--json'], ['doctor'], ['refresh'], ['watch']]
+  for (const args of lines) {
+    test(`${args.join(' ')}, on a full device`, async (t) => {
+      const api = await standIn(t)
+      const { url } = place(t)
+      await publish(openCache(t, { url, projectKey: api.projectKey }), { flags: [] })
+      const { code, stderr } = await startCliInto('/dev/full', args, { env: environment({ url, api }) }).ended
+      assert.deepEqual([code, stderr], [1, 'error [ENOSPC]: cannot write the output: no space left on device\n'])
+    })
+  }
+
+  test('what a command says of itself is not lost with it', async () => {
+    const { code, stderr } = await startCliInto('/dev/full', ['status']).ended
+    assert.equal(code, 2)
+    assert.match(stderr, /^error: the project key is missing/)
+  })
+
+  test('get, where a file can only take a part', async (t) => {
+    const { url, projectKey, env } = place(t)
+    await publish(openCache(t, { url, projectKey }), { flags: [{ key: 'x'.repeat(100_000) }] })
+    const file = join(temporaryDirectory(t), 'definitions.json')
+    const { code, stderr } = await startCliInto(file, ['get'], { env, before: 'ulimit -f 10' }).ended
+    assert.deepEqual([code, stderr], [1, 'error [EFBIG]: cannot write the output: file too large\n'])
   })
 })
 

@@ -196,7 +196,7 @@ describe('doctor over a directory', () => {
       const found = await examine(env)
       assert.deepEqual([found.isUsable, troubles(found)], [true, ['path']])
       assert.equal(found.path.message, `${realpathSync(directory)} has mode 0777, so another user can replace the definitions`)
-      assert.equal(found.path.advice, `Use another directory, with --url, or run: chmod go-w '${realpathSync(directory)}'`)
+      assert.equal(found.path.advice, `Use another directory, with POSTHOG_FLAG_CACHE_URL, or run: chmod go-w '${realpathSync(directory)}'`)
     }
     chmodSync(directory, 0o1777)
     assert.deepEqual(troubles(await examine(env)), [])
@@ -227,7 +227,7 @@ describe('doctor over a directory', () => {
     const found = await examine(env)
     assert.deepEqual(troubles(found), ['path'])
     assert.match(found.path.message, /belongs to user 65534, so another user can replace/)
-    assert.match(found.path.advice, /^Use another directory, with --url, or run: chown root '/)
+    assert.match(found.path.advice, /^Use another directory, with POSTHOG_FLAG_CACHE_URL, or run: chown root '/)
   })
 
   test('one that is a link within the directory is an error, because it is not followed', unix, async (t) => {

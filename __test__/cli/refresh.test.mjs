@@ -75,7 +75,7 @@ for (const kind of ['redis', 'directory']) {
       assert.deepEqual(statuses(), [200, 304])
     })
 
-    test('of several at once one fetches, and the others use its answer', async (t) => {
+    test('of several at once, each uses the answer to a request that began after it started', async (t) => {
       const { api, refresh, statuses } = await open(t)
       const release = api.hold()
       const asked = api.nextRequest()
@@ -91,6 +91,42 @@ for (const kind of ['redis', 'directory']) {
       const versions = new Set(outcomes.map(({ outcome }) => outcome.version))
       assert.equal(versions.size, 1)
       assert.equal(statuses().filter((status) => status === 200).length, 1)
+    })
+
+    test('it does not use the answer to a request that began before it started, which may have missed the edit', async (t) => {
+      const { api, env, refresh, statuses } = await open(t)
+      await refresh()
+      api.edit()
+      const release = api.hold()
+      const asked = api.nextRequest()
+      const first = refresh()
+      await asked
+      const second = refresh()
+      // It takes as long as the second one takes to start.
+      await cli(['status'], { env })
+      release()
+      const outcomes = await Promise.all([first, second])
+      assert.deepEqual(
+        outcomes.map(({ code }) => code),
+        [0, 0],
+        JSON.stringify(outcomes),
+      )
+      assert.equal(statuses().length, 3)
+    })
+
+    test('corrupt definitions that it replaces are no failure', async (t) => {
+      const { store, api, env, refresh, fill } = await open(t)
+      await fill()
+      await store.damage(api.projectKey, Buffer.from('{"flags":[]}'))
+      const release = api.hold()
+      const asked = api.nextRequest()
+      const refreshed = refresh()
+      await asked
+      // Meanwhile it hears of the damage, which another thread reports.
+      await cli(['status'], { env })
+      release()
+      const { code, outcome, stderr } = await refreshed
+      assert.deepEqual([code, outcome?.outcome, stderr], [0, 'published', ''])
     })
 
     const refusals = { 401: /rejected the secret key/, 402: /quota/, 403: /lacks the permission/, 404: /no API/, 418: /unexpected/ }
@@ -194,6 +230,15 @@ for (const [answer, fill] of Object.entries(ANSWERS)) {
     assert.match(stderr, /^error \[ERR_FLAG_CACHE_UNAVAILABLE\]/)
   })
 }
+
+test('a parameter in the URL without effect is no failure', async (t) => {
+  const store = await STORES.redis()
+  t.after(() => store.close())
+  const api = await standIn(t)
+  const { code, stdout, stderr } = await cli(['refresh'], { env: environment({ url: `${store.url}?family=4`, api }) })
+  assert.deepEqual([code, stderr], [0, ''])
+  assert.match(stdout, /^published/)
+})
 
 test('a reader cannot refresh', async (t) => {
   const api = await standIn(t)

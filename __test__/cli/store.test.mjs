@@ -151,6 +151,15 @@ for (const kind of ['redis', 'directory']) {
       assert.equal(String(await store.stored(projectKey)), JSON.stringify(DATA))
     })
 
+    test('a reader cannot purge', async (t) => {
+      const { env, projectKey, store } = await open(t)
+      await publish(openCache(t, { url: store.url, projectKey }), DATA)
+      const { code, stdout, stderr } = await cli(['purge', '--yes', '--role', 'reader'], { env })
+      assert.deepEqual([code, stdout], [1, ''])
+      assert.match(stderr, /^error \[ERR_FLAG_CACHE_READONLY\]/)
+      assert.equal(String(await store.stored(projectKey)), JSON.stringify(DATA))
+    })
+
     test('on a terminal purge asks, and accepts a no', terminal, async (t) => {
       const { env, projectKey, store } = await open(t)
       await publish(openCache(t, { url: store.url, projectKey }), DATA)

@@ -1,6 +1,7 @@
 // watch: what it tells, when, and how it ends.
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { describe, test } from 'node:test'
 
 import { cli, environment, startCli, startCliAtTerminal, terminal } from '../support/cli.mjs'
@@ -93,6 +94,30 @@ test('on a terminal the table is redrawn in place, and the cursor returns', term
   const { code } = await ended
   assert.equal(code, 0)
   assert.match(shown, /\x1b\[\?25l.*\x1b\[\d+A\r.*\x1b\[\?25h/s)
+})
+
+test('on a terminal with fewer rows than the table nothing scrolls, and an outage is visible', terminal, async (t) => {
+  const store = await STORES.redis()
+  t.after(() => store.close())
+  const api = await standIn(t)
+  const env = environment({ url: store.url, api })
+  const { child, ended } = startCliAtTerminal(['watch', '--command-timeout-ms', '200'], { env, rows: 6, timeoutMs: 60_000 })
+  let shown = ''
+  const saw = async (pattern) => {
+    while (!pattern.test(shown)) shown += (await once(child.stdout, 'data'))[0]
+  }
+  await saw(/definitions .*\x1b\[\d+A/s)
+  store.server.pause()
+  await saw(/did not answer/)
+  store.server.resume()
+  child.stdin.write('\x03')
+  assert.equal((await ended).code, 0)
+  const drawings = shown.split(/(?=\x1b\[\d+A\r)/)
+  for (const drawing of drawings) {
+    assert.ok(drawing.split('\n').length <= 6, drawing)
+    const [, up = 0] = /^\x1b\[(\d+)A/.exec(drawing) ?? []
+    assert.ok(up < 6, drawing)
+  }
 })
 
 test('an outage is shown once, and survived', async (t) => {

@@ -79,8 +79,8 @@ test('Express evaluates, shows an edit that a webhook reported, and releases the
   const tell = async (secret) => (await fetch(`${url}/flags-changed`, { method: 'POST', headers: secret })).status
   assert.equal(await version(), 'v1')
   api.edit()
-  assert.equal(await tell({}), 403)
-  assert.equal(await tell({ 'x-webhook-secret': 'told' }), 204)
+  assert.equal(await tell({}), 401)
+  assert.equal(await tell({ authorization: 'Bearer told' }), 204)
   assert.equal(await version(), 'v2')
   assert.equal((await (await fetch(`${url}/health`)).json()).isLeader, true)
   assert.deepEqual(statuses(api), [200, 200])

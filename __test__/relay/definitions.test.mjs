@@ -312,7 +312,7 @@ describe('what PostHog would have answered', () => {
 describe('createRelay', () => {
   const options = { projectKey: 'phc_1', secretKey: 'phs_1', url: 'memory:' }
   const bad = {
-    secretKey: [undefined, '', 'phs_\n', '"phs_1"', 7],
+    secretKey: [undefined, '', 'phs_\n', '"phs_1"', 'phc_1', 7],
     upstream: ['us.i.posthog.com', 'ftp://host', 'https://user:secret@host', 'https://host?a', 7],
     proxy: ['no', 0],
     compress: ['gzip', 1],

@@ -24,6 +24,10 @@ const NOTHING = Object.fromEntries(
 export const startCli = (args, { env, ...options } = {}) =>
   start(process.execPath, [CLI, ...args], { env: { ...NOTHING, ...env }, ...options })
 
+/** Starts it with its standard output in a file, after the commands of `before` in the same shell. */
+export const startCliInto = (file, args, { env, before = '', ...options } = {}) =>
+  start('sh', ['-c', `${before}\nexec "$@" > "$0"`, file, process.execPath, CLI, ...args], { env: { ...NOTHING, ...env }, ...options })
+
 /** Runs it to its end: `{ code, signal, stdout, stderr }`. */
 export const cli = (args, options) => startCli(args, options).ended
 
@@ -32,11 +36,16 @@ export const terminal = {
   skip: (process.platform !== 'linux' || spawnSync('script', ['--version']).status !== 0) && 'there is no script(1) of Linux',
 }
 
-/** Starts it at a terminal, which is its standard input and both of its outputs. */
-export function startCliAtTerminal(args, { env, ...options } = {}) {
+/** Starts it at a terminal, of so many `rows`, which is its standard input and both of its outputs. */
+export function startCliAtTerminal(args, { env, rows, ...options } = {}) {
   const line = [process.execPath, CLI, ...args].map((part) => `'${part}'`).join(' ')
+  const size = rows ? `stty rows ${rows} columns 100; ` : ''
   // exec: a shell that stays would be ended by the Ctrl-C that it shares with the command, and tell its own exit code.
-  return start('script', ['-qec', `exec ${line}`, '/dev/null'], { env: { ...NOTHING, TERM: 'xterm', ...env }, stdin: 'pipe', ...options })
+  return start('script', ['-qec', `${size}exec ${line}`, '/dev/null'], {
+    env: { ...NOTHING, TERM: 'xterm', ...env },
+    stdin: 'pipe',
+    ...options,
+  })
 }
 
 /** Runs it there to its end; `input` is typed once `prompt` is shown. What the terminal shows is `stdout`. */

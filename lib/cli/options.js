@@ -3,7 +3,7 @@
 const { readFileSync } = require('node:fs')
 const { readFile, stat } = require('node:fs/promises')
 
-const { DEFAULT_HOST, DEFAULT_TIMEOUT_MS, hostOf, isSecretKey } = require('../api.js')
+const { DEFAULT_HOST, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, hostOf, isSecretKey } = require('../api.js')
 const { urlOfEnvironment } = require('../environment.js')
 const { UsageError } = require('./args.js')
 
@@ -73,15 +73,24 @@ function checkUrl(url) {
   )
 }
 
+/** The variable that was read, by option, for messages. A process has one command line. */
+const variables = new Map()
+
 /** The options of the class, from the command line and the environment. */
 function classOptions(values, env = process.env) {
   checkUrl(values.url)
-  const options = { url: urlOfEnvironment() }
+  const options = { url: urlOfEnvironment(), projectKey: env.POSTHOG_PROJECT_KEY }
+  const urlVariable = ['POSTHOG_FLAG_CACHE_URL', 'REDIS_URL'].find((name) => env[name] === options.url)
+  if (options.url) variables.set('url', urlVariable)
+  if (options.projectKey) variables.set('projectKey', 'POSTHOG_PROJECT_KEY')
   for (const [name, { option, value }] of Object.entries(CLASS_OPTIONS)) {
-    if (values[name] !== undefined) put(options, option, value === MS ? number(name, values[name]) : content(name, value, values[name]))
+    if (values[name] === undefined) continue
+    put(options, option, value === MS ? number(name, values[name]) : content(name, value, values[name]))
+    variables.delete(option)
   }
   for (const [name, { option }] of Object.entries(SECRETS)) if (env[name]) put(options, option, env[name])
-  options.projectKey ??= env.POSTHOG_PROJECT_KEY || undefined
+  // As the class does: a secret that is mounted as a file often ends with a line break.
+  options.projectKey = options.projectKey?.trim() || undefined
   if (options.projectKey === undefined)
     throw new UsageError('the project key is missing. Use --project-key phc_…, or set the environment variable POSTHOG_PROJECT_KEY.')
   // It is part of key names, and is shown.
@@ -115,16 +124,19 @@ function content(name, value, given) {
 
 /** The password in a file. Editors and `echo` end it with a line break. Errors do not contain the file name: it may be the password. */
 async function passwordOf(file) {
+  let password
   try {
     const stats = await stat(file)
     // Reading a pipe may block for ever.
     if (!stats.isFile()) throw new Error('it is not a regular file')
     if (stats.size > LONGEST_PASSWORD) throw new Error(`it is larger than ${LONGEST_PASSWORD} bytes`)
     const text = await readFile(file, 'utf8')
-    return { password: text.replace(/\r?\n$/, '') }
+    password = text.replace(/\r?\n$/, '')
   } catch ({ code, message }) {
     throw new Error(`the file cannot be read (${code ?? message}). Check its path and its permissions.`)
   }
+  if (password === '') throw new Error('the file is empty. Write the password to it.')
+  return { password }
 }
 
 /**
@@ -137,24 +149,28 @@ function requestOptions(command, values, { place = 'host', env = process.env } =
     throw new UsageError(
       `${command} needs the secret key of the project. Set the environment variable POSTHOG_SECRET_KEY (phs_… or phx_…).`,
     )
-  if (!isSecretKey(secretKey)) throw new UsageError('POSTHOG_SECRET_KEY contains characters that no key has. Check its value.')
+  if (!isSecretKey(secretKey)) throw new UsageError('POSTHOG_SECRET_KEY is not a secret key (phs_… or phx_…). Check its value.')
   const host = hostOf(values[place] ?? (env.POSTHOG_HOST?.trim() || DEFAULT_HOST))
   if (!host) {
     throw new UsageError(
       `--${place} or POSTHOG_HOST is not a valid URL; allowed: a URL like https://eu.i.posthog.com, without user name, password or query`,
     )
   }
-  const name = 'request-timeout-ms'
-  const timeoutMs = values[name] === undefined ? DEFAULT_TIMEOUT_MS : number(name, values[name])
-  return { secretKey, host, timeoutMs }
+  return { secretKey, host, timeoutMs: requestTimeout(values['request-timeout-ms']) }
 }
 
-/** An error of the class, with the names of command-line options. */
+function requestTimeout(text = String(DEFAULT_TIMEOUT_MS)) {
+  const timeoutMs = /^\d{1,15}$/.test(text) ? Number(text) : NaN
+  if (timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS) return timeoutMs
+  throw new UsageError(`--request-timeout-ms must be a whole number of milliseconds, from 1 to ${MAX_TIMEOUT_MS}`)
+}
+
+/** An error of the class, with the names of command-line options and variables. */
 function inOurWords(message) {
   return message.replace(/\boption '([\w.]+)'/g, (whole, option) => {
+    const variable = variables.get(option) ?? Object.keys(SECRETS).find((name) => SECRETS[name].option === option)
     const flag = Object.keys(CLASS_OPTIONS).find((name) => CLASS_OPTIONS[name].option === option)
-    const variable = Object.keys(SECRETS).find((name) => SECRETS[name].option === option)
-    return flag ? `--${flag}` : (variable ?? whole)
+    return variable ?? (flag ? `--${flag}` : whole)
   })
 }
 

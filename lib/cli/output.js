@@ -1,6 +1,10 @@
 'use strict'
 
+const { fstatSync, writeSync } = require('node:fs')
 const { createInterface } = require('node:readline')
+const { getSystemErrorMap } = require('node:util')
+
+const { Failure } = require('./args.js')
 
 const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 }
 const HIDE_CURSOR = '\x1b[?25l'
@@ -28,6 +32,7 @@ class Painted {
 class Output {
   #stdout
   #stderr
+  #isFile
   #isTerminal
   #hasColour
 
@@ -35,13 +40,14 @@ class Output {
     this.#stdout = stdout
     this.#stderr = stderr
     this.#isTerminal = Boolean(stdout.isTTY)
+    this.#isFile = !this.#isTerminal && isFileOrDevice(stdout.fd)
     /** Whether lines can be redrawn. */
     this.isLive = this.#isTerminal && env.TERM !== 'dumb'
     this.#hasColour = this.isLive && !env.NO_COLOR
     /** Whether a question would be seen, and could be answered. */
     this.canAsk = Boolean(process.stdin.isTTY && stderr.isTTY)
     // It is no failure if the reader stops early (`| head`).
-    stdout.on('error', (error) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+    stdout.on('error', (error) => (error.code === 'EPIPE' ? process.exit(0) : this.#end(error)))
     stderr.on('error', () => {})
   }
 
@@ -50,7 +56,7 @@ class Output {
   }
 
   line(...parts) {
-    this.#stdout.write(`${this.#shown(parts)}\n`)
+    this.#write(`${this.#shown(parts)}\n`)
   }
 
   /** Text of several lines. */
@@ -70,7 +76,7 @@ class Output {
   /** A buffer of text, byte for byte; on a terminal it is escaped. */
   copy(text) {
     if (this.#isTerminal) this.lines(text.toString())
-    else this.#stdout.write(text)
+    else this.#write(text)
   }
 
   /** Labels in bold, and their values. */
@@ -115,7 +121,25 @@ class Output {
 
   /** Resolves when all output has been written, which may take time on a pipe. */
   async flush() {
-    for (const stream of [this.#stdout, this.#stderr]) await new Promise((resolve) => stream.write('', resolve))
+    // A full device rejects an empty write too.
+    const streams = this.#isFile ? [this.#stderr] : [this.#stdout, this.#stderr]
+    for (const stream of streams) await new Promise((resolve) => stream.write('', resolve))
+  }
+
+  #write(data) {
+    if (!this.#isFile) return this.#stdout.write(data)
+    try {
+      writeAll(this.#stdout.fd, Buffer.from(data))
+    } catch (error) {
+      throw notWritten(error)
+    }
+  }
+
+  /** Ends the process, because what follows cannot be written either. */
+  #end(error) {
+    const { code, message } = notWritten(error)
+    this.message(this.paint('red', 'error'), ` [${code}]: ${message}`)
+    this.#stderr.write('', () => process.exit(1))
   }
 
   /** The parts as they are written. A line longer than `width` is cut, because a wrapped line would be redrawn in the wrong place. */
@@ -130,6 +154,26 @@ class Output {
     }
     return line
   }
+}
+
+/** A regular file or a device such as /dev/full, but not a pipe or a socket. */
+function isFileOrDevice(fd) {
+  try {
+    const stats = fstatSync(fd)
+    return stats.isFile() || stats.isCharacterDevice()
+  } catch {
+    return false
+  }
+}
+
+/** Node.js's own stream for files ignores that a disk took only a part, so a full disk would go unnoticed. */
+function writeAll(fd, data) {
+  for (let at = 0; at < data.length; ) at += writeSync(fd, data, at)
+}
+
+function notWritten({ code, errno, message }) {
+  const [, why = message] = getSystemErrorMap().get(errno) ?? []
+  return new Failure(code, `cannot write the output: ${why}`)
 }
 
 const clip = (text, width) => (text.length > width ? `${text.slice(0, Math.max(0, width - 1))}${width > 0 ? '…' : ''}` : text)

@@ -1,5 +1,6 @@
 'use strict'
 
+const { FlagCacheError } = require('../error.js')
 const { UsageError } = require('./args.js')
 const { openStore } = require('./store.js')
 
@@ -26,6 +27,8 @@ more (a deleted project, an old prefix), or that another program has overwritten
 
   async run({ values, options, output }) {
     const store = openStore(options)
+    if (options.role === 'reader')
+      throw new FlagCacheError('ERR_FLAG_CACHE_READONLY', "the role 'reader' cannot change the store. Run purge without --role reader.")
     if (!values.yes && !(await isConfirmed(store, options, output))) {
       output.message('nothing was deleted')
       return 1

@@ -22,8 +22,9 @@ their next poll. The secret key comes from POSTHOG_SECRET_KEY.
 
 It fetches even if another process has just fetched: this is what you want after a deploy or an edit. Unchanged definitions cost 1
 flag request, because the request sends the shared ETag. For a cron job that replaces polling processes, use --if-due: it
-fetches only if the interval is over. If several commands run at once, one fetches, and the others use its answer. While
-PostHog asks for a pause, none of them fetches.`,
+fetches only if the interval is over. If several commands run at once, one answer can serve many of them: a command uses the
+answer to any request that began after it started. An earlier request may have missed your edit, so two requests are usual.
+While PostHog asks for a pause, none of them fetches.`,
   exitCodes: [
     ['0', 'published, unchanged, just fetched by another process, or (--if-due) not due'],
     ['1', 'PostHog refused, failed or asked for a pause, or the store cannot be changed'],
@@ -61,22 +62,29 @@ async function refresh(cache, { request, projectKey, isPatient }) {
   if (!isGranted) return outcomeOf(cache, { outcome: withoutGrant(cache.status(), isPatient), before })
 
   const response = await requestDefinitions(cache.fetch, projectKey, request)
-  const { confirms } = cache.status().counters
-  if (response.status === 200 && confirms === 0) await cache.onFlagDefinitionsReceived(await definitionsIn(response))
-  const failed = errors.find(({ code }) => code !== 'ERR_FLAG_CACHE_API')
-  if (failed) throw failed
-  if (response.status === 304 && confirms === 0)
-    throw new FlagCacheError(
+  if (response.status === 200 && cache.status().counters.confirms === 0)
+    await cache.onFlagDefinitionsReceived(await definitionsIn(response))
+  const { definitions: after, counters } = cache.status()
+  if (counters.publishes + counters.confirms === 0) throw unshared(response, errors, counters)
+  return outcomeOf(cache, { outcome: after?.version === before?.version ? 'unchanged' : 'published', before })
+}
+
+/** Codes of reports that are no failure of this refresh: of a repair, and of options without effect. They may come at any time. */
+const NOT_FAILURES = ['ERR_FLAG_CACHE_CORRUPT', 'ERR_FLAG_CACHE_OPTIONS']
+
+/** Why neither new definitions nor a confirmation reached the store. `errors`: what was reported meanwhile. */
+function unshared(response, errors, { superseded }) {
+  const failed = errors.findLast(({ code }) => !NOT_FAILURES.includes(code))
+  if (superseded === 0 && failed) return failed
+  if (response.status === 304)
+    return new FlagCacheError(
       'ERR_FLAG_CACHE_API',
       'PostHog answered 304 (not modified) to a request without an ETag. Check whether a proxy caches the answers.',
     )
-  if (cache.status().counters.superseded > 0)
-    throw new Failure(
-      undefined,
-      'another process is fetching, so this answer was not published. Run `status` to see what that process publishes.',
-    )
-  const { definitions: after } = cache.status()
-  return outcomeOf(cache, { outcome: after?.version === before?.version ? 'unchanged' : 'published', before })
+  return new Failure(
+    undefined,
+    'another process is fetching, so this answer was not published. Run `status` to see what that process publishes.',
+  )
 }
 
 /** Why there was no grant, if the definitions are current all the same. Otherwise throws. */

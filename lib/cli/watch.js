@@ -17,7 +17,7 @@ second. On a terminal, it redraws the table; otherwise, it prints a line for eac
 continues after it. Like \`status\`, it only reads.`,
   exitCodes: [
     ['0', 'ended by Ctrl-C, by SIGTERM, or because its output was closed'],
-    ['1', 'the store could not be read at the start'],
+    ['1', 'the store could not be read at the start, or the output cannot be written'],
   ],
   examples: [
     ['watch', 'while you edit a flag in PostHog'],
@@ -94,10 +94,13 @@ function screen(output, { projectKey }) {
   const history = []
   return (next, seen) => {
     for (const change of changes(next, seen)) history.push(`${new Date().toLocaleTimeString()}  ${change}`)
-    const table = output.tableLines(recordRows(recordJson(next.record, projectKey)))
+    history.splice(0, history.length - LINES_OF_HISTORY)
     const error = next.error ? [[], [output.paint('red', next.error.message)]] : []
-    const room = Math.max(1, Math.min(LINES_OF_HISTORY, rows() - table.length - error.length - 1))
-    history.splice(0, history.length - room)
-    draw([...table, ...error, [], ...history.map((line) => [output.paint('dim', line)])])
+    // On a small terminal the history goes first, then the end of the table.
+    const table = output.tableLines(recordRows(recordJson(next.record, projectKey))).slice(0, Math.max(0, rows() - error.length))
+    const room = Math.max(0, rows() - table.length - error.length - 1)
+    const recent = room > 0 ? [[], ...history.slice(-room).map((line) => [output.paint('dim', line)])] : []
+    const lines = [...table, ...error, ...recent]
+    draw(lines.slice(Math.max(0, lines.length - rows())))
   }
 }

@@ -1,7 +1,7 @@
 'use strict'
 
 const { FlagDefinitionCache, internalsOf } = require('../cache.js')
-const { DEFAULT_HOST, DEFAULT_TIMEOUT_MS, hostOf, isSecretKey } = require('../api.js')
+const { DEFAULT_HOST, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, hostOf, isSecretKey } = require('../api.js')
 const { FlagCacheError } = require('../error.js')
 const { OwnAnswers } = require('./answers.js')
 const { Counters } = require('./counters.js')
@@ -12,9 +12,6 @@ const { Upstream } = require('./upstream.js')
 
 /** The default of `FlagDefinitionCache`. */
 const MAX_AGE_MS = 86_400_000
-
-/** Longer timers of Node.js end at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1
 
 const BASE = 'http://relay.example'
 
@@ -28,10 +25,11 @@ function open({ secretKey, upstream = DEFAULT_HOST, proxy = true, requestTimeout
   const host = typeof upstream === 'string' ? hostOf(upstream) : undefined
   if (!host) refuse("option 'upstream' must be a URL like https://eu.i.posthog.com, without user name, password or query")
   if (typeof proxy !== 'boolean') refuse("option 'proxy' must be true or false")
-  if (!Number.isSafeInteger(requestTimeoutMs) || requestTimeoutMs < 1 || requestTimeoutMs > MAX_TIMER_MS)
-    refuse(`option 'requestTimeoutMs' must be a whole number of milliseconds, from 1 to ${MAX_TIMER_MS}`)
+  if (!Number.isSafeInteger(requestTimeoutMs) || requestTimeoutMs < 1 || requestTimeoutMs > MAX_TIMEOUT_MS)
+    refuse(`option 'requestTimeoutMs' must be a whole number of milliseconds, from 1 to ${MAX_TIMEOUT_MS}`)
   const cache = new FlagDefinitionCache(options)
-  const { projectKey, role } = options
+  const { role } = options
+  const { projectKey } = cache.status()
   const { featureFlagsPollingInterval: intervalMs } = cache.clientOptions
   const maxAgeMs = options.maxAgeMs ?? Math.max(MAX_AGE_MS, intervalMs)
   const request = { host, secretKey, timeoutMs: requestTimeoutMs }

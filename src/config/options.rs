@@ -339,7 +339,7 @@ impl Fields {
             password: login.password.or(endpoint.login.password),
         };
         if credentials.is_some() && login.password.is_some() {
-            let allowed = "either this function, or a password in option 'password' or option 'url'";
+            let allowed = "either this option, or a password in option 'password' or option 'url'";
             return Err(invalid("credentials", "cannot be combined with a password", allowed));
         }
         let endpoint = Endpoint { topology, tls, login, credentials, client_name, ..endpoint };

@@ -7,8 +7,8 @@ use crate::state::{Lease, Millis, SnapshotInfo, State, millis};
 const INVALIDATIONS_APART: Millis = 1_000;
 
 impl Rule {
-    /// The state in which `snapshot`, fetched by `owner` under the grant `fence`, is published; `None` if a newer
-    /// grant has superseded it.
+    /// The state in which `snapshot`, fetched by `owner` under the grant `fence`, is published; `None` if the answer to a
+    /// newer grant has superseded it.
     ///
     /// Without a fence (the store was unreachable when the worker polled), the worker's own newest grant counts,
     /// which it may have received without knowing. An empty cache accepts it from any worker, and a worker that is
@@ -21,23 +21,23 @@ impl Rule {
         fence: Option<u64>,
         snapshot: SnapshotInfo,
     ) -> Option<State> {
-        let mut next = if self.leads(state, owner, fence) {
-            state.successor(now)
+        let mut next = state.successor(now);
+        if let Some(grant) = self.answered_grant(state, owner, fence) {
+            next.answered = grant;
         } else if state.snapshot.is_some() {
             return None;
-        } else if self.foreign_lease(state, now, owner).is_some() {
-            state.successor(now)
-        } else {
-            self.grant(state, now, owner)
-        };
+        } else if self.foreign_lease(state, now, owner).is_none() {
+            next = self.grant(state, now, owner);
+            next.answered = next.fence;
+        }
         let after = state.snapshot.as_ref().map_or(0, |previous| previous.published_at.saturating_add(1));
         next.snapshot = Some(SnapshotInfo { published_at: now.max(after), ..snapshot });
         self.settle(&mut next, now, owner);
         Some(next)
     }
 
-    /// The state in which PostHog answered `owner` that the snapshot of this version is current; `None` if a newer
-    /// grant has superseded that answer.
+    /// The state in which PostHog answered `owner` that the snapshot of this version is current; `None` if the answer to a
+    /// newer grant has superseded it.
     pub fn confirm(
         &self,
         state: &State,
@@ -47,10 +47,8 @@ impl Rule {
         version: &str,
     ) -> Option<State> {
         state.snapshot.as_ref().filter(|snapshot| snapshot.version == version)?;
-        if !self.leads(state, owner, fence) {
-            return None;
-        }
-        let mut next = state.successor(now);
+        let answered = self.answered_grant(state, owner, fence)?;
+        let mut next = State { answered, ..state.successor(now) };
         self.settle(&mut next, now, owner);
         Some(next)
     }
@@ -110,6 +108,7 @@ impl Rule {
         };
         if state.lease.is_none() {
             next.fence = state.fence.max(seen.fence);
+            next.answered = state.answered.max(seen.answered);
             next.retry_at = state.retry_at.max(seen.retry_at);
             next.failures = state.failures.max(seen.failures);
             next.refused_at = state.refused_at.max(seen.refused_at);
@@ -138,6 +137,15 @@ impl Rule {
     /// The state without its snapshot, which is damaged: whoever holds a sound one will put it back.
     pub fn discard(&self, state: &State, now: Millis) -> State {
         State { snapshot: None, ..state.successor(now) }
+    }
+
+    /// The number of the grant under which `owner` has fetched; `None` if the answer counts no more. A newer grant alone
+    /// does not matter: if PostHog takes longer to answer than a lease lasts, no answer would ever count.
+    fn answered_grant(&self, state: &State, owner: &str, fence: Option<u64>) -> Option<u64> {
+        if self.leads(state, owner, fence) {
+            return Some(state.fence);
+        }
+        fence.filter(|&fence| state.answered < fence && fence < state.fence)
     }
 
     /// Whether `owner` holds the lease, under this grant if it is known.

@@ -25,7 +25,7 @@ pub struct Counters {
     pub publishes: u64,
     /// Fetches that found the definitions unchanged.
     pub confirms: u64,
-    /// Fetched definitions that were not published, because a newer grant had superseded its own.
+    /// Fetched definitions that were not published, because the answer to a newer grant had superseded them.
     pub superseded: u64,
     /// How often it restored what the store had lost.
     pub heals: u64,

@@ -26,7 +26,7 @@ if revision ~= ARGV[1] or not is_kept then
 end
 
 -- Fields that the new state does not have. The patch belongs to the definitions, and stays as long as they do.
-local stale = { etag = 1, owner = 1, expires_at = 1, version = 1, bytes = 1, published_at = 1,
+local stale = { answered = 1, etag = 1, owner = 1, expires_at = 1, version = 1, bytes = 1, published_at = 1,
   granted_at = 1, confirmed_at = 1, retry_at = 1, invalidated_at = 1, failures = 1, refused_at = 1,
   outdated_at = 1 }
 if ARGV[4] ~= 'keep' then

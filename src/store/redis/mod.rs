@@ -8,7 +8,7 @@
 //!
 //! The state is one hash with the fields `revision`, `fence`, `owner` and `expires_at` (of the
 //! lease), `granted_at`, `version`, `etag`, `bytes` and `published_at` (of the snapshot),
-//! `confirmed_at`, `retry_at`, `invalidated_at`, `failures`, `refused_at`, `outdated_at`, and `patch`,
+//! `confirmed_at`, `retry_at`, `invalidated_at`, `failures`, `refused_at`, `outdated_at`, `answered`, and `patch`,
 //! which turns the previous snapshot into this one. Both keys expire together.
 
 pub mod access;
@@ -255,7 +255,7 @@ fn is_refused_script(error: &Error) -> bool {
 }
 
 fn encode_state(state: &State) -> Vec<(&'static str, String)> {
-    let mut fields = Vec::with_capacity(15);
+    let mut fields = Vec::with_capacity(16);
     let mut put = |name, value: Option<String>| fields.extend(value.map(|value| (name, value)));
     let number = |value: Option<u64>| value.map(|value| value.to_string());
     let snapshot = state.snapshot.as_ref();
@@ -274,6 +274,7 @@ fn encode_state(state: &State) -> Vec<(&'static str, String)> {
     put("failures", (state.failures > 0).then(|| state.failures.to_string()));
     put("refused_at", number(state.refused_at));
     put("outdated_at", number(state.outdated_at));
+    put("answered", (state.answered > 0).then(|| state.answered.to_string()));
     fields
 }
 
@@ -305,9 +306,11 @@ fn decode_state(fields: Vec<Option<String>>, length: u64) -> State {
         let (confirmed_at, retry_at, invalidated_at) = (number(next())?, number(next())?, number(next())?);
         let failures = u32::try_from(number(next())?.unwrap_or_default()).unwrap_or(u32::MAX);
         let (refused_at, outdated_at) = (number(next())?, number(next())?);
+        let answered = number(next())?.unwrap_or_default();
         Some(State {
             revision,
             fence,
+            answered,
             lease,
             granted_at,
             snapshot,

@@ -6,7 +6,8 @@
 -- because that would block the server's other clients. Then only the revision is read, if it is shorter.
 
 local names = { 'revision', 'fence', 'owner', 'expires_at', 'granted_at', 'version', 'etag', 'bytes', 'published_at',
-  'confirmed_at', 'retry_at', 'invalidated_at', 'failures', 'refused_at', 'outdated_at' }
+  'confirmed_at', 'retry_at', 'invalidated_at', 'failures', 'refused_at', 'outdated_at',
+  'answered' }
 
 -- The state's fields in the order above.
 local function read_state()
@@ -20,7 +21,7 @@ local function read_state()
   if is_short then
     -- Without unpack(): later versions of Lua have another name for it, and some proxies reject scripts that use it.
     return redis.call('HMGET', KEYS[2], names[1], names[2], names[3], names[4], names[5], names[6], names[7], names[8],
-      names[9], names[10], names[11], names[12], names[13], names[14], names[15])
+      names[9], names[10], names[11], names[12], names[13], names[14], names[15], names[16])
   elseif redis.call('HSTRLEN', KEYS[2], 'revision') <= 2048 then
     return { redis.call('HGET', KEYS[2], 'revision') }
   end

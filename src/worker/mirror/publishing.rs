@@ -37,7 +37,7 @@ impl Mirror {
         })
     }
 
-    /// Publishes what is staged, unless a newer grant has superseded it. On failure it stays staged.
+    /// Publishes what is staged, unless the answer to a newer grant has superseded it. On failure it stays staged.
     pub async fn publish(&self) -> Result<()> {
         let staged = self.memory.with(|memory| {
             let staged = memory.unpublished.clone();
@@ -82,7 +82,7 @@ impl Mirror {
         Ok(())
     }
 
-    /// Whether it was published, and the state then. Otherwise a newer grant has superseded it.
+    /// Whether it was published, and the state then. Otherwise the answer to a newer grant has superseded it.
     async fn try_publish(&self, staged: &Unpublished) -> Result<(bool, Reading)> {
         let Unpublished { snapshot, etag, fence, .. } = staged;
         let version = snapshot.version();

@@ -10,7 +10,7 @@ use super::time::Time;
 use crate::config::options::WhenRefused;
 use crate::definitions::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
-use crate::lease::{Decision, Failure, Worker};
+use crate::lease::{Decision, FailedFetch, Failure, Worker};
 use crate::state::{Millis, State};
 use crate::store::Commit;
 use crate::worker::mirror::repair::Synced;
@@ -49,6 +49,7 @@ impl Provider {
         // The leader need not read: if another worker has committed since, the leader's own commit is rejected.
         let mut led = self.mirror.led();
         let mut won = None;
+        let mut is_repeated = false;
         loop {
             let is_led = led.is_some();
             let (reading, stored) = match led.take() {
@@ -62,6 +63,11 @@ impl Provider {
             }
             self.note_refusal(&reading.state);
             let (impatient, failed) = self.client(|client| (client.impatient, client.failed));
+            if !is_repeated && self.is_failure_lost(&reading.state, failed) {
+                is_repeated = true;
+                self.release_after(Failure::Worker).await?;
+                continue;
+            }
             let seen = held.as_ref().map(|(_, seen)| seen);
             let me = Worker { owner: &self.owner, seen, impatient, failed };
             let granted = match self.rule.decide(&reading.state, reading.now, me) {
@@ -172,6 +178,13 @@ impl Provider {
         };
         let _ = timeout_at(until.min(time.wait_until()), woken).await;
         time.waited(began.elapsed());
+    }
+
+    /// Whether the store still, or again, has the lease under which this worker's fetch has failed. A worker that restores
+    /// lost definitions also restores the lease that it saw.
+    fn is_failure_lost(&self, state: &State, failed: Option<FailedFetch>) -> bool {
+        self.rule.leads(state, &self.owner, None)
+            && failed.is_some_and(|failed| state.granted_at <= Some(failed.at))
     }
 
     /// Whether the fetch of the `earlier` grant failed unnoticed: posthog-node polls again, and the cache is still

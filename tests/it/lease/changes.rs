@@ -5,8 +5,8 @@ use posthog_flag_cache::lease::Decision;
 use posthog_flag_cache::state::{Millis, State};
 
 use super::fleet_state::{
-    COLD_START_WAIT, HOUR, INTERVAL, LEASE_TTL, RULE, SLACK, T, cold, fresh, granted, holding, impatient,
-    lease, released, snapshot, warm,
+    COLD_START_WAIT, HOUR, INTERVAL, LEASE_TTL, RULE, SLACK, T, cold, fetching, fresh, granted, holding,
+    impatient, lease, released, snapshot, warm,
 };
 
 /// Whether the change leaves the grant alone, is made under the worker's own, or takes a new one.
@@ -50,6 +50,17 @@ fn a_publish_lands_on_an_empty_cache_or_unless_a_newer_grant_has_superseded_it()
         ("the newest grant", warm(), T, "leader", Some(3), UnderItsGrant),
         ("the newest grant, lapsed but not superseded", warm(), lapsed, "leader", Some(3), UnderItsGrant),
         ("the newest grant, on an empty cache", cold(), T, "leader", Some(3), UnderItsGrant),
+        ("an older grant, and the newest is not answered", fetching(), T, "other", Some(2), BesideAnothers),
+        (
+            "an older grant of the leader, and the newest is not answered",
+            fetching(),
+            T,
+            "leader",
+            Some(2),
+            BesideAnothers,
+        ),
+        ("a grant that is answered already", fetching(), T, "other", Some(1), Refused),
+        ("a grant that nobody was given", fetching(), T, "other", Some(4), Refused),
         ("an older grant of the leader", warm(), T, "leader", Some(2), Refused),
         ("an older grant of another", warm(), T, "other", Some(2), Refused),
         ("the newest fence in another's name", warm(), T, "other", Some(3), Refused),

@@ -35,6 +35,7 @@ pub fn warm() -> State {
     State {
         revision: T + 1,
         fence: 3,
+        answered: 3,
         lease: lease("leader", T + LEASE_TTL),
         granted_at: Some(T),
         snapshot: Some(snapshot("v1", T)),
@@ -49,7 +50,18 @@ pub fn warm() -> State {
 
 /// The leader fetches for an empty cache.
 pub fn cold() -> State {
-    State { lease: lease("leader", T + COLD_START_WAIT), snapshot: None, confirmed_at: None, ..warm() }
+    State {
+        lease: lease("leader", T + COLD_START_WAIT),
+        snapshot: None,
+        confirmed_at: None,
+        answered: 2,
+        ..warm()
+    }
+}
+
+/// As [`warm`], but the leader is fetching, and so is a worker with the grant before.
+pub fn fetching() -> State {
+    State { answered: 1, ..warm() }
 }
 
 /// As [`warm`], but the leader has departed.

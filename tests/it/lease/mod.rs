@@ -299,6 +299,7 @@ fn sweep() -> impl Iterator<Item = (State, Rule, Millis)> {
         State {
             revision: number,
             fence: number,
+            answered: [0, 2, 3, u64::MAX][digit(6)],
             lease: MOMENTS[digit(1)].and_then(|expires_at| lease(owner, expires_at)),
             granted_at: MOMENTS[digit(2)],
             snapshot: MOMENTS[digit(3)].map(|published_at| snapshot("v1", published_at)),
@@ -353,6 +354,7 @@ fn no_value_however_hostile_breaks_a_change() {
     let hostile = State {
         revision: u64::MAX,
         fence: u64::MAX,
+        answered: u64::MAX,
         lease: Some(Lease { owner: "other".into(), expires_at: u64::MAX }),
         granted_at: Some(u64::MAX),
         snapshot: Some(snapshot("v2", u64::MAX)),

@@ -27,15 +27,20 @@ pub fn promises() -> Vec<Property<Fleet>> {
                 || world.store.failures > 0
                 || world.landings().all(|(_, attempt)| !too_early(attempt))
         }),
-        always("only the newest grant publishes, except into an empty cache", |_, world| {
-            world.landings().all(|(owner, Attempt { purpose, next, .. })| match *purpose {
-                Purpose::Publish { fence, .. } if !world.is_newest(owner, fence) => {
-                    let untouched = (next.fence, &next.lease) == (world.store.fence, &world.store.lease);
-                    world.store.snapshot.is_none() && (untouched || next.fence == world.store.fence + 1)
-                }
-                _ => true,
-            })
-        }),
+        always(
+            "a grant publishes only until a later one is answered, except into an empty cache",
+            |_, world| {
+                world.landings().all(|(owner, Attempt { purpose, next, .. })| match *purpose {
+                    Purpose::Publish { fence, .. } if !world.is_newest(owner, fence) => {
+                        let untouched = (next.fence, &next.lease) == (world.store.fence, &world.store.lease);
+                        let is_empty = world.store.snapshot.is_none();
+                        let counts = is_empty || fence > Some(world.store.answered);
+                        (untouched && counts) || (is_empty && next.fence == world.store.fence + 1)
+                    }
+                    _ => true,
+                })
+            },
+        ),
         always("the newest grant is never refused", |fleet, world| {
             world.publishers().all(|(owner, fence, edit)| {
                 fence.is_none()
@@ -43,12 +48,15 @@ pub fn promises() -> Vec<Property<Fleet>> {
                     || world.published(&fleet.rule, owner, fence, edit).is_some()
             })
         }),
-        always("an older answer never replaces a newer one, unless that came without a grant", |_, world| {
-            world.beside
-                || world
-                    .landings()
-                    .all(|(_, attempt)| stored_edit(&attempt.next) >= stored_edit(&world.store))
-        }),
+        always(
+            "an older answer never replaces a newer one, unless both were under way at once",
+            |_, world| {
+                world.beside
+                    || world
+                        .landings()
+                        .all(|(_, attempt)| stored_edit(&attempt.next) >= stored_edit(&world.store))
+            },
+        ),
         always("a snapshot never disappears", |fleet, world| {
             world.store.snapshot.is_none() || fleet.successors(world).all(|next| next.snapshot.is_some())
         }),
@@ -107,6 +115,14 @@ pub fn sights() -> Vec<Property<Fleet>> {
         }),
         sometimes("a cold worker waits", |fleet, world| {
             world.pollers().any(|i| matches!(world.decide(&fleet.rule, i), Decision::Wait(_)))
+        }),
+        sometimes("a grant publishes although there is a newer one", |_, world| {
+            world.landings().any(|(owner, Attempt { purpose, .. })| match *purpose {
+                Purpose::Publish { fence: Some(fence), .. } => {
+                    world.store.snapshot.is_some() && !world.is_newest(owner, Some(fence))
+                }
+                _ => false,
+            })
         }),
         sometimes("a publish is superseded", |fleet, world| {
             world.publishers().any(|(owner, fence, edit)| {

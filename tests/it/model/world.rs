@@ -25,8 +25,7 @@ pub struct World {
     born: usize,
     /// The newest grant as it happened, whatever the store says of it.
     pub newest: Option<Grant>,
-    /// Whether somebody has filled the empty cache while another was fetching, who may have published
-    /// an older answer over it.
+    /// Whether somebody has published while another was fetching, who may have published an older answer over it.
     pub beside: bool,
     pub committed_at: Millis,
 }

@@ -41,6 +41,7 @@ async fn they_count_late_definitions_restores_waits_and_errors() {
     sleep(LEASE).await;
     let heir = fleet.worker();
     assert!(heir.asks().await.unwrap());
+    heir.receives(4).await.unwrap();
     for number in [2, 3] {
         paused.receives(number).await.unwrap();
     }

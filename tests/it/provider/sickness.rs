@@ -68,6 +68,23 @@ async fn if_no_failure_is_reported_the_next_poll_of_the_worker_reports_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn if_the_store_loses_the_report_of_a_failure_the_next_poll_of_the_worker_repeats_it() {
+    let (fleet, sick) = Fleet::warm().await;
+    let healthy = fleet.worker();
+    sleep(INTERVAL).await;
+    assert!(sick.asks().await.unwrap());
+    assert!(!healthy.polls().await, "it sees the lease");
+    sick.fails(Failure::Worker).await;
+    fleet.loses_everything().await;
+    healthy.gets().await.unwrap();
+    assert!(fleet.state().await.lease.is_some(), "it restores the lease, too");
+    assert!(!healthy.asks().await.unwrap());
+    assert!(!sick.asks().await.unwrap());
+    assert_eq!(fleet.state().await.lease, None);
+    assert!(healthy.asks().await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn alone_on_an_empty_cache_it_tries_again_after_moments_that_double() {
     let fleet = Fleet::new();
     let sick = fleet.worker();

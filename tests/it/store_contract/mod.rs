@@ -129,6 +129,7 @@ async fn a_state_comes_back_with_every_field_set(place: Place) {
     let all = State {
         revision: 9_999_999_999_999_998,
         fence: u64::MAX,
+        answered: u64::MAX - 9,
         lease: Some(Lease { owner: "höst:1:\"\n\0'%7B".into(), expires_at: u64::MAX - 1 }),
         granted_at: Some(u64::MAX - 2),
         snapshot: Some(SnapshotInfo {
@@ -167,6 +168,7 @@ async fn a_state_comes_back_with_every_field_unset(place: Place) {
         outdated_at: zero,
         lease,
         fence: 0,
+        answered: 0,
         ..state(2, Some(empty))
     };
     assert!(store.commit(1, &zeros, Some(bytes.into())).await.unwrap().is_committed());
@@ -177,6 +179,7 @@ async fn a_field_that_the_next_state_lacks_is_gone(place: Place) {
     let store = place.store();
     let (snapshot, bytes) = published(1);
     let full = State {
+        answered: 1,
         lease: Some(Lease { owner: "a".into(), expires_at: 1 }),
         granted_at: Some(1),
         confirmed_at: Some(1),
@@ -188,7 +191,7 @@ async fn a_field_that_the_next_state_lacks_is_gone(place: Place) {
         ..state(1, Some(SnapshotInfo { etag: Some("\"x\"".into()), ..snapshot.clone() }))
     };
     assert!(store.commit(0, &full, Some(bytes.into())).await.unwrap().is_committed());
-    let bare = State { fence: 0, ..state(2, Some(snapshot)) };
+    let bare = State { fence: 0, answered: 0, ..state(2, Some(snapshot)) };
     assert!(store.commit(1, &bare, None).await.unwrap().is_committed());
     assert_eq!(store.read().await.unwrap().state, bare);
 }
