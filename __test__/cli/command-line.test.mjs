@@ -173,7 +173,7 @@ describe('an invalid command line ends with 2, and says what is allowed', () => 
     ],
     'a secret key that no header can hold': [
       ['refresh', '--project-key', 'phc_x'],
-      /characters that no key has/,
+      /is not a secret key/,
       { POSTHOG_SECRET_KEY: 's3cr\net' },
     ],
     'a purge without anybody to ask': [['purge', '--project-key', 'phc_x'], /Use --yes/],
