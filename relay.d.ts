@@ -10,7 +10,7 @@ import type { FlagCacheError, FlagCacheStatus, FlagDefinitionCacheOptions } from
 export interface RelayOptions extends FlagDefinitionCacheOptions {
   /**
    * The project's secret key (`phs_…` or `phx_…`). The relay uses it to fetch. SDKs that request definitions from the relay must send
-   * the same key.
+   * the same key. A project key is rejected, because it is public.
    */
   secretKey: string
 
@@ -74,8 +74,8 @@ export interface Relay {
   status(): RelayStatus
 
   /**
-   * Calls the listener for failures of the store, failures of PostHog, and requests that could not be passed on. An error with the same
-   * `code` is reported at most once a minute.
+   * Calls the listener for failures of the store, failures of PostHog, and requests that could not be passed on. If `upstream` leads back
+   * to this relay, the `code` is `ERR_FLAG_CACHE_OPTIONS`. An error with the same `code` is reported at most once a minute.
    *
    * @returns a function that ends the subscription
    */

@@ -28,10 +28,11 @@ app.get('/health', (_request, response) => response.json(flagCache.status()))
 // For a webhook that tells of an edit: the whole fleet has it at once.
 if (WEBHOOK_SECRET) {
   const handle = flagCache.webhookHandler({ secret: WEBHOOK_SECRET, posthog })
-  app.post('/flags-changed', async (request, response) => {
+  app.all('/flags-changed', async (request, response) => {
+    const { method } = request
     const headers = { authorization: request.get('authorization') ?? '' }
-    const { status } = await handle(new Request('http://localhost/', { method: 'POST', headers }))
-    response.sendStatus(status)
+    const answer = await handle(new Request('http://localhost/', { method, headers }))
+    response.set(Object.fromEntries(answer.headers)).sendStatus(answer.status)
   })
 }
 

@@ -23,9 +23,12 @@ function hostOf(text) {
  */
 const isSecretKey = (text) => /^(?!phc_)[\w.~+/-]+=*$/.test(text)
 
-/** Requests the definitions as posthog-node does. Resolves with a 200 or a 304. No message contains the key. */
-async function requestDefinitions(fetch, projectKey, { host, secretKey, timeoutMs }) {
-  const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${secretKey}` }
+/**
+ * Requests the definitions as posthog-node does. Resolves with a 200 or a 304. No message contains the key. `via`: the header `Via`, if a
+ * relay requests them.
+ */
+async function requestDefinitions(fetch, projectKey, { host, secretKey, timeoutMs, via }) {
+  const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${secretKey}`, ...(via && { Via: via }) }
   const signal = AbortSignal.timeout(timeoutMs)
   const url = `${host}/flags/definitions?token=${encodeURIComponent(projectKey)}&send_cohorts`
   const refuse = (message, cause) => {

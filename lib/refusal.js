@@ -7,6 +7,7 @@ const MEANINGS = {
   403: 'the secret key lacks the permission to read flag definitions. Use a key that has it',
   404: "it has no API for flag definitions at this URL. Check PostHog's URL",
   429: 'it received too many requests',
+  508: "the request has come back to a relay. Check PostHog's URL",
 }
 
 /** An answer without definitions, in words, without a full stop at the end. */

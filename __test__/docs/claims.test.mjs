@@ -134,6 +134,17 @@ test('a connection outlives the password that it logged in with, and the next on
   assert.equal((await failure(late.shouldFetchFlagDefinitions())).code, 'ERR_FLAG_CACHE_AUTH')
 })
 
+test('a user without a password needs only a user name', async (t) => {
+  const redis = await redisFor(t)
+  await redis.client().call('ACL', 'SETUSER', 'open', 'on', 'nopass', '~*', '&*', '+@all')
+  const options = { projectKey: newProjectKey(), url: redis.url, username: 'open' }
+  await publish(openCache(t, options), { flags: [] })
+  assert.throws(() => openCache(t, { ...options, password: '' }), { code: 'ERR_FLAG_CACHE_OPTIONS' })
+  const { username, ...others } = options
+  const dynamic = openCache(t, { ...others, credentials: () => ({ username, password: '' }) })
+  assert.equal((await failure(dynamic.getFlagDefinitions())).code, 'ERR_FLAG_CACHE_AUTH')
+})
+
 for (const [version, stays] of [
   ['5.14.0', true],
   ['5.34.2', true],

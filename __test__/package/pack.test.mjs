@@ -57,6 +57,7 @@ const FILES = [
   'lib/relay/server.js',
   'lib/relay/source.js',
   'lib/relay/upstream.js',
+  'lib/relay/via.js',
   'lib/request.js',
   'lib/retry-after.js',
   'lib/secret.js',

@@ -174,6 +174,31 @@ for (const [way, start] of Object.entries(WAYS)) {
       assert.match(messages.join('\n'), /^PostHog answered 304 \(not modified\) to a request for all definitions/)
     })
 
+    for (const answer of ['not-flags', 'html']) {
+      test(`a 200 without definitions (${answer}) is reported once, and not served`, async (t) => {
+        const api = await standIn(t)
+        const { url, get, relay } = await start(t, { api, refreshIntervalMs: 100 })
+        const codes = []
+        const { cache = relay } = relay
+        cache.onError(({ code }) => codes.push(code))
+        const { text } = api
+        const definitions = async () => (await get(ask(url, api).url, ask(url, api))).body.toString()
+        assert.equal(await definitions(), text)
+        api.always(answer)
+        for (let n = 0; n < 2; n += 1) await api.nextCall()
+        await until(() => relay.status().failedFetches > 0)
+        assert.equal(await definitions(), text)
+        assert.deepEqual(codes, ['ERR_FLAG_CACHE_API'])
+      })
+
+      test(`without others, a 200 without definitions (${answer}) is answered with 503`, async (t) => {
+        const api = await standIn(t)
+        api.always(answer)
+        const { url, get } = await start(t, { api })
+        assert.equal((await get(ask(url, api).url, ask(url, api))).status, 503)
+      })
+    }
+
     test('definitions that the store does not take are served all the same, and what follows them', async (t) => {
       const { api, url, get, definitions, relay } = await open(t, { refreshIntervalMs: 300 })
       assert.equal((await definitions()).status, 200)
@@ -312,7 +337,7 @@ describe('what PostHog would have answered', () => {
 describe('createRelay', () => {
   const options = { projectKey: 'phc_1', secretKey: 'phs_1', url: 'memory:' }
   const bad = {
-    secretKey: [undefined, '', 'phs_\n', '"phs_1"', 'phc_1', 7],
+    secretKey: [undefined, '', 'phs_\n', '"phs_1"', 'phc_other', 7],
     upstream: ['us.i.posthog.com', 'ftp://host', 'https://user:secret@host', 'https://host?a', 7],
     proxy: ['no', 0],
     compress: ['gzip', 1],
@@ -326,11 +351,21 @@ describe('createRelay', () => {
       for (const value of values) {
         assert.throws(
           () => createRelay({ ...options, [option]: value }),
-          ({ code, message }) => code === 'ERR_FLAG_CACHE_OPTIONS' && message.includes(option) && !message.includes('secret@'),
+          ({ code, message }) => code === 'ERR_FLAG_CACHE_OPTIONS' && message.includes(option) && !/secret@|ph(s_1|c_other)/.test(message),
         )
       }
     })
   }
+
+  test('rejects its project key as secretKey, whatever its form, and does not repeat it', () => {
+    for (const projectKey of ['own-key', ' own-key\n']) {
+      assert.throws(
+        () => createRelay({ ...options, projectKey, secretKey: 'own-key' }),
+        ({ code, message }) =>
+          code === 'ERR_FLAG_CACHE_OPTIONS' && /'secretKey'.*not the project key/.test(message) && !message.includes('own-key'),
+      )
+    }
+  })
 
   test('without compress no body has an encoding, because a framework might hide the header', async (t) => {
     const api = await standIn(t)

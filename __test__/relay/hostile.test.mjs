@@ -69,22 +69,45 @@ describe('request smuggling', LIMIT, () => {
     })
   }
 
-  test('a transfer encoding besides chunked is rejected, because it could not be passed on', async (t) => {
-    const { upstream, port } = await open(t)
-    const text = lines('POST /batch/ HTTP/1.1', 'Host: relay', 'Connection: close', 'Transfer-Encoding: gzip, chunked', '', '0', '')
-    assert.deepEqual(statuses(await raw(port, text)), [501])
-    assert.deepEqual(upstream.requests, [])
+  const rejected = [
+    ['gzip, chunked', 501],
+    ['gzip', 400],
+    ['identity', 400],
+    ['xchunked', 400],
+    ['"chunked"', 400],
+    ['chunked, identity', 400],
+    ['chunked', 400, '1.0'],
+    ['gzip, chunked', 400, '1.0'],
+  ]
+  for (const [encoding, status, version = '1.1'] of rejected) {
+    test(`the transfer encoding ${encoding} with HTTP/${version} gets a ${status}, and ends the connection`, async (t) => {
+      const { upstream, port } = await open(t)
+      const text = lines(`POST /batch/ HTTP/${version}`, 'Host: relay', `Transfer-Encoding: ${encoding}`, '', '0', '')
+      for (const next of ['', SMUGGLED]) {
+        const answer = await raw(port, text + next)
+        assert.deepEqual(statuses(answer), [status])
+        assert.match(answer, /\r\nconnection: close\r\n/i)
+      }
+      assert.deepEqual(upstream.requests, [])
+    })
+  }
+
+  test('an answer that needs no body reaches the client, although the body is not valid', async (t) => {
+    const { port } = await open(t)
+    const text = lines('POST /flags/definitions HTTP/1.1', 'Host: relay', 'Transfer-Encoding: chunked', '', 'zz')
+    assert.deepEqual(statuses(await raw(port, text)), [405])
   })
 
   test('the framing is made anew: Connection cannot remove the length, nor what the relay adds', async (t) => {
     const { upstream, port } = await open(t)
-    const named = 'Connection: close, content-length, x-forwarded-for, host, x-own'
+    const named = 'Connection: close, content-length, x-forwarded-for, host, via, x-own'
     const answer = await raw(port, `${lines('POST /batch/ HTTP/1.1', 'Host: relay', named, 'X-Own: 1', 'Content-Length: 3', '')}abc`)
     assert.deepEqual(statuses(answer), [200])
     const [{ headers, body }] = upstream.requests
     assert.equal(body.toString(), 'abc')
     assert.deepEqual([headers['content-length'], headers['x-own']], ['3', undefined])
     assert.equal(headers['x-forwarded-for'], '127.0.0.1')
+    assert.match(headers.via, /posthog-flag-cache-/)
     assert.equal(headers.host, new URL(upstream.url).host)
   })
 })

@@ -45,7 +45,13 @@ for (const [way, start] of Object.entries(WAYS)) {
     test('an upload arrives as it was sent, with its path, its headers and the client’s address', async (t) => {
       const { upstream, url, send, ownAddress } = await open(t)
       const target = '/batch/?compression=gzip-js&_=%C3%B6%20a+b&x=/../&ver=1'
-      const headers = { 'Content-Type': 'application/json', 'Content-Encoding': 'gzip', 'X-Own': 'a, b', 'X-Forwarded-For': '203.0.113.7' }
+      const headers = {
+        'Content-Type': 'application/json',
+        'Content-Encoding': 'gzip',
+        'X-Own': 'a, b',
+        'X-Forwarded-For': '203.0.113.7',
+        Via: '1.0 proxy.example (a, b)',
+      }
       await send(`${url}${target}`, { method: 'POST', headers: { ...headers, Authorization: 'Bearer phx_own' }, body: EVENTS })
       const [seen] = upstream.requests
       assert.deepEqual([seen.method, seen.url], ['POST', target])
@@ -53,6 +59,7 @@ for (const [way, start] of Object.entries(WAYS)) {
       for (const [name, value] of Object.entries(headers).slice(0, 3)) assert.equal(seen.headers[name.toLowerCase()], value)
       assert.equal(seen.headers.authorization, 'Bearer phx_own')
       assert.equal(seen.headers['x-forwarded-for'], `203.0.113.7, ${ownAddress}`)
+      assert.match(seen.headers.via, /^1\.0 proxy\.example \(a, b\), 1\.1 posthog-flag-cache-[0-9a-f]{8}$/)
       assert.equal(seen.headers.host, new URL(upstream.url).host)
     })
 

@@ -29,7 +29,10 @@ export async function startRelay(t, { api, limits, proxyLimits, port = 0, ...opt
   const troubles = []
   const relay = open(optionsFor(api, options), true)
   relay.cache.onError((error) => troubles.push(error))
-  if (proxyLimits) relay.upstream = new Upstream(options.upstream ?? api.url, (error) => troubles.push(error), relay.counters, proxyLimits)
+  if (proxyLimits) {
+    const { counters, via } = relay
+    relay.upstream = new Upstream(options.upstream ?? api.url, { report: (error) => troubles.push(error), counters, via }, proxyLimits)
+  }
   const server = new Server(relay, limits)
   const address = await server.listen(port, '127.0.0.1')
   relay.source.start()

@@ -5,6 +5,7 @@
  * same form as PostHog's.
  */
 
+const { FlagCacheError } = require('../error.js')
 const { bearerOf } = require('../secret.js')
 const { encodingFor, isKnown } = require('./negotiation.js')
 const { isDefinitionsPath } = require('../request.js')
@@ -33,6 +34,12 @@ const BAD_PATH = failure(
   'The path of the request is not valid. Remove the segments . and .., backslashes and broken % escapes.',
 )
 const BAD_HOST = failure(400, 'invalid_request', 'invalid_host', 'The request must have one valid Host header.')
+const BAD_FRAMING = failure(
+  400,
+  'invalid_request',
+  'transfer_encoding',
+  'The end of the request is not clear. Use HTTP/1.1, with "chunked" as the last transfer encoding, or send a Content-Length.',
+)
 const UNKNOWN_FRAMING = failure(501, 'invalid_request', 'transfer_encoding', 'The relay supports only the transfer encoding "chunked".')
 const NO_PROXY = failure(
   404,
@@ -46,6 +53,8 @@ const NO_DEFINITIONS = failure(503, 'server_error', 'no_definitions', 'The relay
 })
 const UNREACHABLE = failure(502, 'server_error', 'upstream_unreachable', 'The relay cannot reach PostHog. Try again later.')
 const SILENT = failure(504, 'server_error', 'upstream_timeout', 'PostHog did not answer the relay in time. Try again later.')
+
+const LOOP = failure(508, 'server_error', 'loop_detected', "The request has come back to this relay. Correct the relay's PostHog URL.")
 
 /**
  * The normalized path: decoded, and without empty segments. `undefined` if PostHog's servers might read the path differently: dot segments,
@@ -71,18 +80,22 @@ class OwnAnswers {
   #maxAgeMs
   #counters
   #metrics
+  #via
+  #report
 
   /**
    * `maxAgeMs`: with older definitions, the relay is not ready. `metrics()`: the text of the metrics
-   * and its type, if they are served.
+   * and its type, if they are served. `report(error)` calls the listeners of `onError()`.
    */
-  constructor({ source, secretKey, projectKey, maxAgeMs, counters, metrics }) {
+  constructor({ source, secretKey, projectKey, maxAgeMs, counters, metrics, via, report }) {
     this.#source = source
     this.#hasKey = bearerOf(secretKey)
     this.#projectKey = projectKey
     this.#maxAgeMs = maxAgeMs
     this.#counters = counters
     this.#metrics = metrics
+    this.#via = via
+    this.#report = report
   }
 
   /** The answer or a promise of it; `undefined` if PostHog must answer. `target`: path and query. `header(name)` reads a header. */
@@ -90,6 +103,7 @@ class OwnAnswers {
     const [given, query = ''] = split(target)
     const path = plainPath(given)
     if (path === undefined) return BAD_PATH
+    if (this.#via.isLoop(header('via'))) return this.#loop()
     if (isDefinitionsPath(path)) return this.#count(this.#definitions(method, query, header))
     if (path === '/healthz') return json(200, { status: 'ok' })
     if (path === '/readyz') return this.#readiness()
@@ -112,8 +126,21 @@ class OwnAnswers {
           'www-authenticate': 'Bearer',
         },
       )
+    // Not before: a relay without the key gets nothing here, so nothing is requested for it.
+    this.#via.remember(header('via'))
     if (this.#source.current || this.#source.isRefused) return this.#current(header)
     return this.#source.polled().then(() => this.#current(header))
+  }
+
+  #loop() {
+    this.#report(
+      new FlagCacheError(
+        'ERR_FLAG_CACHE_OPTIONS',
+        'a request has come back to this relay, because its PostHog URL leads here, directly or through another relay. Set the URL of ' +
+          "PostHog's API with the option upstream (on the command line: --upstream or POSTHOG_HOST).",
+      ),
+    )
+    return LOOP
   }
 
   #count(answer) {
@@ -156,4 +183,4 @@ function split(target) {
   return at < 0 ? [target] : [target.slice(0, at), target.slice(at + 1)]
 }
 
-module.exports = { OwnAnswers, BAD_HOST, UNKNOWN_FRAMING, NO_PROXY, BUSY, UNREACHABLE, SILENT }
+module.exports = { OwnAnswers, BAD_FRAMING, BAD_HOST, UNKNOWN_FRAMING, NO_PROXY, BUSY, UNREACHABLE, SILENT }

@@ -9,19 +9,21 @@ const { handler } = require('./fetch.js')
 const { contentType, prometheus } = require('../metrics/prometheus.js')
 const { Source } = require('./source.js')
 const { Upstream } = require('./upstream.js')
+const { Via } = require('./via.js')
 
 /** The default of `FlagDefinitionCache`. */
 const MAX_AGE_MS = 86_400_000
 
+const BAD_KEY = "option 'secretKey' must be the secret key of the project, phs_… or phx_…, not the project key"
+
 const BASE = 'http://relay.example'
 
 /**
- * The parts of a relay: `{ cache, source, counters, status(), answers, upstream }`. It opens no connection before `source.start()`.
+ * The parts of a relay: `{ cache, source, counters, via, status(), answers, upstream }`. It opens no connection before `source.start()`.
  * `hasMetrics`: whether it serves `/metrics`.
  */
 function open({ secretKey, upstream = DEFAULT_HOST, proxy = true, requestTimeoutMs = DEFAULT_TIMEOUT_MS, ...options }, hasMetrics = false) {
-  if (typeof secretKey !== 'string' || !isSecretKey(secretKey))
-    refuse("option 'secretKey' must be the secret key of the project, phs_… or phx_…")
+  if (typeof secretKey !== 'string' || !isSecretKey(secretKey)) refuse(BAD_KEY)
   const host = typeof upstream === 'string' ? hostOf(upstream) : undefined
   if (!host) refuse("option 'upstream' must be a URL like https://eu.i.posthog.com, without user name, password or query")
   if (typeof proxy !== 'boolean') refuse("option 'proxy' must be true or false")
@@ -30,20 +32,25 @@ function open({ secretKey, upstream = DEFAULT_HOST, proxy = true, requestTimeout
   const cache = new FlagDefinitionCache(options)
   const { role } = options
   const { projectKey } = cache.status()
+  // Project keys of other forms are public, too.
+  if (secretKey === projectKey) refuse(BAD_KEY)
   const { featureFlagsPollingInterval: intervalMs } = cache.clientOptions
   const maxAgeMs = options.maxAgeMs ?? Math.max(MAX_AGE_MS, intervalMs)
   const request = { host, secretKey, timeoutMs: requestTimeoutMs }
-  const source = new Source(cache, { request, projectKey, intervalMs, isReader: role === 'reader' })
+  const via = new Via()
+  const source = new Source(cache, { request, projectKey, intervalMs, isReader: role === 'reader', via })
   const counters = new Counters()
   const status = () => counters.addTo(cache.status())
+  const { report } = internalsOf(cache)
   const metrics = hasMetrics ? () => ({ type: contentType, text: prometheus({ status }) }) : undefined
   return {
     cache,
     source,
     counters,
+    via,
     status,
-    answers: new OwnAnswers({ source, secretKey, projectKey, maxAgeMs, counters, metrics }),
-    upstream: proxy ? new Upstream(host, internalsOf(cache).report, counters) : undefined,
+    answers: new OwnAnswers({ source, secretKey, projectKey, maxAgeMs, counters, metrics, via, report }),
+    upstream: proxy ? new Upstream(host, { report, counters, via }) : undefined,
   }
 }
 

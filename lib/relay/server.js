@@ -3,7 +3,7 @@
 const { createServer } = require('node:http')
 const { pipeline } = require('node:stream/promises')
 
-const { BAD_HOST, NO_PROXY, UNKNOWN_FRAMING } = require('./answers.js')
+const { BAD_FRAMING, BAD_HOST, NO_PROXY, UNKNOWN_FRAMING } = require('./answers.js')
 const { combined, endToEnd } = require('./headers.js')
 
 /**
@@ -25,6 +25,8 @@ class Server {
   #server
   /** Connections without a request so far. Node.js does not count them as idle. */
   #unused = new Set()
+  /** Connections with a request whose end is not clear. What follows on them may not be a request. */
+  #unclear = new WeakSet()
 
   /** `relay`: `{ answers, upstream }`; without `upstream` nothing is passed on. */
   constructor(relay, limits) {
@@ -74,9 +76,12 @@ class Server {
     this.#unused.delete(request.socket)
     // Connections that clients keep open would delay the close.
     if (!this.#server.listening) response.shouldKeepAlive = false
-    const encoding = request.headers['transfer-encoding']
-    // Another transfer encoding would be lost on the way, and the body would be read wrongly.
-    if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') return send(request, response, UNKNOWN_FRAMING)
+    if (this.#unclear.has(request.socket)) return
+    const objection = framingError(request)
+    if (objection) {
+      this.#unclear.add(request.socket)
+      return send(request, response, objection)
+    }
     if (!isHost(combined(request.rawHeaders, 'host'))) return send(request, response, BAD_HOST)
     const header = (name) => request.headers[name]
     const answer = this.#relay.answers.of(request.method, request.url, header) ?? (this.#relay.upstream ? undefined : NO_PROXY)
@@ -105,6 +110,8 @@ function send(request, response, { status, headers, body }) {
   response.shouldKeepAlive = false
   response.writeHead(status, headers)
   response.write(body ?? '')
+  // At once: if the body is not valid, Node.js destroys the connection before it would write.
+  request.socket.uncork()
   // The rest of an unused body is read for a while. If the connection closes earlier, the client does not get the answer.
   request.resume()
   const timer = setTimeout(end, LINGER_MS)
@@ -113,6 +120,16 @@ function send(request, response, { status, headers, body }) {
     clearTimeout(timer)
     response.end()
   }
+}
+
+/** The answer to a request whose transfer encoding cannot be passed on (RFC 9112, 6.1 and 6.3). */
+function framingError({ headers, httpVersion }) {
+  const encoding = headers['transfer-encoding']
+  if (encoding === undefined) return undefined
+  const encodings = encoding.toLowerCase().split(',')
+  if (httpVersion === '1.0' || encodings.at(-1).trim() !== 'chunked') return BAD_FRAMING
+  // Another encoding would be lost on the way, and the body would be read wrongly.
+  return encodings.length > 1 ? UNKNOWN_FRAMING : undefined
 }
 
 /** Whether it is one host (RFC 9110, 7.2). Several are joined with a comma. HTTP/1.0 needs none. */

@@ -8,6 +8,9 @@ const { Definitions } = require('./definitions.js')
 /** The delay before the next poll while there are no definitions. It doubles with each further poll, up to the interval. */
 const FIRST_RETRY_MS = 1_000
 
+/** The codes of errors that `flagCache.fetch` has already reported: a request failed, or its answer has no definitions. */
+const REPORTED_BY_FETCH = ['ERR_FLAG_CACHE_API', 'ERR_FLAG_CACHE_DATA']
+
 /** Polls like a posthog-node client, and keeps the newest definitions for the relay. */
 class Source {
   #cache
@@ -16,6 +19,7 @@ class Source {
   #projectKey
   #intervalMs
   #isReader
+  #via
   #timer
   /** The poll that is under way. */
   #polling
@@ -37,13 +41,14 @@ class Source {
   isRefused = false
 
   /** `request`: host, key and timeout; see `requestDefinitions()`. */
-  constructor(cache, { request, projectKey, intervalMs, isReader }) {
+  constructor(cache, { request, projectKey, intervalMs, isReader, via }) {
     this.#cache = cache
     this.#internals = internalsOf(cache)
     this.#request = request
     this.#projectKey = projectKey
     this.#intervalMs = intervalMs
     this.#isReader = isReader
+    this.#via = via
   }
 
   /** Starts polling. */
@@ -96,7 +101,7 @@ class Source {
     if (this.#isClosed) return
     if (!isGranted && ((await this.#load()) || this.#isReader || this.current)) return
     try {
-      const response = await requestDefinitions(this.#cache.fetch, this.#projectKey, this.#request)
+      const response = await requestDefinitions(this.#cache.fetch, this.#projectKey, { ...this.#request, via: this.#via.own() })
       // Otherwise the answer is a 200 with the shared definitions.
       if (response.status === 304) {
         if (this.current) return
@@ -110,17 +115,25 @@ class Source {
       }
       const definitions = await definitionsIn(response)
       // Published before they are used. Until then, the store has the text of the previous version.
-      const publish = async () => {
-        await this.#cache.onFlagDefinitionsReceived(definitions)
-        return true
-      }
-      const isShared = await this.#attempt(publish, false)
+      const isShared = await this.#publish(definitions)
       this.isRefused = false
       await (isShared ? this.#take() : this.#keep(definitions))
     } catch (error) {
       // The store's definitions are older than those that it did not take.
       if (this.#unsharedAt === undefined) await this.#load()
       throw error
+    }
+  }
+
+  /** Whether the store took the definitions. Throws if they are not definitions, so that the relay does not serve them. */
+  async #publish(definitions) {
+    try {
+      await this.#cache.onFlagDefinitionsReceived(definitions)
+      return true
+    } catch (error) {
+      if (error.code === 'ERR_FLAG_CACHE_DATA') throw error
+      this.#report(error)
+      return false
     }
   }
 
@@ -158,14 +171,18 @@ class Source {
     return this.#taking
   }
 
-  /** The result of `work`, or `otherwise` if it fails. Failed requests were already reported. */
+  /** The result of `work`, or `otherwise` if it fails. */
   async #attempt(work, otherwise) {
     try {
       return await work()
     } catch (error) {
-      if (!this.#isClosed && error.code !== 'ERR_FLAG_CACHE_API') this.#internals.report(error)
+      this.#report(error)
       return otherwise
     }
+  }
+
+  #report(error) {
+    if (!this.#isClosed && !REPORTED_BY_FETCH.includes(error.code)) this.#internals.report(error)
   }
 }
 

@@ -19,18 +19,20 @@ class Upstream {
   #request
   #report
   #counters
+  #via
   #maxRequests
   #silenceMs
   /** The number of running requests. */
   requests = 0
 
-  constructor(host, report, counters, { maxRequests = MAX_REQUESTS, silenceMs = SILENCE_MS } = {}) {
+  constructor(host, { report, counters, via }, { maxRequests = MAX_REQUESTS, silenceMs = SILENCE_MS } = {}) {
     const { request, Agent } = host.startsWith('https:') ? https : http
     this.#base = new URL(host)
     this.#request = request
     this.#agent = new Agent({ keepAlive: true, timeout: silenceMs })
     this.#report = report
     this.#counters = counters
+    this.#via = via
     this.#maxRequests = maxRequests
     this.#silenceMs = silenceMs
   }
@@ -126,7 +128,8 @@ class Upstream {
 
   #headers(given, address) {
     const forwarded = [combined(given, 'x-forwarded-for'), address?.replace(/^::ffff:/, '')].filter(Boolean).join(', ')
-    const headers = ['Host', this.#base.host, ...endToEnd(given, ['host', 'x-forwarded-for'])]
+    const via = this.#via.passedOn(combined(given, 'via'))
+    const headers = ['Host', this.#base.host, ...endToEnd(given, ['host', 'via', 'x-forwarded-for']), 'Via', via]
     if (forwarded) headers.push('X-Forwarded-For', forwarded)
     return headers
   }
