@@ -18,8 +18,9 @@ function hostOf(text) {
 }
 
 /**
- * Whether the key is a token for a header (RFC 6750, 2.1). Otherwise the error of fetch would contain the key. Quotes come from env files.
- * A project key is public: a relay would serve the definitions to everybody who knows it.
+ * Whether the text can be a secret key. It must be a token for a header (RFC 6750, 2.1), because fetch refuses other characters with an
+ * error that contains the text. Quotes from an env file are such characters. A project key is public: a relay would serve the definitions
+ * to everybody who knows it.
  */
 const isSecretKey = (text) => /^(?!phc_)[\w.~+/-]+=*$/.test(text)
 

@@ -66,7 +66,7 @@ class Fleet {
     return this.#programs[0].answers.next()
   }
 
-  async stop() {
+  stop() {
     for (const { child } of this.#programs) child.kill()
   }
 }

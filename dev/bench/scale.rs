@@ -113,7 +113,7 @@ fn main() {
     for line in stdin().lock().lines() {
         let line = line.unwrap();
         match line.split_once(' ').unwrap_or((&line, "")) {
-            // So many workers start, one after another, in so many milliseconds.
+            // Starts this number of workers, evenly within this number of milliseconds.
             ("start", numbers) => {
                 let (count, millis) = numbers.split_once(' ').unwrap();
                 let time = Duration::from_millis(millis.parse().unwrap());

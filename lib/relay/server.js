@@ -25,7 +25,7 @@ class Server {
   #server
   /** Connections without a request so far. Node.js does not count them as idle. */
   #unused = new Set()
-  /** Connections with a request whose end is not clear. What follows on them may not be a request. */
+  /** Connections with a request whose end is not clear. What follows it may be a part of its body. */
   #unclear = new WeakSet()
 
   /** `relay`: `{ answers, upstream }`; without `upstream` nothing is passed on. */

@@ -74,7 +74,7 @@ fn definitions(record: &Record, limit: Duration) -> Finding {
     Finding::warning(CHECK, message, advice)
 }
 
-/// What is wrong with the last fetches of all processes, if anything is.
+/// Why the last fetches brought no definitions, if they did not.
 fn fetches(record: &Record) -> Option<Finding> {
     let state = &record.reading.state;
     let told =

@@ -1,9 +1,12 @@
 //! What services and proxies refuse, or limit, that a server of one's own does not.
 
+use std::io::Write;
+use std::net::TcpListener;
+use std::thread::spawn;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthog_flag_cache::config::target::{Endpoint, Login, Topology};
+use posthog_flag_cache::config::target::{Address, Endpoint, Login, Topology};
 use posthog_flag_cache::config::tls::Tls;
 use posthog_flag_cache::error::Code;
 use posthog_flag_cache::state::SnapshotInfo;
@@ -155,6 +158,38 @@ async fn definitions_that_exceed_the_limit_of_a_request_are_named_with_their_siz
         }
         heal(&store).await;
     }
+}
+
+#[tokio::test]
+async fn a_server_with_too_many_clients_says_so() {
+    let server = RedisServer::start(&["--maxclients", "1"]);
+    let _only = server.client();
+    for _ in 0..20 {
+        let error = read_error(&store_at(&server.endpoint())).await;
+        assert_eq!(error.code(), Code::Unavailable, "{error}");
+        assert!(error.to_string().contains("has too many clients"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_in_protected_mode_says_so() {
+    // It refuses no client on its own host.
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let endpoint = Endpoint {
+        topology: Topology::Server(Address::Tcp("127.0.0.1".into(), listener.local_addr().unwrap().port())),
+        ..RedisServer::start(&[]).endpoint()
+    };
+    spawn(move || {
+        for client in listener.incoming() {
+            let refusal =
+                "-DENIED Redis is running in protected mode because protected mode is enabled. \r\n";
+            client.unwrap().write_all(refusal.as_bytes()).unwrap();
+        }
+    });
+    let error = read_error(&store_at(&endpoint)).await;
+    assert_eq!(error.code(), Code::Unavailable, "{error}");
+    let message = error.to_string();
+    assert!(message.contains("is in protected mode") && !message.contains("DENIED"), "{message}");
 }
 
 #[tokio::test]

@@ -71,6 +71,9 @@ const connecting = () => ROUND_TRIPS * 2 * LATENCY_MS
 
 const oneCall = ({ connectTimeoutMs, commandTimeoutMs }) => connectTimeoutMs + 2 * commandTimeoutMs
 
+/** A call of a process that has no definitions. */
+const longestCall = (limits) => oneCall(limits) + coldStartWait(limits)
+
 function sickFirst(sick, { fetch, evaluates = false }) {
   const known = isKnown(sick, { fetch, evaluates })
   return {
@@ -176,7 +179,7 @@ function ofFault({ id, name, topology, asUser, flags, tells = [], lastsMs = FAUL
     story: 'fault',
     fault,
     lastsMs,
-    ...(isSlow && { waits: (limits) => SLOW_CALL_MS + (mayWait ? oneCall(limits) : 0) }),
+    ...(isSlow && { waits: mayWait ? longestCall : () => SLOW_CALL_MS }),
     ...(!isSlow && mayWait && { waits: oneCall }),
     ...(mayWait && { laterMs: (limits) => oneCall(limits) + (keysGo ? HIDDEN_MS : 0) }),
   }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::dial::{Encryption, dial};
 use super::errors::needs_new_connection;
 use super::progress::Progress;
-use super::protocol::FirstByte;
+use super::protocol::FirstReply;
 use super::reply_limit::Bounded;
 use crate::config::target::{Address, Login};
 
@@ -48,9 +48,10 @@ impl Connection {
         config: AsyncConnectionConfig,
     ) -> RedisResult<Self> {
         let (stream, progress) = dial(address, encryption).await?;
-        let (first, protocol) = (FirstByte::default(), setup.protocol());
+        let (first, protocol) = (FirstReply::default(), setup.protocol());
         let stream = first.of(Bounded::new(stream));
-        let (multiplexed, driver) = MultiplexedConnection::new_with_config(setup, stream, config).await?;
+        let login = MultiplexedConnection::new_with_config(setup, stream, config).await;
+        let (multiplexed, driver) = first.explain(login)?;
         if protocol.supports_resp3() {
             first.ensure_resp3()?;
         }

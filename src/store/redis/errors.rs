@@ -25,6 +25,8 @@ pub fn described<'a>(subject: &str, passwords: impl Iterator<Item = &'a str>, ca
     match Redacted::of(passwords, &cause) {
         // These quote the reply.
         _ if matches!(cause.kind(), ErrorKind::Parse | ErrorKind::UnexpectedReturnType) => error,
+        // A page of advice, of which the first is to switch the protection off.
+        _ if cause.code() == Some("DENIED") => error,
         // A password may be a word that occurs in this message of Redis.
         Some(redacted) if !cause.detail().is_some_and(|detail| NO_SCRIPT.contains(&detail)) => {
             error.caused_by(redacted)
@@ -73,6 +75,14 @@ fn meaning(cause: &RedisError) -> Meaning {
             unavailable("cannot be used", "Check the name in ?master= in the URL.")
         }
         (_, Some("OOM")) => unavailable("has no memory left", "Give the server more memory (maxmemory)."),
+        (_, Some("DENIED")) => unavailable(
+            "is in protected mode, in which it accepts only connections from its own host",
+            "Set a password for the server, and pass it as option 'password'.",
+        ),
+        _ if has_too_many_clients(cause) => unavailable(
+            "has too many clients",
+            "Raise its limit of connections (maxclients), or choose a plan with a higher one.",
+        ),
         _ if cause.is_io_error() => match io_error(cause).and_then(tls_fault) {
             Some(TlsFault { what, advice }) => unavailable(what, advice),
             None => UNREACHABLE,
@@ -190,8 +200,11 @@ pub fn needs_new_connection(cause: &RedisError) -> bool {
 
 /// Whether the server will take the same command later: it is busy, full, or loads its data.
 pub fn is_passing(cause: &RedisError) -> bool {
-    matches!(cause.code(), Some("BUSY" | "LOADING" | "TRYAGAIN" | "OOM"))
-        || cause.detail().is_some_and(|detail| detail.contains("max number of clients"))
+    matches!(cause.code(), Some("BUSY" | "LOADING" | "TRYAGAIN" | "OOM")) || has_too_many_clients(cause)
+}
+
+fn has_too_many_clients(cause: &RedisError) -> bool {
+    cause.detail().is_some_and(|detail| detail.contains("max number of clients"))
 }
 
 /// This many characters of a password in a row are no coincidence. A quotation may be cut off, or escaped in part.

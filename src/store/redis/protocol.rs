@@ -1,37 +1,54 @@
-//! Finds out whether a server speaks RESP3, from its reply to `HELLO 3` (redis.io/docs/latest/commands/hello).
+//! What a server says first: whether it speaks RESP3, from its reply to `HELLO 3` (redis.io/docs/latest/commands/hello),
+//! or why it refuses the client.
 //!
 //! With RESP3 the server pushes messages on the connection that takes the commands. With RESP2 a connection that has
 //! subscribed takes no other commands.
 
 use std::sync::{Arc, OnceLock};
 
-use redis::{ErrorKind, ProtocolVersion, RedisError};
+use redis::{ErrorKind, ProtocolVersion, RedisError, RedisResult, Value, parse_redis_value};
 use tokio_util::io::InspectReader;
 
 use super::dial::Stream;
 
-/// The first byte that a server sends: the kind of its first reply.
-#[derive(Clone, Default)]
-pub struct FirstByte(Arc<OnceLock<u8>>);
+/// Longer than any error with which a server refuses a client.
+const MAX_BYTES: usize = 2048;
 
-impl FirstByte {
-    /// Notes the first byte that is read from this stream.
+/// The first bytes that a server sends.
+#[derive(Clone, Default)]
+pub struct FirstReply(Arc<OnceLock<Vec<u8>>>);
+
+impl FirstReply {
+    /// Notes the first bytes that are read from this stream.
     pub fn of(&self, stream: impl Stream + 'static) -> impl Stream + 'static {
-        let FirstByte(first) = self.clone();
+        let FirstReply(first) = self.clone();
         InspectReader::new(stream, move |bytes: &[u8]| {
-            if let Some(byte) = bytes.first() {
-                first.get_or_init(|| *byte);
+            if !bytes.is_empty() {
+                first.get_or_init(|| bytes.iter().copied().take(MAX_BYTES).collect());
             }
         })
     }
 
     /// Fails if this is the reply to `HELLO 3` of a server that goes on with RESP2, which has no maps.
-    pub fn ensure_resp3(&self) -> Result<(), RedisError> {
-        let FirstByte(first) = self;
-        match first.get() {
+    pub fn ensure_resp3(&self) -> RedisResult<()> {
+        match self.bytes().first() {
             Some(b'%') => Ok(()),
             _ => Err((ErrorKind::RESP3NotSupported, "the server answers HELLO 3 with RESP2").into()),
         }
+    }
+
+    /// The outcome of the login. A server that refuses a client says why, and closes the connection. redis-rs often knows
+    /// only of the latter.
+    pub fn explain<T>(&self, login: RedisResult<T>) -> RedisResult<T> {
+        login.map_err(|cause| match parse_redis_value(self.bytes()) {
+            Ok(Value::ServerError(refusal)) if cause.is_io_error() => refusal.into(),
+            _ => cause,
+        })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        let FirstReply(first) = self;
+        first.get().map_or(&[], Vec::as_slice)
     }
 }
 

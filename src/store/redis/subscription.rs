@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::dial::{Encryption, dial};
 use super::progress::Progress;
+use super::protocol::FirstReply;
 use super::reply_limit::Bounded;
 use crate::config::target::Address;
 
@@ -31,7 +32,9 @@ impl Subscription {
         setup: &RedisConnectionInfo,
     ) -> RedisResult<Self> {
         let (stream, progress) = dial(address, encryption).await?;
-        let (sink, messages) = PubSub::new(setup, Bounded::new(stream)).await?.split();
+        let first = FirstReply::default();
+        let login = PubSub::new(setup, first.of(Bounded::new(stream))).await;
+        let (sink, messages) = first.explain(login)?.split();
         Ok(Subscription { sink, messages, progress })
     }
 

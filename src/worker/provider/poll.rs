@@ -180,8 +180,8 @@ impl Provider {
         time.waited(began.elapsed());
     }
 
-    /// Whether the store still, or again, has the lease under which this worker's fetch has failed. A worker that restores
-    /// lost definitions also restores the lease that it saw.
+    /// Whether the store has the lease of this worker's failed fetch, although the worker has reported the failure. The
+    /// report may not have arrived, or another worker has restored an earlier state.
     fn is_failure_lost(&self, state: &State, failed: Option<FailedFetch>) -> bool {
         self.rule.leads(state, &self.owner, None)
             && failed.is_some_and(|failed| state.granted_at <= Some(failed.at))
