@@ -30,7 +30,7 @@ function workOf(target, parts) {
 test('the table has each target of package.json, and no other', () => assert.deepEqual(Object.keys(rows).sort(), [...targets].sort()))
 
 test('it says what `npm run test:platforms` does, and what of that is in CI', () => {
-  const [, names] = read('.ci/run').match(/^npm run test:platforms -- --only (.*)$/m)
+  const [, names] = read('.github/workflows/ci.yml').match(/run: npm run test:platforms -- --only (.*)$/m)
   const inCi = names.split(',').map((name) => PARTS[name])
   for (const [target, [ci, here]] of Object.entries(rows)) {
     assert.equal(here, workOf(target, Object.values(PARTS)), target)

@@ -1,6 +1,7 @@
 // `npm run test:yardstick`: every situation twice, with the cache and without, side by side. With `YARDSTICK_WRITE=1` the
 // comparison goes into docs/reliability.md.
 
+import { availableParallelism } from 'node:os'
 import { after, describe, test } from 'node:test'
 
 import { openPair } from '../../dev/harness/yardstick/lab.mjs'
@@ -9,8 +10,8 @@ import { inFamilies, seconds, writeTable } from '../chaos/report.mjs'
 import { assertNeverWorse } from './judge.mjs'
 import { live } from './live.mjs'
 
-/** More would delay each other on two cores: a situation has up to 18 processes. */
-const CONCURRENCY = 2
+/** One for each core, because a situation has up to 18 processes. */
+const CONCURRENCY = Math.min(4, availableParallelism())
 const outcomes = new Map()
 
 describe('no healthy process is worse off than without the cache', { concurrency: CONCURRENCY }, () => {
