@@ -14,12 +14,15 @@ import { codesOf, seconds, writeTable } from './report.mjs'
 const POLL_MS = 1_200
 const REQUEST_TIMEOUT_MS = 400
 
+/** After how many intervals an edit must be evaluated. If most of many processes fail, all pause before the healthy one has its turn. */
+const intervalsFor = (workers) => (workers > 2 ? 6 : 3)
+
 /** A busy machine may delay an edit this much. */
 const ALLOWANCE_MS = 600
 
 const outcomes = []
 
-describe('one process that can reach PostHog is enough for an edit within three intervals, and a lone one recovers', {
+describe('one process that can reach PostHog is enough for an edit, and a lone one recovers', {
   concurrency: 2,
 }, () => {
   for (const fault of MEMBER_FAULTS) {
@@ -40,12 +43,12 @@ describe('one process that can reach PostHog is enough for an edit within three 
 })
 
 /** Three edits reach everybody through the one healthy process; resolves with how long the healthy one needed at most. */
-async function serveOthers({ api, fleet, pollMs }, { kind }) {
+async function serveOthers({ api, fleet, pollMs }, { kind, workers }) {
   const { leader } = fleet
   const healthy = fleet.workers.find((worker) => worker !== leader)
   const sick = fleet.workers.filter((worker) => worker !== healthy)
   await Promise.all(sick.map((worker) => worker.sicken(kind)))
-  const [from, calls, mostMs] = [now(), api.calls.length, 3 * pollMs + ALLOWANCE_MS]
+  const [from, calls, mostMs] = [now(), api.calls.length, intervalsFor(workers) * pollMs + ALLOWANCE_MS]
   let longestMs = 0
   for (let edits = 0; edits < 3; edits += 1) {
     const editedAt = now()
